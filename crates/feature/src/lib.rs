@@ -1,0 +1,1 @@
+//! Feature definitions and kernels, labels, dataset assembly, look-ahead audit.

@@ -1,0 +1,1 @@
+//! A plan of steps over intervals: order, states, retries, back-fill.

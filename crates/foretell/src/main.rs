@@ -1,0 +1,3 @@
+//! The `foretell` binary.
+
+fn main() {}

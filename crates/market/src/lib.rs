@@ -1,0 +1,1 @@
+//! The vocabulary of markets: instruments, times, intervals, candles, flags, fingerprints.

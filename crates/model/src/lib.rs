@@ -1,0 +1,1 @@
+//! Estimators, their honest evaluation, significance tests and conformal intervals.

@@ -1,0 +1,1 @@
+//! The one table: instrument × time × column, its interval grid, splits and dataset.

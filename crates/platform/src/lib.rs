@@ -1,0 +1,1 @@
+//! The use cases: ingest, check, materialise, train, evaluate, promote, forecast, verify.

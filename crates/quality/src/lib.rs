@@ -1,0 +1,1 @@
+//! Expectations and profile: what is wrong with these rows, and how they look.

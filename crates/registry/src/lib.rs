@@ -1,0 +1,1 @@
+//! The metadata database: runs, versions, aliases, forecasts, outcomes, lock-boxes, ledger.

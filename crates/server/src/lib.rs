@@ -1,0 +1,1 @@
+//! The HTTP interface: API, OpenAPI document, metrics.

@@ -1,0 +1,1 @@
+//! Connectors: one module per vendor, from bytes to rows.

@@ -1,0 +1,1 @@
+//! Seeded markets, a fixed clock, a local vendor, tolerant assertions.
