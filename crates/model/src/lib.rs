@@ -1,1 +1,25 @@
 //! Estimators, their honest evaluation, significance tests and conformal intervals.
+//!
+//! An [`Estimator`] learns from a [`Dataset`](foretell_panel::Dataset) and becomes a
+//! [`Fitted`] model, which turns feature rows into [`Quantiles`] of log returns. What
+//! was learnt is plain data ([`ModelState`]) that a [`SavedModel`] keeps with its
+//! provenance. Seeds, threads, progress and the stop flag are parameters: this crate
+//! reads no clock, no file, no environment, and knows nothing of prices beyond their
+//! log returns.
+
+mod error;
+mod estimator;
+pub mod evaluate;
+mod quantiles;
+mod saved;
+mod spec;
+mod state;
+
+mod baseline;
+
+pub use error::ModelError;
+pub use estimator::{Estimator, FitContext, FitProgress, Fitted, Schema};
+pub use quantiles::{LEVELS, MEDIAN, QUANTILE_LEVELS, Quantiles, empirical_quantile};
+pub use saved::{SAVED_MODEL_VERSION, SavedModel, cpu_features};
+pub use spec::EstimatorSpec;
+pub use state::ModelState;

@@ -1,0 +1,1 @@
+//! Honest evaluation: walk-forward folds, metrics, significance and calibration.

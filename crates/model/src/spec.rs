@@ -1,0 +1,257 @@
+//! Which estimator with which settings: plain data, the same in pipeline files,
+//! stored models and the registry.
+
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::BaselineEstimator;
+use crate::{Estimator, ModelError};
+
+/// An estimator and its settings. In a file: `kind = "ridge"`, `alpha = 1.0`; settings
+/// that are left out take the defaults named here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EstimatorSpec {
+    /// The next price is the last: median 0, quantiles of the training labels moved to
+    /// median 0. The rival that everything else must beat.
+    RandomWalk,
+    /// The line from the first to the last training price goes on (Hyndman &
+    /// Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed., ch. 5.2).
+    Drift,
+    /// The return of the same span one season ago: context `seasonal_log_return`.
+    SeasonalNaive,
+    /// The mean training label.
+    HistoricalMean,
+    /// Median 0, quantiles of the standardised training labels times the volatility of
+    /// context `ewma_variance` (RiskMetrics, 1996; filtered historical simulation of
+    /// Barone-Adesi, Giannopoulos & Vosper, 1999).
+    EwmaVolatility,
+    /// Linear regression with a squared penalty on standardised columns.
+    Ridge {
+        /// The penalty, as in scikit-learn's `Ridge` (0 or more, default 1).
+        #[serde(default = "default_alpha")]
+        alpha: f64,
+        /// Whether the spread follows context `ewma_variance` (default no).
+        #[serde(default)]
+        volatility_scaled: bool,
+    },
+    /// Bagged regression trees; quantiles from the training labels that share leaves
+    /// (Breiman, 2001; Meinshausen, *Quantile Regression Forests*, JMLR 7, 2006).
+    RandomForest {
+        /// How many trees (default 100).
+        #[serde(default = "default_trees")]
+        trees: usize,
+        /// The most splits from root to leaf (1 to 30, default 10).
+        #[serde(default = "default_forest_depth")]
+        depth: usize,
+        /// The fewest rows a node needs to be split (default 5).
+        #[serde(default = "default_min_split")]
+        min_split: usize,
+        /// The fewest rows of a leaf (default 2).
+        #[serde(default = "default_min_leaf")]
+        min_leaf: usize,
+        /// The share of columns tried at each split (over 0 to 1, default 1/3).
+        #[serde(default = "default_column_share")]
+        column_share: f64,
+    },
+    /// Boosted regression trees on the pinball loss of each level (Friedman, 2001; Chen
+    /// & Guestrin, *XGBoost*, 2016).
+    GradientBoosting {
+        /// How many rounds (default 200).
+        #[serde(default = "default_rounds")]
+        rounds: usize,
+        /// The most splits from root to leaf (1 to 16, default 4).
+        #[serde(default = "default_depth")]
+        depth: usize,
+        /// The step of each round (over 0 to 1, default 0.05).
+        #[serde(default = "default_eta")]
+        eta: f64,
+        /// The smallest sum of hessians, here rows, of a leaf (0 or more, default 20).
+        #[serde(default = "default_min_child_weight")]
+        min_child_weight: f64,
+        /// The share of rows each round draws (over 0 to 1, default 0.8).
+        #[serde(default = "default_subsample")]
+        subsample: f64,
+        /// The share of columns each tree may use (over 0 to 1, default 0.5).
+        #[serde(default = "default_column_sample")]
+        column_sample: f64,
+        /// The squared penalty on leaf values (0 or more, default 1).
+        #[serde(default = "default_lambda")]
+        lambda: f64,
+        /// The most bins of a column (2 to 65,535, default 64).
+        #[serde(default = "default_max_bin")]
+        max_bin: usize,
+    },
+}
+
+fn default_alpha() -> f64 {
+    1.0
+}
+fn default_trees() -> usize {
+    100
+}
+fn default_forest_depth() -> usize {
+    10
+}
+fn default_min_split() -> usize {
+    5
+}
+fn default_min_leaf() -> usize {
+    2
+}
+fn default_column_share() -> f64 {
+    1.0 / 3.0
+}
+fn default_rounds() -> usize {
+    200
+}
+fn default_depth() -> usize {
+    4
+}
+fn default_eta() -> f64 {
+    0.05
+}
+fn default_min_child_weight() -> f64 {
+    20.0
+}
+fn default_subsample() -> f64 {
+    0.8
+}
+fn default_column_sample() -> f64 {
+    0.5
+}
+fn default_lambda() -> f64 {
+    1.0
+}
+fn default_max_bin() -> usize {
+    64
+}
+
+impl EstimatorSpec {
+    /// Every kind, as files write it.
+    pub const KINDS: [&str; 8] = [
+        "random_walk",
+        "drift",
+        "seasonal_naive",
+        "historical_mean",
+        "ewma_volatility",
+        "ridge",
+        "random_forest",
+        "gradient_boosting",
+    ];
+
+    /// The kind as files write it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::RandomWalk => "random_walk",
+            Self::Drift => "drift",
+            Self::SeasonalNaive => "seasonal_naive",
+            Self::HistoricalMean => "historical_mean",
+            Self::EwmaVolatility => "ewma_volatility",
+            Self::Ridge { .. } => "ridge",
+            Self::RandomForest { .. } => "random_forest",
+            Self::GradientBoosting { .. } => "gradient_boosting",
+        }
+    }
+
+    /// This kind with all its defaults.
+    pub fn named(kind: &str) -> Option<Self> {
+        serde_json::from_value(serde_json::json!({ "kind": kind })).ok()
+    }
+
+    /// Whether it reads feature columns, and so can explain itself by them.
+    pub fn reads_features(&self) -> bool {
+        matches!(
+            self,
+            Self::Ridge { .. } | Self::RandomForest { .. } | Self::GradientBoosting { .. }
+        )
+    }
+
+    /// How many steps a fit reports to its progress.
+    pub fn steps(&self) -> u64 {
+        match self {
+            Self::RandomForest { trees, .. } => *trees as u64,
+            Self::GradientBoosting { rounds, .. } => (*rounds * crate::LEVELS) as u64,
+            _ => 1,
+        }
+    }
+
+    /// The context column it reads, if any.
+    pub fn context_column(&self) -> Option<&'static str> {
+        match self {
+            Self::SeasonalNaive => Some("seasonal_log_return"),
+            Self::EwmaVolatility | Self::Ridge { volatility_scaled: true, .. } => {
+                Some("ewma_variance")
+            }
+            _ => None,
+        }
+    }
+
+    /// The estimator with these settings.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] naming the field that is out of range.
+    pub fn build(&self) -> Result<Box<dyn Estimator>, ModelError> {
+        self.check()?;
+        match self {
+            _ => Ok(Box::new(BaselineEstimator::new(self.clone()))),
+        }
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let refuse = |field: &str, value: &dyn ToString, remedy: &str| {
+            Err(ModelError::Setting {
+                kind: self.kind().to_owned(),
+                field: field.to_owned(),
+                value: value.to_string(),
+                remedy: remedy.to_owned(),
+            })
+        };
+        let share = |field: &str, v: f64| {
+            if v > 0.0 && v <= 1.0 {
+                Ok(())
+            } else {
+                refuse(field, &v, "give more than 0, up to 1")
+            }
+        };
+        let not_negative = |field: &str, v: f64| {
+            if v >= 0.0 && v.is_finite() { Ok(()) } else { refuse(field, &v, "give 0 or more") }
+        };
+        let within = |field: &str, v: usize, low: usize, high: usize| {
+            if (low..=high).contains(&v) {
+                Ok(())
+            } else {
+                refuse(field, &v, &format!("give {low} to {high}"))
+            }
+        };
+        match *self {
+            Self::Ridge { alpha, .. } => not_negative("alpha", alpha),
+            Self::RandomForest { trees, depth, min_split, min_leaf, column_share } => {
+                within("trees", trees, 1, 100_000)?;
+                within("depth", depth, 1, 30)?;
+                within("min_split", min_split, 2, usize::MAX)?;
+                within("min_leaf", min_leaf, 1, usize::MAX)?;
+                share("column_share", column_share)
+            }
+            Self::GradientBoosting {
+                rounds,
+                depth,
+                eta,
+                min_child_weight,
+                subsample,
+                column_sample,
+                lambda,
+                max_bin,
+            } => {
+                within("rounds", rounds, 1, 100_000)?;
+                within("depth", depth, 1, 16)?;
+                share("eta", eta)?;
+                not_negative("min_child_weight", min_child_weight)?;
+                share("subsample", subsample)?;
+                share("column_sample", column_sample)?;
+                not_negative("lambda", lambda)?;
+                within("max_bin", max_bin, 2, 65_535)
+            }
+            _ => Ok(()),
+        }
+    }
+}
