@@ -1,1 +1,37 @@
 //! Feature definitions and kernels, labels, dataset assembly, look-ahead audit.
+//!
+//! A [`FeatureSet`] is a list of features with their parameters and one content hash;
+//! [`compute()`] turns a frame into a frame of features, [`context()`] into the columns
+//! that baselines need, [`assemble()`] joins both with labels to a dataset, and
+//! [`feature_row()`] gives one decision's inputs with the same bits.
+//!
+//! Lags and windows count intervals, not rows. A feature of a row is a function of rows
+//! up to it; labels are another type. This crate does no IO, reads no clock and knows
+//! no model.
+
+mod assemble;
+mod compute;
+mod context;
+mod definition;
+mod error;
+mod graph;
+mod kernel;
+mod kinds;
+mod label;
+mod params;
+mod recursion;
+mod row;
+mod runs;
+mod set;
+mod shipped;
+
+pub use assemble::assemble;
+pub use compute::compute;
+pub use context::{ContextSpec, context};
+pub use definition::{Fallback, Kind, Memory, Parameter};
+pub use error::FeatureError;
+pub use kinds::{KERNEL_VERSION, KINDS};
+pub use label::{LabelSpec, labels};
+pub use params::{ParamValue, Params};
+pub use row::{FeatureRow, feature_row};
+pub use set::{FeatureDoc, FeatureSet, FeatureSpec};
