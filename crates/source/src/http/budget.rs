@@ -1,0 +1,78 @@
+//! So many requests in so many seconds, per vendor.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A vendor's limit as we keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateBudget {
+    /// Requests allowed in any window.
+    pub requests: u32,
+    /// Length of the window in seconds.
+    pub per_seconds: u32,
+}
+
+/// When each vendor was asked, shared by all clones.
+#[derive(Debug, Clone, Default)]
+pub struct Budgets(Arc<Mutex<BTreeMap<String, VecDeque<Duration>>>>);
+
+impl Budgets {
+    /// Reserves the next free moment for a request to a vendor and returns how long to
+    /// wait for it. Callers are served in the order of their calls.
+    pub fn reserve(&self, vendor: &str, budget: RateBudget, now: Duration) -> Duration {
+        let window = Duration::from_secs(u64::from(budget.per_seconds));
+        let allowed = budget.requests.max(1) as usize;
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = all.entry(vendor.to_owned()).or_default();
+        let mut slot = now;
+        if slots.len() >= allowed {
+            slot = slot.max(slots[slots.len() - allowed] + window);
+        }
+        slots.push_back(slot);
+        while slots.len() > allowed {
+            slots.pop_front();
+        }
+        slot.saturating_sub(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_window_holds_more_than_the_budget(
+            requests in 1u32..8,
+            per_seconds in 1u32..5,
+            steps in prop::collection::vec(0u64..900, 1..80),
+        ) {
+            let budgets = Budgets::default();
+            let budget = RateBudget { requests, per_seconds };
+            let (mut now, mut sent) = (Duration::ZERO, Vec::new());
+            for step in steps {
+                now += Duration::from_millis(step);
+                sent.push(now + budgets.reserve("vendor", budget, now));
+            }
+            let window = Duration::from_secs(u64::from(per_seconds));
+            for pair in sent.windows(requests as usize + 1) {
+                prop_assert!(pair[requests as usize] - pair[0] >= window);
+            }
+        }
+    }
+
+    #[test]
+    fn vendors_do_not_share_a_budget_but_clones_do() {
+        let budgets = Budgets::default();
+        let budget = RateBudget { requests: 1, per_seconds: 2 };
+        assert_eq!(budgets.reserve("a", budget, Duration::ZERO), Duration::ZERO);
+        assert_eq!(budgets.reserve("b", budget, Duration::ZERO), Duration::ZERO);
+        assert_eq!(budgets.clone().reserve("a", budget, Duration::ZERO), Duration::from_secs(2));
+        assert_eq!(budgets.reserve("a", budget, Duration::from_secs(1)), Duration::from_secs(3));
+    }
+}
