@@ -1,0 +1,143 @@
+//! Quarantined rows, mended, go through the gate again with the rows of their table.
+//!
+//! Mends nothing itself: people or programs change the values, this puts them back.
+
+use std::collections::BTreeMap;
+
+use foretell_market::{RowFlags, Timestamp};
+use foretell_panel::{Column, RawTable, RowMeta};
+
+use crate::{Expectations, GateOutcome, QuarantinedRow, gate};
+
+/// Why mended rows do not fit the table they came from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// Two mended rows claim one place.
+    #[error("row {0} is there twice among the mended rows: keep one of them")]
+    Twice(u64),
+    /// A mended row has a column that the table does not have.
+    #[error(
+        "mended row {position} has a column `{column}` that the table does not have ({present})"
+    )]
+    UnknownColumn {
+        /// The row's place in the origin.
+        position: u64,
+        /// Its column.
+        column: String,
+        /// The table's columns.
+        present: String,
+    },
+    /// A mended value is still no finite number.
+    #[error(
+        "mended row {position} still holds `{text}` in `{column}`: give a number and remove the text"
+    )]
+    Unmended {
+        /// The row's place in the origin.
+        position: u64,
+        /// Its column.
+        column: String,
+        /// What stands there.
+        text: String,
+    },
+    /// The table's columns are not all as long as its rows.
+    #[error("the table does not fit itself: {0}")]
+    Shape(String),
+}
+
+/// The table with mended rows in the place of those at their positions; rows at
+/// positions that the table does not hold are added at its end, so that an empty table
+/// with the right columns gives the mended rows alone.
+///
+/// A row whose values or time were changed carries [`RowFlags::CORRECTED`] and counts as taken in at
+/// `mended_at`; it is known from then on, unless it is marked
+/// [`RowFlags::BACKFILLED`], whose known-at is declared and not observed. A row that is
+/// put back as it was stays as it was.
+///
+/// # Errors
+/// When a position is there twice, a column is unknown, or a value is still unreadable.
+pub fn mend(
+    raw: &RawTable,
+    mended: &[QuarantinedRow],
+    mended_at: Timestamp,
+) -> Result<RawTable, ReplayError> {
+    if let Some(fault) = crate::checks::shape(raw).into_iter().next() {
+        return Err(ReplayError::Shape(fault));
+    }
+    let mut by_position: BTreeMap<u64, &QuarantinedRow> = BTreeMap::new();
+    for row in mended {
+        accept(raw, row)?;
+        if by_position.insert(row.position, row).is_some() {
+            return Err(ReplayError::Twice(row.position));
+        }
+    }
+    let mut table = raw.clone();
+    let mut columns: Vec<Vec<f64>> = raw.columns.iter().map(|c| c.values.to_vec()).collect();
+    for (i, position) in raw.positions.iter().enumerate() {
+        if let Some(row) = by_position.remove(position) {
+            let values: Vec<f64> = raw.columns.iter().map(|c| row.value(&c.name)).collect();
+            let was = raw.columns.iter().map(|c| c.values[i]);
+            let same = |(a, b): (&f64, f64)| *a == b || (a.is_nan() && b.is_nan());
+            let faulty = raw.faults.iter().any(|f| f.position == *position);
+            let kept = row.time == raw.rows[i].time && values.iter().zip(was).all(same) && !faulty;
+            table.rows[i] = if kept { raw.rows[i] } else { corrected(row, mended_at) };
+            for (column, value) in columns.iter_mut().zip(values) {
+                column[i] = value;
+            }
+        }
+    }
+    let touched = |position: &u64| mended.iter().any(|m| m.position == *position);
+    table.faults.retain(|f| !touched(&f.position));
+    for (position, row) in by_position {
+        table.positions.push(position);
+        table.rows.push(corrected(row, mended_at));
+        for (values, column) in columns.iter_mut().zip(&raw.columns) {
+            values.push(row.value(&column.name));
+        }
+    }
+    table.columns = raw
+        .columns
+        .iter()
+        .zip(columns)
+        .map(|(column, values)| Column::new(column.name.clone(), values))
+        .collect();
+    Ok(table)
+}
+
+/// The gate's judgement of the table with the mended rows in their places: [`mend`],
+/// then [`gate`]. Rows of the quarantine that were left out of `mended` are judged as
+/// they were.
+///
+/// # Errors
+/// As [`mend`].
+pub fn replay(
+    raw: &RawTable,
+    mended: &[QuarantinedRow],
+    expectations: &Expectations,
+    mended_at: Timestamp,
+    as_of: Timestamp,
+) -> Result<GateOutcome, ReplayError> {
+    Ok(gate(&mend(raw, mended, mended_at)?, expectations, as_of))
+}
+
+fn accept(raw: &RawTable, row: &QuarantinedRow) -> Result<(), ReplayError> {
+    let position = row.position;
+    for cell in &row.values {
+        let column = cell.column.clone();
+        if raw.column(&column).is_none() {
+            let present: Vec<_> = raw.columns.iter().map(|c| c.name.as_str()).collect();
+            let present = present.join(", ");
+            return Err(ReplayError::UnknownColumn { position, column, present });
+        }
+        if let (None, Some(text)) = (cell.value, &cell.text) {
+            return Err(ReplayError::Unmended { position, column, text: text.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn corrected(row: &QuarantinedRow, mended_at: Timestamp) -> RowMeta {
+    let flags = row.marks() | RowFlags::CORRECTED;
+    let declared = flags.contains(RowFlags::BACKFILLED);
+    let known_at = if declared { row.known_at } else { row.known_at.max(mended_at) };
+    RowMeta { time: row.time, known_at, ingested_at: mended_at, flags }
+}
