@@ -6,7 +6,7 @@ use foretell_panel::{Dataset, Matrix};
 
 use crate::estimator::check_training;
 use crate::quantiles::centred_quantiles;
-use crate::state::{check_finite, check_offsets};
+use crate::state::{check_finite, check_offsets, damaged};
 use crate::{
     Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, ModelError, ModelState, Quantiles, Schema,
 };
@@ -126,6 +126,8 @@ pub(crate) struct Baseline {
     schema: Schema,
     /// The position of the context column it reads.
     column: usize,
+    /// Around the centre.
+    offsets: [f64; LEVELS],
 }
 
 impl Baseline {
@@ -146,25 +148,24 @@ impl Baseline {
                 column: name.to_owned(),
             })?,
         };
-        let fitted = Self { state, schema, column };
-        check_offsets(fitted.offsets())?;
-        match &fitted.state {
-            ModelState::Drift { drift, .. } => check_finite("drift", &[*drift])?,
-            ModelState::HistoricalMean { mean, .. } => check_finite("mean", &[*mean])?,
-            ModelState::EwmaVolatility { floor, .. } => check_finite("floor", &[*floor])?,
-            _ => {}
-        }
-        Ok(fitted)
-    }
-
-    fn offsets(&self) -> &[f64; LEVELS] {
-        match &self.state {
+        let offsets = *match &state {
             ModelState::RandomWalk { offsets }
             | ModelState::Drift { offsets, .. }
             | ModelState::SeasonalNaive { offsets }
             | ModelState::HistoricalMean { offsets, .. }
             | ModelState::EwmaVolatility { offsets, .. } => offsets,
+            other => {
+                return Err(damaged("state.kind", &format!("{} is no baseline", other.kind())));
+            }
+        };
+        check_offsets(&offsets)?;
+        match &state {
+            ModelState::Drift { drift, .. } => check_finite("drift", &[*drift])?,
+            ModelState::HistoricalMean { mean, .. } => check_finite("mean", &[*mean])?,
+            ModelState::EwmaVolatility { floor, .. } => check_finite("floor", &[*floor])?,
+            _ => {}
         }
+        Ok(Self { state, schema, column, offsets })
     }
 }
 
@@ -184,7 +185,7 @@ impl Fitted for Baseline {
             }
             _ => (0.0, 1.0),
         };
-        Quantiles::located((0..context.rows()).map(place), self.offsets())
+        Quantiles::located((0..context.rows()).map(place), &self.offsets)
     }
 
     fn state(&self) -> ModelState {

@@ -177,6 +177,14 @@ impl Schema {
     }
 }
 
+/// Parts of a whole, per feature: values of zero or more divided by their sum; all zero
+/// when the sum is.
+pub(crate) fn shares(schema: &Schema, values: &[f64]) -> Vec<(String, f64)> {
+    let total: f64 = values.iter().sum();
+    let share = |v: &f64| if total > 0.0 { v / total } else { 0.0 };
+    schema.feature_names.iter().cloned().zip(values.iter().map(share)).collect()
+}
+
 /// What every fit checks before it learns: enough rows, all numbers and labels finite.
 ///
 /// # Errors
@@ -186,6 +194,12 @@ pub(crate) fn check_training(estimator: &dyn Estimator, train: &Dataset) -> Resu
     if have < need {
         let kind = estimator.spec().kind().to_owned();
         return Err(ModelError::TooFewRows { kind, need, have });
+    }
+    if train.features.cols() == 0 && estimator.spec().reads_features() {
+        let kind = estimator.spec().kind().to_owned();
+        let (field, value) = ("features".to_owned(), "none".to_owned());
+        let remedy = "name at least one feature column".to_owned();
+        return Err(ModelError::Setting { kind, field, value, remedy });
     }
     Schema::of(train).check_rows(&train.features, &train.context)?;
     match train.labels.iter().position(|l| !l.value.is_finite()) {

@@ -16,10 +16,16 @@ mod spec;
 mod state;
 
 mod baseline;
+mod boosting;
+mod forest;
+mod ridge;
 
+pub use boosting::{BoostedTree, BoostingState};
 pub use error::ModelError;
 pub use estimator::{Estimator, FitContext, FitProgress, Fitted, Schema};
+pub use forest::{ForestState, ForestTree};
 pub use quantiles::{LEVELS, MEDIAN, QUANTILE_LEVELS, Quantiles, empirical_quantile};
+pub use ridge::RidgeState;
 pub use saved::{SAVED_MODEL_VERSION, SavedModel, cpu_features};
 pub use spec::EstimatorSpec;
 pub use state::ModelState;

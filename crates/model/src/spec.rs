@@ -4,6 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::BaselineEstimator;
+use crate::boosting::BoostingEstimator;
+use crate::forest::ForestEstimator;
+use crate::ridge::RidgeEstimator;
 use crate::{Estimator, ModelError};
 
 /// An estimator and its settings. In a file: `kind = "ridge"`, `alpha = 1.0`; settings
@@ -62,10 +65,11 @@ pub enum EstimatorSpec {
         /// The most splits from root to leaf (1 to 16, default 4).
         #[serde(default = "default_depth")]
         depth: usize,
-        /// The step of each round (over 0 to 1, default 0.05).
+        /// The step of each round (over 0 to 1, default 0.03).
         #[serde(default = "default_eta")]
         eta: f64,
-        /// The smallest sum of hessians, here rows, of a leaf (0 or more, default 20).
+        /// The smallest sum of hessians of a leaf (0 or more, default 100). A row counts
+        /// about 0.5, more the nearer it lies to the quantile.
         #[serde(default = "default_min_child_weight")]
         min_child_weight: f64,
         /// The share of rows each round draws (over 0 to 1, default 0.8).
@@ -108,10 +112,10 @@ fn default_depth() -> usize {
     4
 }
 fn default_eta() -> f64 {
-    0.05
+    0.03
 }
 fn default_min_child_weight() -> f64 {
-    20.0
+    100.0
 }
 fn default_subsample() -> f64 {
     0.8
@@ -170,7 +174,7 @@ impl EstimatorSpec {
     pub fn steps(&self) -> u64 {
         match self {
             Self::RandomForest { trees, .. } => *trees as u64,
-            Self::GradientBoosting { rounds, .. } => (*rounds * crate::LEVELS) as u64,
+            Self::GradientBoosting { rounds, .. } => *rounds as u64,
             _ => 1,
         }
     }
@@ -192,9 +196,13 @@ impl EstimatorSpec {
     /// [`ModelError::Setting`] naming the field that is out of range.
     pub fn build(&self) -> Result<Box<dyn Estimator>, ModelError> {
         self.check()?;
-        match self {
-            _ => Ok(Box::new(BaselineEstimator::new(self.clone()))),
-        }
+        let spec = self.clone();
+        Ok(match self {
+            Self::Ridge { .. } => Box::new(RidgeEstimator::new(spec)),
+            Self::RandomForest { .. } => Box::new(ForestEstimator::new(spec)),
+            Self::GradientBoosting { .. } => Box::new(BoostingEstimator::new(spec)),
+            _ => Box::new(BaselineEstimator::new(spec)),
+        })
     }
 
     fn check(&self) -> Result<(), ModelError> {

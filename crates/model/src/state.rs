@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
+use crate::boosting::{Boosting, BoostingState};
+use crate::forest::{Forest, ForestState};
+use crate::ridge::{Ridge, RidgeState};
 use crate::{Fitted, LEVELS, ModelError, Schema};
 
 /// What a fitted model knows. All numbers are finite; log returns unless said
@@ -41,6 +44,12 @@ pub enum ModelState {
         /// Around the centre, in units of the volatility.
         offsets: [f64; LEVELS],
     },
+    /// A linear regression.
+    Ridge(RidgeState),
+    /// Bagged trees.
+    RandomForest(ForestState),
+    /// Boosted trees.
+    GradientBoosting(BoostingState),
 }
 
 impl ModelState {
@@ -52,6 +61,9 @@ impl ModelState {
             Self::SeasonalNaive { .. } => "seasonal_naive",
             Self::HistoricalMean { .. } => "historical_mean",
             Self::EwmaVolatility { .. } => "ewma_volatility",
+            Self::Ridge(_) => "ridge",
+            Self::RandomForest(_) => "random_forest",
+            Self::GradientBoosting(_) => "gradient_boosting",
         }
     }
 
@@ -60,7 +72,12 @@ impl ModelState {
     /// # Errors
     /// When numbers are not finite, quantiles fall, or parts do not fit together.
     pub fn into_fitted(self, schema: Schema) -> Result<Box<dyn Fitted>, ModelError> {
-        Ok(Box::new(Baseline::new(self, schema)?))
+        Ok(match self {
+            Self::Ridge(state) => Box::new(Ridge::new(state, schema)?),
+            Self::RandomForest(state) => Box::new(Forest::new(state, schema)?),
+            Self::GradientBoosting(state) => Box::new(Boosting::new(state, schema)?),
+            baseline => Box::new(Baseline::new(baseline, schema)?),
+        })
     }
 }
 
