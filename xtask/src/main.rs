@@ -17,14 +17,19 @@ cargo xtask <command>
 
   tidy                            hold the rules of the house: crate edges, dependency lists,
                                   licences, module headers, file sizes, names, links
-  fuzz [--seconds N] [--target T] [--seed N]
-                                  mutate the kept corpora of fuzz/corpus for N seconds per target
+  fuzz [--seconds N] [--target T] [--seed N] [--keep]
+                                  mutate the kept inputs of fuzz/corpus for N seconds per target
   load --url URL [--rate N] [--seconds N] [--connections N]
                                   send GET requests at a fixed rate, print latencies as JSON
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((compiler, rest)) = fuzz::wrapped(&arguments) {
+        let status = std::process::Command::new(compiler).args(rest).status();
+        let code = status.ok().and_then(|s| u8::try_from(s.code()?).ok());
+        return ExitCode::from(code.unwrap_or(101));
+    }
     let outcome = match arguments.split_first() {
         Some((command, rest)) => match command.as_str() {
             "tidy" => no_more(rest).and_then(|()| tidy::run(&root())),
