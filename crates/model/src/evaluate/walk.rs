@@ -1,0 +1,303 @@
+//! The walk: every recipe fitted anew at every refit, forecasting only what follows.
+//!
+//! Tasks (fold × recipe) run side by side; each has its own seed and its own place in
+//! the result, so that the number of threads changes nothing but the time.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foretell_market::{Interval, Timestamp};
+use foretell_panel::{Dataset, Fold, walk_forward};
+
+use super::judge::Trial;
+use super::metrics::NaiveScale;
+use super::report::FoldSummary;
+use super::volatility::{VarianceRow, VarianceScale, VolatilitySkill, volatility_skill};
+use super::{EvaluationPlan, Recipe};
+use crate::{FitContext, FitProgress, ModelError};
+
+/// Hears how far an evaluation is; may be called from any thread.
+pub trait EvaluationProgress: Send + Sync {
+    /// `recipe` is being fitted in `fold` (from 1) of `folds`.
+    fn fitting(&self, recipe: &str, fold: usize, folds: usize);
+
+    /// `done` of `total` trees, rounds and single fits are finished, over all recipes
+    /// and folds. Calls from several threads may arrive out of order.
+    fn steps(&self, done: u64, total: u64);
+}
+
+/// Listens to nothing.
+impl EvaluationProgress for () {
+    fn fitting(&self, _recipe: &str, _fold: usize, _folds: usize) {}
+    fn steps(&self, _done: u64, _total: u64) {}
+}
+
+/// The out-of-sample rows that all recipes share, without any forecast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walk {
+    /// The step of the grid.
+    pub interval: Interval,
+    /// How far ahead labels end.
+    pub horizon: Interval,
+    /// The fits, in time order.
+    pub folds: Vec<FoldSummary>,
+    /// Decision time per row (UTC), rising.
+    pub times: Vec<Timestamp>,
+    /// When the outcome of each row is known (UTC).
+    pub known_at: Vec<Timestamp>,
+    /// The outcome per row: log return of the horizon.
+    pub outcomes: Vec<f64>,
+    /// Every labelled row of the dataset, training included: (when known, label).
+    pub history: Vec<(Timestamp, f64)>,
+    /// Rows of the dataset that are judged and learnt from, per fold.
+    splits: Vec<Fold>,
+}
+
+impl Walk {
+    /// Plans the walk over a dataset.
+    ///
+    /// # Errors
+    /// When a label is missing or the data is too short for one fold.
+    pub fn plan(dataset: &Dataset, plan: &EvaluationPlan) -> Result<Self, ModelError> {
+        let labels = &dataset.labels;
+        if let Some(row) = labels.iter().position(|l| !l.value.is_finite()) {
+            let (column, value) = ("label".to_owned(), labels[row].value);
+            return Err(ModelError::NotFinite { row, column, value });
+        }
+        let splits = walk_forward(labels, &plan.walk_forward)?;
+        if splits.is_empty() {
+            let message = "no fold has both training and test rows: bring more data or shorten \
+                           `initial_train`";
+            return Err(ModelError::Evaluation(message.to_owned()));
+        }
+        let mut first_row = 0;
+        let mut folds = Vec::with_capacity(splits.len());
+        for split in &splits {
+            let train = &labels[split.train.clone()];
+            let scale = NaiveScale::of(train.iter().map(|l| l.value));
+            folds.push(FoldSummary {
+                fit_at: split.fit_at,
+                train_from: train[0].start,
+                train_to: train[train.len() - 1].end,
+                train_rows: train.len(),
+                purged: split.purged,
+                first_row,
+                rows: split.test.len(),
+                naive_mae: scale.absolute,
+                naive_mse: scale.squared,
+            });
+            first_row += split.test.len();
+        }
+        let judged = || splits.iter().flat_map(|s| &labels[s.test.clone()]);
+        Ok(Self {
+            interval: dataset.interval,
+            horizon: dataset.horizon,
+            times: judged().map(|l| l.start).collect(),
+            known_at: judged().map(|l| l.end).collect(),
+            outcomes: judged().map(|l| l.value).collect(),
+            history: labels.iter().map(|l| (l.end, l.value)).collect(),
+            folds,
+            splits,
+        })
+    }
+
+    /// The horizon in steps of the grid, at least one.
+    pub fn steps(&self) -> usize {
+        let (horizon, interval) = (self.horizon.secs(), self.interval.secs());
+        usize::try_from((horizon + interval - 1) / interval).unwrap_or(1).max(1)
+    }
+
+    /// The scale of MASE and RMSSE of each row: that of its fold's training rows.
+    pub fn scales(&self) -> Vec<NaiveScale> {
+        let scale = |f: &FoldSummary| NaiveScale { absolute: f.naive_mae, squared: f.naive_mse };
+        self.folds.iter().flat_map(|f| std::iter::repeat_n(scale(f), f.rows)).collect()
+    }
+
+    /// Whether the variance of the horizon was forecastable from the context columns
+    /// `ewma_variance` and `realized_variance_season`, both brought to the unit of the
+    /// label inside each fold; `None` when one is absent.
+    pub fn volatility(&self, dataset: &Dataset) -> Option<VolatilitySkill> {
+        let ewma = dataset.context_index("ewma_variance")?;
+        let season = dataset.context_index("realized_variance_season")?;
+        let mut rows = Vec::with_capacity(self.outcomes.len());
+        for split in &self.splits {
+            let labels: Vec<f64> =
+                dataset.labels[split.train.clone()].iter().map(|l| l.value).collect();
+            let fit = |column: usize| {
+                let raw: Vec<f64> =
+                    split.train.clone().map(|i| dataset.context.get(i, column)).collect();
+                VarianceScale::fit(&labels, &raw)
+            };
+            let (by_ewma, by_season) = (fit(ewma), fit(season));
+            let constant = VarianceScale::fit(&labels, &[1.0]).forecast(1.0);
+            rows.extend(split.test.clone().map(|i| VarianceRow {
+                proxy: dataset.labels[i].value * dataset.labels[i].value,
+                ewma: by_ewma.forecast(dataset.context.get(i, ewma)),
+                season: by_season.forecast(dataset.context.get(i, season)),
+                constant,
+            }));
+        }
+        volatility_skill(&rows, self.steps())
+    }
+}
+
+/// Fits every recipe in every fold and forecasts the rows that follow each fit.
+///
+/// # Errors
+/// As [`super::evaluate`]. Of several failing fits the one of the earliest fold and
+/// recipe is reported.
+pub fn walk(
+    dataset: &Dataset,
+    recipes: &[Recipe],
+    plan: &EvaluationPlan,
+    stop: &AtomicBool,
+    progress: &dyn EvaluationProgress,
+) -> Result<(Walk, Vec<Trial>), ModelError> {
+    let walk = Walk::plan(dataset, plan)?;
+    let tasks = walk.splits.len() * recipes.len();
+    let threads = plan.threads.clamp(1, tasks.max(1));
+    let field = Field {
+        dataset,
+        recipes,
+        walk: &walk,
+        seed: plan.seed,
+        // Threads beyond the number of tasks help inside the fits.
+        threads_per_fit: (plan.threads / threads).max(1),
+        stop,
+        progress,
+        done: AtomicU64::new(0),
+        total: recipes.iter().map(|r| r.spec.steps().max(1)).sum::<u64>()
+            * walk.splits.len() as u64,
+        rows: walk.splits.iter().map(|_| Mutex::new(None)).collect(),
+        waiting: walk.splits.iter().map(|_| AtomicUsize::new(recipes.len())).collect(),
+    };
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let results: Vec<Mutex<Option<Result<Vec<f64>, ModelError>>>> =
+        (0..tasks).map(|_| Mutex::new(None)).collect();
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                return;
+            }
+            let result = field.task(task / recipes.len(), task % recipes.len());
+            if result.is_err() {
+                failed.store(true, Ordering::Relaxed);
+            }
+            *results[task].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| {
+            scope.spawn(work);
+        });
+        work();
+    });
+    let mut quantiles =
+        vec![Vec::with_capacity(walk.outcomes.len() * crate::LEVELS); recipes.len()];
+    for (task, slot) in results.into_iter().enumerate() {
+        // Tasks start in order, so an empty place is only ever behind a failure.
+        let result = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let part = result.expect("every task before the first failure has a result")?;
+        quantiles[task % recipes.len()].extend(part);
+    }
+    let trial = |(recipe, quantiles): (&Recipe, Vec<f64>)| Trial {
+        name: recipe.name.clone(),
+        spec: recipe.spec.clone(),
+        quantiles,
+    };
+    let trials = recipes.iter().zip(quantiles).map(trial).collect();
+    Ok((walk, trials))
+}
+
+/// The training and test rows of one fold, shared by its recipes.
+type FoldRows = Arc<(Dataset, Dataset)>;
+
+/// What all tasks see.
+struct Field<'a> {
+    dataset: &'a Dataset,
+    recipes: &'a [Recipe],
+    walk: &'a Walk,
+    seed: u64,
+    threads_per_fit: usize,
+    stop: &'a AtomicBool,
+    progress: &'a dyn EvaluationProgress,
+    done: AtomicU64,
+    total: u64,
+    rows: Vec<Mutex<Option<FoldRows>>>,
+    waiting: Vec<AtomicUsize>,
+}
+
+impl Field<'_> {
+    /// Nine quantiles for each test row of a fold, by one recipe.
+    fn task(&self, fold: usize, recipe: usize) -> Result<Vec<f64>, ModelError> {
+        let done = self.done.load(Ordering::Relaxed);
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ModelError::Stopped { done, total: self.total });
+        }
+        let recipe = &self.recipes[recipe];
+        self.progress.fitting(&recipe.name, fold + 1, self.walk.splits.len());
+        let rows = self.rows_of(fold);
+        let (train, test) = (&rows.0, &rows.1);
+        let meter = Meter { field: self, last: AtomicU64::new(0) };
+        let context = FitContext {
+            seed: fold_seed(self.seed, fold),
+            threads: self.threads_per_fit,
+            stop: self.stop,
+            progress: &meter,
+        };
+        let fitted = recipe.spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
+        meter.steps(recipe.spec.steps().max(1), recipe.spec.steps().max(1));
+        let quantiles = fitted.predict(&test.features, &test.context)?;
+        if self.waiting[fold].fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(quantiles.as_slice().to_vec())
+    }
+
+    /// A stop inside one fit is a stop of the whole.
+    fn overall(&self, error: ModelError) -> ModelError {
+        match error {
+            ModelError::Stopped { .. } => {
+                ModelError::Stopped { done: self.done.load(Ordering::Relaxed), total: self.total }
+            }
+            other => other,
+        }
+    }
+
+    fn rows_of(&self, fold: usize) -> FoldRows {
+        let mut slot = self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = || {
+            let split = &self.walk.splits[fold];
+            let train = self.dataset.slice(split.train.clone());
+            Arc::new((train, self.dataset.slice(split.test.clone())))
+        };
+        slot.get_or_insert_with(cut).clone()
+    }
+}
+
+/// Adds the steps of one fit to those of the whole.
+struct Meter<'a> {
+    field: &'a Field<'a>,
+    last: AtomicU64,
+}
+
+impl FitProgress for Meter<'_> {
+    fn steps(&self, done: u64, _total: u64) {
+        let before = self.last.fetch_max(done, Ordering::Relaxed);
+        let more = done.saturating_sub(before);
+        let sum = self.field.done.fetch_add(more, Ordering::Relaxed) + more;
+        self.field.progress.steps(sum.min(self.field.total), self.field.total);
+    }
+}
+
+/// A seed of its own for each fold (the finaliser of splitmix64), the same for all
+/// recipes of the fold.
+fn fold_seed(seed: u64, fold: usize) -> u64 {
+    let mut z = seed.wrapping_add((fold as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
