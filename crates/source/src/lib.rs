@@ -4,17 +4,27 @@
 //! (disorder, duplicates, cells that are no numbers) and refuses only what cannot be
 //! understood at all: judging rows is the gate's work.
 
+mod backfill;
+pub mod binance;
 pub mod coingecko;
 mod error;
 pub mod file;
 pub mod http;
+pub mod kaggle;
+pub mod kraken;
 mod rows;
 mod secret;
 mod spec;
+mod wire;
 
+pub use backfill::{Backfill, BackfillCursor};
+pub use binance::BinanceSpec;
+pub use coingecko::{CoinGeckoPlan, CoinGeckoSpec};
 pub use error::{Malformed, Position, SourceError};
 pub use file::{ColumnMap, FileFormat, FileSpec, TimeFormat, read_csv};
 pub use http::{HttpSettings, RateBudget};
+pub use kaggle::KaggleSpec;
+pub use kraken::{KrakenHistory, KrakenSpec};
 pub use rows::{Rows, TimeIs};
 pub use secret::Secret;
 pub use spec::{ExtractRequest, Progress, SourceSpec, extract};

@@ -8,8 +8,13 @@ use foretell_panel::RawTable;
 use serde::{Deserialize, Serialize};
 
 use crate::SourceError;
-use crate::file::{self, FileSpec};
+use crate::backfill::{Backfill, joined};
+use crate::binance::BinanceSpec;
+use crate::coingecko::CoinGeckoSpec;
+use crate::file::FileSpec;
 use crate::http::HttpSettings;
+use crate::kaggle::KaggleSpec;
+use crate::kraken::KrakenSpec;
 
 /// Where rows come from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,6 +22,14 @@ use crate::http::HttpSettings;
 pub enum SourceSpec {
     /// A file on this machine.
     File(FileSpec),
+    /// Kraken's bars, or bars from its trades.
+    Kraken(KrakenSpec),
+    /// Binance's bars.
+    Binance(BinanceSpec),
+    /// CoinGecko's snapshots, sampled onto the grid.
+    CoinGecko(CoinGeckoSpec),
+    /// A file of a Kaggle dataset.
+    Kaggle(KaggleSpec),
 }
 
 /// Which rows are wanted.
@@ -50,18 +63,35 @@ impl Progress for () {
 
 /// Fetches or reads the rows that the request wants, in the order the source has them.
 ///
+/// Long fetches that should survive an interruption go piece by piece instead: see
+/// [`crate::Backfill`].
+///
 /// # Errors
 /// [`SourceError`] when the source cannot be reached or understood at all; single bad
 /// cells are faults of the table instead.
 pub async fn extract(
     spec: &SourceSpec,
     request: &ExtractRequest<'_>,
-    _http: &HttpSettings,
+    http: &HttpSettings,
     progress: &dyn Progress,
 ) -> Result<RawTable, SourceError> {
-    let table = match spec {
-        SourceSpec::File(spec) => file::load(spec, request).await?,
-    };
-    progress.rows(table.len() as u64, Some(table.len() as u64));
-    Ok(table)
+    let mut backfill = Backfill::open(spec, *request, http, None)?;
+    let to = backfill.cursor().to;
+    let total = request.from.map(|from| request.interval.steps(from, to).max(0) as u64);
+    let mut pieces = Vec::new();
+    let mut done = 0;
+    while let Some(piece) = backfill.step().await? {
+        done += piece.len() as u64;
+        progress.rows(done, total);
+        pieces.push(piece);
+    }
+    Ok(joined(pieces).unwrap_or_else(|| RawTable {
+        instrument: request.instrument.clone(),
+        interval: request.interval,
+        origin: "an empty time range".to_owned(),
+        positions: Vec::new(),
+        rows: Vec::new(),
+        columns: Vec::new(),
+        faults: Vec::new(),
+    }))
 }

@@ -1,0 +1,203 @@
+//! A long fetch in pieces that can be interrupted: after every piece there is a cursor
+//! to store, and a later process goes on from it.
+//!
+//! A piece is complete or it is not there at all: the cursor moves only behind rows
+//! that were handed out, so nothing is skipped and nothing is fetched twice.
+
+use foretell_market::{Instrument, Interval, Timestamp};
+use foretell_panel::RawTable;
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{Rows, TimeIs};
+use crate::{
+    ExtractRequest, HttpSettings, SourceError, SourceSpec, binance, coingecko, file, kaggle, kraken,
+};
+
+/// What is still to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    /// First open time wanted; `None` is the beginning of what the vendor has.
+    pub(crate) next: Option<Timestamp>,
+    /// Open times wanted lie before it.
+    pub(crate) to: Timestamp,
+}
+
+/// One piece of a window.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) rows: Rows,
+    /// Elements that the vendor sent.
+    pub(crate) received: u64,
+    /// Where the next piece starts; `None` when there is none.
+    pub(crate) next: Option<Timestamp>,
+    pub(crate) origin: String,
+}
+
+/// How far a back-fill has come. Store it after each piece and hand it back later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillCursor {
+    /// Version of this form.
+    pub version: u32,
+    /// What is fetched.
+    pub instrument: Instrument,
+    /// The length of a candle or sample.
+    pub interval: Interval,
+    /// First open time still missing; `None` is the beginning of what the vendor has.
+    pub next: Option<Timestamp>,
+    /// Open times wanted lie before it.
+    pub to: Timestamp,
+    /// Elements received so far.
+    pub received: u64,
+    /// Whether everything has been fetched.
+    pub done: bool,
+}
+
+/// The version of [`BackfillCursor`] that this code writes.
+const VERSION: u32 = 1;
+
+impl BackfillCursor {
+    /// The beginning of a request.
+    pub fn start(request: &ExtractRequest<'_>) -> Self {
+        let to = request.to.map_or(request.now, |to| to.min(request.now));
+        Self {
+            version: VERSION,
+            instrument: request.instrument.clone(),
+            interval: request.interval,
+            next: request.from,
+            to,
+            received: 0,
+            done: request.from.is_some_and(|from| from >= to),
+        }
+    }
+}
+
+/// Whom we are talking to.
+#[derive(Debug)]
+enum Session<'a> {
+    File(&'a file::FileSpec),
+    Kaggle(&'a kaggle::KaggleSpec, &'a HttpSettings),
+    Kraken(kraken::Session<'a>),
+    Binance(binance::Session<'a>),
+    CoinGecko(coingecko::Session<'a>),
+}
+
+/// A fetch in pieces.
+#[derive(Debug)]
+pub struct Backfill<'a> {
+    session: Session<'a>,
+    request: ExtractRequest<'a>,
+    cursor: BackfillCursor,
+}
+
+impl<'a> Backfill<'a> {
+    /// Begins a request, or goes on from a stored cursor of the same request.
+    ///
+    /// # Errors
+    /// When a setting makes no sense, or the cursor is of another request.
+    pub fn open(
+        spec: &'a SourceSpec,
+        request: ExtractRequest<'a>,
+        http: &'a HttpSettings,
+        cursor: Option<BackfillCursor>,
+    ) -> Result<Self, SourceError> {
+        let cursor = cursor.unwrap_or_else(|| BackfillCursor::start(&request));
+        let same = cursor.version == VERSION
+            && cursor.instrument == *request.instrument
+            && cursor.interval == request.interval;
+        if !same {
+            return Err(SourceError::Setting {
+                field: "cursor",
+                problem: format!(
+                    "it is of {} {} (version {}), not of {} {}",
+                    cursor.instrument,
+                    cursor.interval,
+                    cursor.version,
+                    request.instrument,
+                    request.interval
+                ),
+                remedy: "begin the back-fill again without it".to_owned(),
+            });
+        }
+        let session = match spec {
+            SourceSpec::File(spec) => Session::File(spec),
+            SourceSpec::Kaggle(spec) => Session::Kaggle(spec, http),
+            SourceSpec::Kraken(spec) => Session::Kraken(kraken::Session::new(spec, http)?),
+            SourceSpec::Binance(spec) => Session::Binance(binance::Session::new(spec, http)?),
+            SourceSpec::CoinGecko(spec) => Session::CoinGecko(coingecko::Session::new(spec, http)?),
+        };
+        Ok(Self { session, request, cursor })
+    }
+
+    /// How far it has come.
+    pub fn cursor(&self) -> &BackfillCursor {
+        &self.cursor
+    }
+
+    /// The next piece, or `None` when everything is there. After an error the cursor
+    /// stands where it stood, so the same piece is asked for again.
+    ///
+    /// # Errors
+    /// When the source cannot be reached or understood.
+    pub async fn step(&mut self) -> Result<Option<RawTable>, SourceError> {
+        if self.cursor.done {
+            return Ok(None);
+        }
+        let window = Window { next: self.cursor.next, to: self.cursor.to };
+        let request = ExtractRequest { to: Some(self.cursor.to), ..self.request };
+        let mut page = match &self.session {
+            Session::File(spec) => {
+                let table = file::load(spec, &request).await?;
+                return Ok(Some(self.whole(table)));
+            }
+            Session::Kaggle(spec, http) => {
+                let table = kaggle::load(spec, &request, http).await?;
+                return Ok(Some(self.whole(table)));
+            }
+            Session::Kraken(session) => session.page(&request, &window).await?,
+            Session::Binance(session) => session.page(&request, &window).await?,
+            Session::CoinGecko(session) => session.page(&request, &window).await?,
+        };
+        // Positions count on through the pieces, so that they stay unique.
+        for position in &mut page.rows.positions {
+            *position += self.cursor.received;
+        }
+        let table = page.rows.into_table(page.origin, TimeIs::Open, &request)?;
+        self.cursor.received += page.received;
+        self.cursor.done = page.next.is_none();
+        if page.next.is_some() {
+            self.cursor.next = page.next;
+        }
+        Ok(Some(table))
+    }
+
+    /// A source that gives everything in one piece.
+    fn whole(&mut self, table: RawTable) -> RawTable {
+        self.cursor.received = table.len() as u64;
+        self.cursor.done = true;
+        table
+    }
+}
+
+/// One table of the pieces of a request, in their order.
+pub(crate) fn joined(pieces: Vec<RawTable>) -> Option<RawTable> {
+    let mut pieces = pieces.into_iter();
+    let mut whole = pieces.next()?;
+    let rest: Vec<RawTable> = pieces.collect();
+    for (i, column) in whole.columns.iter_mut().enumerate() {
+        if rest.is_empty() {
+            break;
+        }
+        let mut values = column.values.to_vec();
+        for piece in &rest {
+            values.extend_from_slice(&piece.columns[i].values);
+        }
+        column.values = values.into();
+    }
+    for piece in rest {
+        whole.positions.extend(piece.positions);
+        whole.rows.extend(piece.rows);
+        whole.faults.extend(piece.faults);
+    }
+    Some(whole)
+}

@@ -1,0 +1,8 @@
+//! Binance: klines of its public REST interface.
+
+mod client;
+mod wire;
+
+pub use self::client::BinanceSpec;
+pub(crate) use self::client::Session;
+pub use self::wire::{Kline, parse_klines};

@@ -1,0 +1,191 @@
+//! Asks CoinGecko for `market_chart`, in windows short enough for hourly points.
+
+use foretell_market::{Interval, Timestamp};
+use foretell_panel::Column;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::{parse_market_chart, sample};
+use crate::backfill::{Page, Window};
+use crate::http::{Ask, Client, Verdict, by_status, endpoint};
+use crate::rows::Rows;
+use crate::{ExtractRequest, HttpSettings, RateBudget, Secret, SourceError};
+
+const VENDOR: &str = "coingecko";
+/// Beyond 90 days CoinGecko thins hourly points to daily ones.
+const HOURLY_DAYS: i64 = 89;
+
+/// CoinGecko's REST interface, as declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoinGeckoSpec {
+    /// Where it lives (`https://pro-api.coingecko.com` for paying plans).
+    #[serde(default = "public_url")]
+    pub base_url: Url,
+    /// CoinGecko's name of the coin, such as `bitcoin`.
+    pub coin: String,
+    /// The quote currency as CoinGecko writes it; `None` derives it (`USD` is `usd`).
+    #[serde(default)]
+    pub currency: Option<String>,
+    /// The API key, where there is one.
+    #[serde(default)]
+    pub key: Option<Secret>,
+    /// Which plan the key is of.
+    #[serde(default)]
+    pub plan: CoinGeckoPlan,
+    /// How often we may ask.
+    #[serde(default = "public_budget")]
+    pub budget: RateBudget,
+}
+
+/// Which header the key travels in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CoinGeckoPlan {
+    /// `x-cg-demo-api-key`.
+    #[default]
+    Demo,
+    /// `x-cg-pro-api-key`.
+    Pro,
+}
+
+fn public_url() -> Url {
+    Url::parse("https://api.coingecko.com").expect("a constant URL")
+}
+
+fn public_budget() -> RateBudget {
+    RateBudget { requests: 10, per_seconds: 60 }
+}
+
+impl CoinGeckoSpec {
+    /// The public interface for one coin.
+    pub fn of(coin: impl Into<String>) -> Self {
+        Self {
+            base_url: public_url(),
+            coin: coin.into(),
+            currency: None,
+            key: None,
+            plan: CoinGeckoPlan::Demo,
+            budget: public_budget(),
+        }
+    }
+}
+
+/// What CoinGecko's answer means.
+fn judge(status: u16, body: &[u8]) -> Verdict {
+    let document = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let status_text = document.pointer("/status/error_message").or_else(|| document.get("error"));
+    let said = status_text.and_then(Value::as_str).map(str::to_owned);
+    let in_body = document.pointer("/status/error_code").and_then(Value::as_u64);
+    match in_body {
+        Some(429) => by_status(429, said),
+        _ => by_status(status, said),
+    }
+}
+
+/// A conversation with CoinGecko.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    spec: &'a CoinGeckoSpec,
+    client: Client<'a>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        spec: &'a CoinGeckoSpec,
+        http: &'a HttpSettings,
+    ) -> Result<Self, SourceError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if spec.coin.is_empty() || !spec.coin.chars().all(plain) {
+            return Err(SourceError::Setting {
+                field: "coin",
+                problem: format!("`{}` is not a name of a coin", spec.coin),
+                remedy: "write CoinGecko's API id, such as bitcoin".to_owned(),
+            });
+        }
+        Ok(Self { spec, client: Client::new(VENDOR, http, spec.budget)? })
+    }
+
+    /// The sampled rows of the window's next days.
+    pub(crate) async fn page(
+        &self,
+        request: &ExtractRequest<'_>,
+        window: &Window,
+    ) -> Result<Page, SourceError> {
+        let interval = request.interval;
+        if interval.secs() < 300 {
+            return Err(SourceError::Setting {
+                field: "interval",
+                problem: format!("coingecko has no points of {interval}"),
+                remedy: "choose 5m or longer".to_owned(),
+            });
+        }
+        let currency =
+            self.spec.currency.clone().unwrap_or_else(|| request.instrument.quote().to_lowercase());
+        let path = format!("/api/v3/coins/{}/market_chart", self.spec.coin);
+        let days = days_per_window(interval);
+        let (url, until) = match window.next {
+            Some(from) => {
+                let until = days.map_or(window.to, |d| from.plus_secs(d * 86_400)).min(window.to);
+                let mut url = endpoint(&self.spec.base_url, &format!("{path}/range"));
+                url.query_pairs_mut().extend_pairs([
+                    ("vs_currency", currency),
+                    ("from", from.secs().to_string()),
+                    ("to", until.secs().to_string()),
+                ]);
+                (url, until)
+            }
+            None => {
+                let days = days.map_or_else(|| "max".to_owned(), |d| d.to_string());
+                let mut url = endpoint(&self.spec.base_url, &path);
+                url.query_pairs_mut().extend_pairs([("vs_currency", currency), ("days", days)]);
+                (url, window.to)
+            }
+        };
+        let mut ask = Ask::new(url);
+        if let Some(key) = &self.spec.key {
+            let header = match self.spec.plan {
+                CoinGeckoPlan::Demo => "x-cg-demo-api-key",
+                CoinGeckoPlan::Pro => "x-cg-pro-api-key",
+            };
+            ask.keys.push((header, key.clone()));
+        }
+        let body = self.client.get(&ask, judge).await?;
+        let origin = self.client.origin(&ask);
+        let chart = parse_market_chart(&body).map_err(|e| e.of(&origin))?;
+        let rows = sample(&chart, interval, until.min(request.now));
+        // A snapshot at the very start belongs to the window before.
+        let rows = match window.next {
+            Some(from) => from_on(&rows, from),
+            None => rows,
+        };
+        let next = window.next.is_some().then(|| interval.floor(until));
+        let next = next.filter(|next| *next < window.to && until < window.to);
+        Ok(Page { rows, received: chart.snapshots.len() as u64, next, origin })
+    }
+}
+
+/// How many days one request may span so that points are dense enough; `None` where
+/// daily points are.
+fn days_per_window(interval: Interval) -> Option<i64> {
+    match interval.secs() {
+        ..3_600 => Some(1),
+        3_600..86_400 => Some(HOURLY_DAYS),
+        _ => None,
+    }
+}
+
+/// The rows from an open time on.
+fn from_on(rows: &Rows, from: Timestamp) -> Rows {
+    let kept: Vec<usize> = (0..rows.times.len()).filter(|&i| rows.times[i] >= from).collect();
+    let pick =
+        |c: &Column| Column::new(c.name.clone(), kept.iter().map(|&i| c.values[i]).collect());
+    Rows {
+        positions: kept.iter().map(|&i| rows.positions[i]).collect(),
+        times: kept.iter().map(|&i| rows.times[i]).collect(),
+        flags: kept.iter().map(|&i| rows.flags[i]).collect(),
+        columns: rows.columns.iter().map(pick).collect(),
+        faults: Vec::new(),
+    }
+}

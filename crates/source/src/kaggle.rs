@@ -1,0 +1,148 @@
+//! Kaggle: a dataset's archive, and one file in it read like any other file.
+
+use std::io::{Cursor, Read};
+
+use bytes::Bytes;
+use foretell_panel::RawTable;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+use zip::ZipArchive;
+
+use crate::error::{Malformed, excerpt};
+use crate::file::{FileSpec, read_file};
+use crate::http::{Ask, Client, Verdict, by_status, endpoint};
+use crate::{ExtractRequest, HttpSettings, RateBudget, Secret, SourceError};
+
+const VENDOR: &str = "kaggle";
+/// The most that a member may unpack to.
+const MAX_BYTES: u64 = 4 << 30;
+
+/// A dataset on Kaggle, as declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KaggleSpec {
+    /// Where it lives.
+    #[serde(default = "public_url")]
+    pub base_url: Url,
+    /// `owner/name` of the dataset.
+    pub dataset: String,
+    /// Its version; `None` is the newest, which changes under a pipeline's feet.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// The user whose key it is.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The API key.
+    #[serde(default)]
+    pub key: Option<Secret>,
+    /// How the file is read; its path is the name inside the archive (an empty one
+    /// takes the only file there is).
+    pub file: FileSpec,
+    /// How often we may ask.
+    #[serde(default = "public_budget")]
+    pub budget: RateBudget,
+}
+
+fn public_url() -> Url {
+    Url::parse("https://www.kaggle.com").expect("a constant URL")
+}
+
+fn public_budget() -> RateBudget {
+    RateBudget { requests: 10, per_seconds: 60 }
+}
+
+/// What Kaggle's answer means.
+fn judge(status: u16, body: &[u8]) -> Verdict {
+    let document = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let said = document.get("message").and_then(Value::as_str).map(str::to_owned);
+    match by_status(status, said) {
+        Verdict::Refused { message, .. } if matches!(status, 401 | 403) => {
+            let remedy = "give a Kaggle user name and API key, and accept the dataset's licence \
+                          on its page";
+            Verdict::Refused { message, remedy: remedy.to_owned() }
+        }
+        other => other,
+    }
+}
+
+/// Downloads the archive and reads the declared file.
+///
+/// # Errors
+/// When Kaggle cannot be reached, the archive is damaged or the file cannot be read.
+pub(crate) async fn load(
+    spec: &KaggleSpec,
+    request: &ExtractRequest<'_>,
+    http: &HttpSettings,
+) -> Result<RawTable, SourceError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let valid = |part: &str| !part.is_empty() && part.chars().all(plain) && part != "..";
+    if !spec.dataset.split_once('/').is_some_and(|(owner, name)| valid(owner) && valid(name)) {
+        return Err(SourceError::Setting {
+            field: "dataset",
+            problem: format!("`{}` names no dataset", spec.dataset),
+            remedy: "write owner/name as in the address of its page".to_owned(),
+        });
+    }
+    let path = format!("/api/v1/datasets/download/{}", spec.dataset);
+    let mut url = endpoint(&spec.base_url, &path);
+    if let Some(version) = spec.version {
+        url.query_pairs_mut().append_pair("datasetVersionNumber", &version.to_string());
+    }
+    let mut ask = Ask::new(url);
+    if let (Some(user), Some(key)) = (&spec.username, &spec.key) {
+        ask.basic = Some((user.clone(), key.clone()));
+    }
+    let client = Client::new(VENDOR, http, spec.budget)?;
+    let body = client.get(&ask, judge).await?;
+    let origin = client.origin(&ask);
+    let wanted = spec.file.path.to_string_lossy();
+    let (name, bytes) = member(&origin, body, &wanted)?;
+    let file = FileSpec { path: format!("{origin} {name}").into(), ..spec.file.clone() };
+    read_file(bytes, &file, request)
+}
+
+/// The named file of an archive, or its only one when no name is given.
+fn member(origin: &str, archive: Bytes, wanted: &str) -> Result<(String, Bytes), SourceError> {
+    if !archive.starts_with(b"PK") {
+        let start = String::from_utf8_lossy(&archive[..archive.len().min(80)]).into_owned();
+        let problem = format!("not a zip archive: it starts with `{}`", excerpt(&start, 40));
+        let remedy = "give a Kaggle user name and API key; without them a login page comes";
+        return Err(Malformed::new(origin, problem, remedy).into());
+    }
+    let damaged = |error: &dyn std::fmt::Display| {
+        let problem = format!("the zip archive is damaged or cut off ({error})");
+        Malformed::new(origin, problem, "run it again")
+    };
+    let mut zip = ZipArchive::new(Cursor::new(archive)).map_err(|e| damaged(&e))?;
+    let mut names = Vec::new();
+    for name in zip.file_names() {
+        let name = name.map_err(|e| damaged(&e))?;
+        if !name.ends_with('/') {
+            names.push(name.into_owned());
+        }
+    }
+    let shown = || excerpt(&names.join(", "), 200);
+    let name = match (wanted, &names[..]) {
+        ("", [only]) => only.clone(),
+        ("", _) => {
+            let problem = format!("the archive holds {} files", names.len());
+            let remedy = format!("name one in `file.path`: {}", shown());
+            return Err(Malformed::new(origin, problem, remedy).field("file.path").into());
+        }
+        (wanted, _) if names.iter().any(|name| name == wanted) => wanted.to_owned(),
+        (wanted, _) => {
+            let problem = format!("the archive holds no `{wanted}`");
+            let remedy = format!("write one of {}", shown());
+            return Err(Malformed::new(origin, problem, remedy).field("file.path").into());
+        }
+    };
+    let file = zip.by_name(&name).map_err(|e| damaged(&e))?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| damaged(&e))?;
+    if read as u64 > MAX_BYTES {
+        let problem = format!("`{name}` unpacks to more than {MAX_BYTES} bytes");
+        return Err(Malformed::new(origin, problem, "split the file").into());
+    }
+    Ok((name, Bytes::from(bytes)))
+}
