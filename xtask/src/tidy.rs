@@ -60,6 +60,11 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<bool> {
         .context("`cargo metadata` failed")?;
     let members = edges::members(&metadata);
     violations.extend(edges::check(&map, &members));
+    for member in &members {
+        let manifest = std::fs::read_to_string(member.folder.join("Cargo.toml"))?;
+        let has_clippy = member.folder.join("clippy.toml").exists();
+        violations.extend(edges::manifest(&map, &member.name, &manifest, has_clippy));
+    }
 
     let policy = std::fs::read_to_string(root.join("deny.toml")).context("deny.toml")?;
     let policy = licences::Policy::parse(&policy)?;

@@ -13,6 +13,8 @@ use super::map::Map;
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) name: String,
+    /// The folder of its manifest.
+    pub(crate) folder: std::path::PathBuf,
     /// Normal and build dependencies.
     pub(crate) uses: BTreeSet<String>,
 }
@@ -24,6 +26,7 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<Member> {
         .into_iter()
         .map(|package| Member {
             name: package.name.to_string(),
+            folder: package.manifest_path.with_file_name("").into_std_path_buf(),
             uses: package
                 .dependencies
                 .iter()
@@ -49,6 +52,15 @@ pub(crate) fn check(map: &Map, members: &[Member]) -> Vec<Violation> {
             super::MAP,
             "map",
             format!("crate `{room}` is on the map but not in the workspace: mend one of them"),
+        ));
+    }
+    let used: BTreeSet<&str> =
+        members.iter().flat_map(|m| m.uses.iter().map(String::as_str)).collect();
+    for gone in map.only_in.keys().filter(|d| !used.contains(d.as_str())) {
+        violations.push(Violation::new(
+            super::MAP,
+            "map",
+            format!("dependency `{gone}` is on the map but nobody uses it: take it off"),
         ));
     }
     for member in members {
@@ -88,6 +100,24 @@ pub(crate) fn check(map: &Map, members: &[Member]) -> Vec<Violation> {
                 ));
             }
         }
+    }
+    violations
+}
+
+/// Checks one member's manifest: the lints of the workspace, and for a crate of the
+/// pure floor a `clippy.toml` of its own.
+pub(crate) fn manifest(map: &Map, name: &str, text: &str, has_clippy: bool) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let manifest: toml::Table = text.parse().unwrap_or_default();
+    let lints = manifest.get("lints").and_then(|l| l.get("workspace"));
+    if lints.and_then(toml::Value::as_bool) != Some(true) {
+        let message = "does not take the lints of the workspace: add `[lints] workspace = true`";
+        violations.push(Violation::new(name, "lints", message));
+    }
+    if map.rooms.get(short(name)).is_some_and(|room| room.pure) && !has_clippy {
+        let message =
+            "belongs to the pure floor and has no clippy.toml that forbids clock and files";
+        violations.push(Violation::new(name, "pure-floor", message));
     }
     violations
 }
@@ -168,7 +198,7 @@ mod tests {
 
     fn member(name: &str, uses: &[&str]) -> Member {
         let uses = uses.iter().map(|&u| u.to_owned()).collect();
-        Member { name: name.to_owned(), uses }
+        Member { name: name.to_owned(), folder: name.into(), uses }
     }
 
     fn rules(violations: &[Violation]) -> Vec<(&str, &str)> {
@@ -224,6 +254,25 @@ mod tests {
             rules(&check(&map(), &house)),
             [("docs/architecture.md", "map"), ("foretell-annex", "map")]
         );
+    }
+
+    #[test]
+    fn a_dependency_that_nobody_uses_is_found() {
+        let mut house = house();
+        house[3].uses.remove("tokio");
+        assert_eq!(rules(&check(&map(), &house)), [("docs/architecture.md", "map")]);
+    }
+
+    #[test]
+    fn every_manifest_takes_the_lints_and_a_pure_crate_its_own_list() {
+        let good = "[package]\npublish.workspace = true\n[lints]\nworkspace = true\n";
+        assert_eq!(manifest(&map(), "foretell-market", good, true), []);
+        assert_eq!(manifest(&map(), "foretell-lake", good, false), []);
+        let found = manifest(&map(), "foretell-market", good, false);
+        assert_eq!(rules(&found), [("foretell-market", "pure-floor")]);
+        let found =
+            manifest(&map(), "foretell-lake", "[package]\npublish.workspace = true\n", false);
+        assert_eq!(rules(&found), [("foretell-lake", "lints")]);
     }
 
     #[test]

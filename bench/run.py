@@ -1,0 +1,225 @@
+"""Measure Foretell and its peers, print one table, fail when a bar is missed.
+
+Usage: python bench/run.py [--target-dir DIR] [--only NAME[,NAME]] [--json FILE]
+
+NAME is features, boosting, pipeline, start or serve. `make bench` builds what is
+measured and calls this from the pinned Python environment; peers run in the same
+process tree on the same cores. Runs on Linux, where memory is read from /proc.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PIPELINE = "pipelines/btc-usd-hourly.toml"
+FORECAST = "/api/v1/forecasts/BTC-USD?horizon=1h"
+MIB = 1024 * 1024
+
+
+class Table:
+    """The rows as they are measured: what, ours, the peer's, the ratio, the bar."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, what, ours, peer="", ratio="", bar="", met=True):
+        self.rows.append({"what": what, "ours": ours, "peer": peer, "ratio": ratio, "bar": bar, "met": met})
+        print(f"  {what}: {ours}" + (f" against {peer} ({ratio})" if peer else "") + ("" if met else "  BAR MISSED"), flush=True)
+
+    def text(self):
+        heads = ["what", "ours", "peer", "ratio", "bar", ""]
+        cells = [[r["what"], r["ours"], r["peer"], r["ratio"], r["bar"], "" if not r["bar"] else "met" if r["met"] else "MISSED"] for r in self.rows]
+        widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
+        line = lambda row: "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |"
+        return "\n".join([line(heads), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def ask(command, **options):
+    """The JSON of a program's last line."""
+    done = subprocess.run([str(c) for c in command], cwd=ROOT, stdout=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        sys.exit(f"error: {' '.join(map(str, command))} ended with {done.returncode}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def bench_features(table, programs, _):
+    peer = ask([sys.executable, "bench/features.py"], env=one_thread())
+    ours = ask([programs / "examples/bench_features"], env=one_thread())
+    ratio = peer["seconds"] / ours["seconds"]
+    table.add("features, 1,000,000 rows, 1 thread", f"{ours['seconds']:.3f} s", f"{peer['seconds']:.2f} s ({peer['peer']})",
+              f"{ratio:.1f}x", "at least 10x", ratio >= 10)
+    memory = ours["extra_bytes"] / ours["output_bytes"]
+    table.add("features, memory over output", f"{memory:.2f}", bar="under 1.5", met=memory < 1.5)
+
+
+def bench_boosting(table, programs, scratch):
+    data = scratch / "boosting.bin"
+    peer = ask([sys.executable, "bench/boosting.py", data, 2, 3])
+    ours = ask([programs / "examples/bench_boosting", data, 2, 3])
+    ratio = peer["seconds"] / ours["seconds"]
+    table.add("boosting, 100,000 x 62, 2 threads", f"{ours['seconds']:.2f} s", f"{peer['seconds']:.2f} s ({peer['peer']})",
+              f"{ratio:.2f}x", "at least 1.5x", ratio >= 1.5)
+    error = ours["rmse"] / peer["rmse"]
+    table.add("boosting, RMSE", f"{ours['rmse']:.5f}", f"{peer['rmse']:.5f}", f"{error:.4f}", "within 1 %", abs(error - 1) <= 0.01)
+    data.unlink()
+
+
+def bench_pipeline(table, programs, scratch):
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as words:
+        child = subprocess.Popen([programs / "foretell", "--data-dir", scratch / "data", "run", PIPELINE],
+                                 cwd=ROOT, stdout=subprocess.DEVNULL, stderr=words)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - start
+        if child.returncode != 0:
+            sys.exit(f"error: foretell run ended with {child.returncode}\n{said(words)}")
+    memory = usage.ru_maxrss * 1024 / MIB
+    table.add("pipeline, cold, 2 cores", f"{seconds:.1f} s", bar="under 90 s (aim 45 s)", met=seconds < 90)
+    table.add("pipeline, processor time", f"{usage.ru_utime + usage.ru_stime:.1f} s")
+    table.add("pipeline, memory at its peak", f"{memory:.0f} MiB", bar="under 500 MB", met=memory * MIB < 500e6)
+
+
+def bench_start(table, programs, scratch):
+    """The first forecast of a fresh data directory, from the start of the process."""
+    port = free_port()
+    command = [programs / "foretell", "--data-dir", scratch / "fresh", "run", PIPELINE, "--serve", "--listen", f"127.0.0.1:{port}"]
+    with running(command) as child:
+        seconds = first_answer(port, FORECAST, child, 120)
+    table.add("first served forecast of a fresh start", f"{seconds:.2f} s", bar="within 5 s", met=seconds <= 5)
+
+
+def bench_serve(table, programs, scratch):
+    data = scratch / "data"
+    if not data.exists():
+        subprocess.run([programs / "foretell", "--data-dir", data, "run", PIPELINE], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    port = free_port()
+    command = [programs / "foretell", "--data-dir", data, "serve", "--listen", f"127.0.0.1:{port}"]
+    with running(command) as child:
+        healthy = first_answer(port, "/health", child, 30)
+        table.add("serve, healthy", f"{healthy:.3f} s", bar="within 1 s", met=healthy <= 1)
+        first_answer(port, FORECAST, child, 10)
+        time.sleep(5)
+        idle = resident(child.pid)
+        table.add("serve, memory idle", f"{idle / MIB:.0f} MiB", bar="under 100 MB", met=idle < 100e6)
+        url = f"http://127.0.0.1:{port}{FORECAST}"
+        load = ask([programs / "xtask", "load", "--url", url, "--rate", 1000, "--seconds", 30])
+        good = load["failures"] == 0 and load["p99_ms"] < 5
+        table.add("GET forecast, 1,000/s for 30 s, p99", f"{load['p99_ms']:.2f} ms", bar="under 5 ms, none failed", met=good)
+        table.add("GET forecast, p50 / p99.9 / longest", f"{load['p50_ms']:.2f} / {load['p999_ms']:.2f} / {load['max_ms']:.2f} ms")
+        table.add("GET forecast, sent and failed", f"{load['sent']:,} and {load['failures']}")
+        table.add("serve, memory after the load", f"{resident(child.pid) / MIB:.0f} MiB")
+
+
+def one_thread():
+    names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS"]
+    return {**os.environ, **{name: "1" for name in names}}
+
+
+@contextlib.contextmanager
+def running(command):
+    """A process that is interrupted as Ctrl-C would, and waited for."""
+    with tempfile.TemporaryFile() as words:
+        began = time.monotonic()
+        child = subprocess.Popen([str(c) for c in command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=words)
+        child.began, child.words = began, words
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                sys.exit(f"error: {command[0]} did not stop within 20 s of an interrupt")
+
+
+def said(words):
+    words.seek(0)
+    return words.read().decode(errors="replace")
+
+
+def first_answer(port, path, child, patience):
+    """Seconds from the start of the process to the first 200 on `path`."""
+    while time.monotonic() - child.began < patience:
+        if child.poll() is not None:
+            sys.exit(f"error: the server ended with {child.returncode}\n{said(child.words)}")
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return time.monotonic() - child.began
+        except OSError:
+            pass
+        time.sleep(0.005)
+    sys.exit(f"error: no answer from {path} within {patience} s")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def resident(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    sys.exit(f"error: /proc/{pid}/status names no VmRSS")
+
+
+def machine():
+    model = "unknown processor"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    cores = len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0]
+    return f"{model}, {cores} cores used, {platform.system()} {platform.release()}, load {load:.1f} at the start, {time.strftime('%Y-%m-%d', time.gmtime())}"
+
+
+BENCHES = {"features": bench_features, "boosting": bench_boosting, "pipeline": bench_pipeline, "start": bench_start, "serve": bench_serve}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measure Foretell and its peers.")
+    parser.add_argument("--target-dir", default="target", type=pathlib.Path)
+    parser.add_argument("--only", default=",".join(BENCHES), help="comma-separated names")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the rows here")
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",")
+    if unknown := [name for name in chosen if name not in BENCHES]:
+        parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    programs = (ROOT / arguments.target_dir / "release").resolve()
+    # The bars speak of two cores; a larger machine lends two.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    where = machine()
+    print(f"machine: {where}", flush=True)
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="foretell-bench-") as scratch:
+        for name in chosen:
+            print(f"{name}:", flush=True)
+            BENCHES[name](table, programs, pathlib.Path(scratch))
+    print(f"\n{where}\n\n{table.text()}")
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps({"machine": where, "rows": table.rows}, indent=2) + "\n")
+    missed = [row["what"] for row in table.rows if not row["met"]]
+    if missed:
+        sys.exit(f"\nbars missed: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()
