@@ -1,0 +1,196 @@
+//! Raw tables: rows as they came, as record batches and back.
+//!
+//! Layout (version 1): `position` Int64, `instrument` Utf8, `time`, `known_at`,
+//! `ingested_at` Timestamp(µs, UTC), `flags` Int32, `faults` nullable Utf8 (a JSON
+//! object of column and text), then every numeric column as nullable Float64.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
+};
+use foretell_market::{Instrument, Interval, RowFlags, Timestamp};
+use foretell_panel::{CellFault, Column, RawTable, RowMeta};
+
+use crate::schema::time_type;
+
+/// The columns that every raw table begins with.
+const LEADING: [&str; 7] =
+    ["position", "instrument", "time", "known_at", "ingested_at", "flags", "faults"];
+
+/// Why a record batch is no raw table.
+#[derive(Debug, thiserror::Error)]
+pub enum RawBatchError {
+    /// A column is absent or of another type.
+    #[error("column `{column}` of a raw table is missing or not of type {expected}")]
+    Column {
+        /// The column.
+        column: String,
+        /// The type it must have.
+        expected: DataType,
+    },
+    /// A cell cannot be read.
+    #[error("column `{column}` of a raw table, row {row}: {reason}")]
+    Cell {
+        /// The column.
+        column: &'static str,
+        /// Index of the row.
+        row: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Rows of two instruments.
+    #[error("the rows are of {0} and of {1}: read one instrument at a time")]
+    Instruments(Instrument, String),
+}
+
+/// The columns of a raw table with these numeric ones.
+pub fn raw_schema<'a>(columns: impl IntoIterator<Item = &'a str>) -> SchemaRef {
+    let mut fields = vec![
+        Field::new("position", DataType::Int64, false),
+        Field::new("instrument", DataType::Utf8, false),
+        Field::new("time", time_type(), false),
+        Field::new("known_at", time_type(), false),
+        Field::new("ingested_at", time_type(), false),
+        Field::new("flags", DataType::Int32, false),
+        Field::new("faults", DataType::Utf8, true),
+    ];
+    fields.extend(columns.into_iter().map(|c| Field::new(c, DataType::Float64, true)));
+    Arc::new(Schema::new(fields))
+}
+
+/// A raw table as one record batch. The origin is not stored: it belongs to the run.
+pub fn raw_to_record_batch(raw: &RawTable) -> RecordBatch {
+    let n = raw.len();
+    let times = |of: fn(&RowMeta) -> Timestamp| -> ArrayRef {
+        let micros = raw.rows.iter().map(|r| of(r).micros());
+        Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
+    };
+    let mut faults: BTreeMap<u64, BTreeMap<&str, &str>> = BTreeMap::new();
+    for fault in &raw.faults {
+        faults.entry(fault.position).or_default().insert(&fault.column, &fault.text);
+    }
+    let faults = raw.positions.iter().map(|position| {
+        let cells = faults.get(position)?;
+        Some(serde_json::to_string(cells).expect("texts by name are JSON"))
+    });
+    let name = raw.instrument.as_str();
+    let mut arrays: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(raw.positions.iter().map(|p| *p as i64))),
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(name, n))),
+        times(|r| r.time),
+        times(|r| r.known_at),
+        times(|r| r.ingested_at),
+        Arc::new(Int32Array::from_iter_values(raw.rows.iter().map(|r| r.flags.bits() as i32))),
+        Arc::new(faults.collect::<StringArray>()),
+    ];
+    for column in &raw.columns {
+        let present = column.values.iter().map(|v| (!v.is_nan()).then_some(*v));
+        arrays.push(Arc::new(present.collect::<Float64Array>()));
+    }
+    let schema = raw_schema(raw.columns.iter().map(|c| c.name.as_str()));
+    RecordBatch::try_new(schema, arrays).expect("arrays are built to the schema")
+}
+
+/// The raw table that a record batch holds, in the order of its rows. `instrument`
+/// names what an empty batch is of; `origin` is what findings will name.
+///
+/// # Errors
+/// When columns are missing or of another type, or rows are of another instrument.
+pub fn raw_from_record_batch(
+    batch: &RecordBatch,
+    instrument: &Instrument,
+    interval: Interval,
+    origin: impl Into<String>,
+) -> Result<RawTable, RawBatchError> {
+    let find = |column: &str, expected: DataType| {
+        let found = batch.column_by_name(column).filter(|c| *c.data_type() == expected);
+        let column = column.to_owned();
+        found.ok_or(RawBatchError::Column { column, expected })
+    };
+    let times = |column: &str| {
+        find(column, time_type()).map(|c| c.as_primitive::<TimestampMicrosecondType>().values())
+    };
+    let positions = find("position", DataType::Int64)?.as_primitive::<Int64Type>().values();
+    let names = find("instrument", DataType::Utf8)?.as_string::<i32>();
+    if let Some(other) = names.iter().flatten().find(|n| *n != instrument.as_str()) {
+        return Err(RawBatchError::Instruments(instrument.clone(), other.to_owned()));
+    }
+    let (time, known_at, ingested_at) = (times("time")?, times("known_at")?, times("ingested_at")?);
+    let flags = find("flags", DataType::Int32)?.as_primitive::<Int32Type>().values();
+    let cells = find("faults", DataType::Utf8)?.as_string::<i32>();
+    let mut faults = Vec::new();
+    for (row, text) in cells.iter().enumerate() {
+        let Some(text) = text else { continue };
+        let cells: BTreeMap<String, String> = serde_json::from_str(text)
+            .map_err(|e| RawBatchError::Cell { column: "faults", row, reason: e.to_string() })?;
+        let position = positions[row] as u64;
+        faults.extend(cells.into_iter().map(|(column, text)| CellFault { position, column, text }));
+    }
+    faults.sort_by_key(|fault| fault.position);
+    let row = |i: usize| RowMeta {
+        time: Timestamp::from_micros(time[i]),
+        known_at: Timestamp::from_micros(known_at[i]),
+        ingested_at: Timestamp::from_micros(ingested_at[i]),
+        flags: RowFlags::from_bits(flags[i] as u32),
+    };
+    let mut columns = Vec::new();
+    for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
+        if LEADING.contains(&field.name().as_str()) {
+            continue;
+        }
+        let Some(numbers) = array.as_primitive_opt::<Float64Type>() else {
+            let (column, expected) = (field.name().clone(), DataType::Float64);
+            return Err(RawBatchError::Column { column, expected });
+        };
+        let values = numbers.iter().map(|v| v.unwrap_or(f64::NAN)).collect();
+        columns.push(Column::new(field.name().clone(), values));
+    }
+    Ok(RawTable {
+        instrument: instrument.clone(),
+        interval,
+        origin: origin.into(),
+        positions: positions.iter().map(|p| *p as u64).collect(),
+        rows: (0..batch.num_rows()).map(row).collect(),
+        columns,
+        faults,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_table_survives_with_its_faults_and_duplicates() {
+        let at = |h: i64| RowMeta::at_close(Timestamp::from_secs(h * 3600), Interval::HOUR);
+        let fault = |position, column: &str, text: &str| CellFault {
+            position,
+            column: column.to_owned(),
+            text: text.to_owned(),
+        };
+        let raw = RawTable {
+            instrument: "BTC-USD".parse().unwrap(),
+            interval: Interval::HOUR,
+            origin: "x.csv".to_owned(),
+            positions: vec![2, 3, 4],
+            rows: vec![at(5), at(5), at(1)],
+            columns: vec![Column::new("close", vec![1.0, f64::NAN, 3.0])],
+            faults: vec![fault(3, "close", "n/a"), fault(4, "open", "\"quoted\", ü")],
+        };
+        let batch = raw_to_record_batch(&raw);
+        let back = raw_from_record_batch(&batch, &raw.instrument, raw.interval, "x.csv").unwrap();
+        assert_eq!((&back.positions, &back.rows), (&raw.positions, &raw.rows));
+        assert_eq!(back.faults, raw.faults);
+        assert_eq!(back.column("close").unwrap()[2], 3.0);
+        assert!(back.column("close").unwrap()[1].is_nan());
+        let other = "ETH-USD".parse().unwrap();
+        let error = raw_from_record_batch(&batch, &other, raw.interval, "").unwrap_err();
+        assert!(error.to_string().contains("ETH-USD and of BTC-USD"), "{error}");
+    }
+}

@@ -1,0 +1,206 @@
+//! A table: reading its rows as of a version or a time.
+
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use delta_kernel::KernelError;
+use foretell_market::{Fingerprint, Timestamp};
+use object_store::path::Path;
+use object_store::{Error, ObjectStoreExt as _};
+use url::Url;
+
+use crate::kernel::{self, DataFile, State};
+use crate::log::{FORMAT, FORMAT_PROPERTY, Log};
+use crate::{AsOf, Lake, LakeError, Layer, Version, name, rows};
+
+/// A versioned table of rows in time. It need not exist: the first write makes it.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(crate) lake: Lake,
+    pub(crate) layer: Layer,
+    name: String,
+    /// Layer and name, for errors.
+    pub(crate) shown: String,
+    pub(crate) root: Path,
+}
+
+impl Table {
+    pub(crate) fn new(lake: Lake, layer: Layer, name: &str) -> Self {
+        let root = lake.root.clone().join(layer.as_str()).join(name);
+        Self { lake, layer, name: name.to_owned(), shown: format!("{layer}/{name}"), root }
+    }
+
+    /// The table's name in its layer.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The layer that the table belongs to.
+    pub fn layer(&self) -> Layer {
+        self.layer
+    }
+
+    pub(crate) fn check_name(&self) -> Result<(), LakeError> {
+        name::check(&self.name)
+    }
+
+    pub(crate) fn log(&self) -> Log<'_> {
+        Log { store: self.lake.store.as_ref(), table: &self.shown, root: &self.root }
+    }
+
+    fn url(&self) -> Url {
+        let mut url = self.lake.url.clone();
+        url.set_path(&format!("{}{}/{}/", url.path(), self.layer, self.name));
+        url
+    }
+
+    pub(crate) fn unreadable(&self, source: KernelError) -> LakeError {
+        LakeError::Log { table: self.shown.clone(), source: Box::new(source) }
+    }
+
+    /// Whether the table has a version.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn exists(&self) -> Result<bool, LakeError> {
+        self.check_name()?;
+        Ok(!self.log().versions().await?.is_empty())
+    }
+
+    /// The state at a version or the latest.
+    pub(crate) async fn state(&self, version: Option<Version>) -> Result<State, LakeError> {
+        self.check_name()?;
+        let opened = kernel::open(self.lake.store.clone(), self.url(), version).await;
+        let source = match opened {
+            Ok(state) => {
+                self.check_format(&state)?;
+                return Ok(state);
+            }
+            Err(source) => source,
+        };
+        // Only after a failure is it worth asking why.
+        let versions = self.log().versions().await?;
+        let table = self.shown.clone();
+        match (versions.first(), versions.last(), version) {
+            (Some(&first), Some(&last), Some(asked)) if !(first..=last).contains(&asked) => {
+                Err(LakeError::NoVersion { table, asked, first, last })
+            }
+            (None, ..) => Err(LakeError::NoTable { table }),
+            _ => Err(self.unreadable(source)),
+        }
+    }
+
+    fn check_format(&self, state: &State) -> Result<(), LakeError> {
+        let Some(found) = state.property(FORMAT_PROPERTY) else { return Ok(()) };
+        if found.parse::<u32>().is_ok_and(|f| f <= FORMAT) {
+            return Ok(());
+        }
+        Err(LakeError::Format { table: self.shown.clone(), found, known: FORMAT })
+    }
+
+    async fn state_at(&self, at: AsOf) -> Result<State, LakeError> {
+        let version = match at {
+            AsOf::Latest => None,
+            AsOf::Version(version) => Some(version),
+            AsOf::Time(_) => Some(self.resolve(at).await?),
+        };
+        self.state(version).await
+    }
+
+    /// The rows as of a version or a time, in canonical order: by time, then by
+    /// instrument, known_at, position and the other columns. With an interval only the
+    /// rows whose `time` lies in it, its end excluded.
+    ///
+    /// # Errors
+    /// When there is no table or no such version, or its files cannot be read.
+    pub async fn read(
+        &self,
+        at: AsOf,
+        interval: Option<Range<Timestamp>>,
+    ) -> Result<RecordBatch, LakeError> {
+        Ok(self.read_versioned(at, interval).await?.1)
+    }
+
+    /// [`Table::read`] with the version that was read: the name under which the same
+    /// rows can be read again.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub async fn read_versioned(
+        &self,
+        at: AsOf,
+        interval: Option<Range<Timestamp>>,
+    ) -> Result<(Version, RecordBatch), LakeError> {
+        let state = self.state_at(at).await?;
+        let batch = self.rows_of(&state, interval.as_ref()).await?;
+        Ok((state.version(), batch))
+    }
+
+    pub(crate) async fn rows_of(
+        &self,
+        state: &State,
+        interval: Option<&Range<Timestamp>>,
+    ) -> Result<RecordBatch, LakeError> {
+        let schema = self.schema_of(state)?;
+        let batches = match state.rows(interval).await {
+            Ok(batches) => batches,
+            Err(source) => return Err(self.why_unreadable(state, source).await),
+        };
+        let whole = blocking(move || rows::merge(&schema, batches)).await?;
+        Ok(match interval {
+            Some(interval) => rows::between(&whole, interval),
+            None => whole,
+        })
+    }
+
+    pub(crate) fn schema_of(&self, state: &State) -> Result<SchemaRef, LakeError> {
+        state.schema().map_err(|e| self.unreadable(e))
+    }
+
+    /// A vacuumed file is told from a damaged one or a failing store.
+    async fn why_unreadable(&self, state: &State, source: KernelError) -> LakeError {
+        for file in state.files(None).await.unwrap_or_default() {
+            let path = self.file_path(&file);
+            if let Err(Error::NotFound { .. }) = self.lake.store.head(&path).await {
+                let (table, version) = (self.shown.clone(), state.version());
+                return LakeError::Gone { table, version, file: file.path };
+            }
+        }
+        self.unreadable(source)
+    }
+
+    /// Where a data file lies in the store.
+    pub(crate) fn file_path(&self, file: &DataFile) -> Path {
+        let decoded = Path::from_url_path(&file.path).unwrap_or_default();
+        decoded.parts().fold(self.root.clone(), Path::join)
+    }
+
+    /// The columns as of a version or a time.
+    ///
+    /// # Errors
+    /// When there is no table or no such version.
+    pub async fn schema(&self, at: AsOf) -> Result<SchemaRef, LakeError> {
+        self.schema_of(&self.state_at(at).await?)
+    }
+
+    /// The fingerprint of all rows as of a version or a time (see
+    /// [`crate::rows_fingerprint`]): equal after a compaction, a checkpoint or a copy.
+    ///
+    /// # Errors
+    /// As [`Table::read`], or when another tool stored a type that has no fingerprint.
+    pub async fn fingerprint(&self, at: AsOf) -> Result<Fingerprint, LakeError> {
+        let batch = self.read(at, None).await?;
+        blocking(move || rows::rows_fingerprint(&batch)).await
+    }
+}
+
+/// Runs work that keeps a core busy on a blocking thread.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LakeError> + Send + 'static,
+) -> Result<T, LakeError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(LakeError::Task(error.to_string())),
+    }
+}
