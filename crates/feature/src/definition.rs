@@ -52,7 +52,7 @@ pub struct Parameter {
     pub fallback: Fallback,
 }
 
-/// A kind of feature: one row of the table in [`crate::KINDS`].
+/// A kind of feature: one row of the table that [`crate::kinds()`] walks.
 pub struct Kind {
     /// Its id in a pipeline file.
     pub id: &'static str,

@@ -30,7 +30,7 @@ pub use compute::compute;
 pub use context::{ContextSpec, context};
 pub use definition::{Fallback, Kind, Memory, Parameter};
 pub use error::FeatureError;
-pub use kinds::{KERNEL_VERSION, KINDS};
+pub use kinds::{KERNEL_VERSION, kinds};
 pub use label::{LabelSpec, labels};
 pub use params::{ParamValue, Params};
 pub use row::{FeatureRow, feature_row};

@@ -4,7 +4,7 @@ use foretell_market::{Fingerprint, FingerprintHasher};
 
 use crate::definition::{Fallback, Kind, Memory};
 use crate::graph::{Graph, Input};
-use crate::kinds::{KERNEL_VERSION, KINDS};
+use crate::kinds::{KERNEL_VERSION, kinds};
 use crate::params::{ParamValue, Params};
 use crate::{FeatureError, shipped};
 
@@ -74,7 +74,7 @@ pub struct FeatureSet {
 
 impl FeatureSet {
     /// The names of the shipped sets.
-    pub const NAMES: [&'static str; 1] = ["coingecko-62"];
+    pub const NAMES: [&'static str; 3] = ["coingecko-62", "kraken-62", "candle-base"];
 
     /// A shipped set. Parameters are written `feature.parameter`, for example
     /// `bb_width.window`; a parameter that a feature's own name states is not open.
@@ -218,8 +218,8 @@ fn states(name: &str, number: f64) -> bool {
 }
 
 fn settle(spec: &FeatureSpec, graph: &mut Graph) -> Result<Feature, FeatureError> {
-    let kind = KINDS.iter().find(|k| k.id == spec.kind).ok_or_else(|| {
-        let nearest = KINDS.iter().min_by_key(|k| distance(k.id, &spec.kind));
+    let kind = kinds().find(|k| k.id == spec.kind).ok_or_else(|| {
+        let nearest = kinds().min_by_key(|k| distance(k.id, &spec.kind));
         FeatureError::UnknownKind {
             feature: spec.name.clone(),
             kind: spec.kind.clone(),

@@ -5,6 +5,8 @@
 //! The bits are therefore the same on every machine.
 
 pub(crate) mod calendar;
+pub(crate) mod candle;
 pub(crate) mod cells;
 pub(crate) mod ema;
+pub(crate) mod indicator;
 pub(crate) mod rolling;

@@ -93,6 +93,15 @@ fn sample_std_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
     acc
 }
 
+fn population_std_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
+    let mut acc = squares_of::<L>(x, width);
+    let n = width as f64;
+    for value in &mut acc {
+        *value = (*value / n).sqrt();
+    }
+    acc
+}
+
 fn min_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
     let mut acc = *lanes::<L>(x, 0);
     for k in 1..width {
@@ -133,6 +142,11 @@ pub(crate) fn sum(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
 /// Sample standard deviation of the window (divisor `n - 1`).
 pub(crate) fn sample_std(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
     slide(x[0], width(numbers), out, sample_std_of::<LANES>, sample_std_of::<1>);
+}
+
+/// Standard deviation of the window (divisor `n`).
+pub(crate) fn population_std(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
+    slide(x[0], width(numbers), out, population_std_of::<LANES>, population_std_of::<1>);
 }
 
 /// Smallest value of the window.
