@@ -102,6 +102,25 @@ impl Walk {
         })
     }
 
+    /// A walk over rows that were forecast elsewhere; the outcomes are all the history.
+    /// The folds must cover the rows in order.
+    ///
+    /// # Panics
+    /// When lengths differ (a bug of the caller).
+    pub fn on_rows(
+        interval: Interval,
+        horizon: Interval,
+        folds: Vec<FoldSummary>,
+        times: Vec<Timestamp>,
+        known_at: Vec<Timestamp>,
+        outcomes: Vec<f64>,
+    ) -> Self {
+        let rows = folds.iter().map(|f| f.rows).sum::<usize>();
+        assert!(rows == times.len() && rows == known_at.len() && rows == outcomes.len());
+        let history = known_at.iter().copied().zip(outcomes.iter().copied()).collect();
+        Self { interval, horizon, folds, times, known_at, outcomes, history, splits: Vec::new() }
+    }
+
     /// The horizon in steps of the grid, at least one.
     pub fn steps(&self) -> usize {
         let (horizon, interval) = (self.horizon.secs(), self.interval.secs());
