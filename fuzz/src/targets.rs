@@ -3,60 +3,92 @@
 //! What is promised beyond that is asserted here: a refusal names the file and ends in
 //! a remedy, and what was read goes through the gate.
 
-use foretell_market::{Instrument, Interval, Timestamp};
+use foretell_market::{CandleBuilder, Instrument, Interval, Timestamp, Trade};
 use foretell_quality::{Expectations, gate, profile};
+use foretell_source::binance::parse_klines;
 use foretell_source::coingecko::{parse_market_chart, sample};
 use foretell_source::file::read_file;
+use foretell_source::kraken::{parse_asset_pairs, parse_ohlc, parse_ticker, parse_trades};
 use foretell_source::{ExtractRequest, FileFormat, FileSpec, Rows, SourceError, TimeIs, read_csv};
 
 use crate::engine::Target;
 
 /// Every target, in order of name.
 pub fn targets() -> Vec<Target> {
+    let target = |name, run, words| Target { name, run, words };
     vec![
-        Target {
-            name: "coingecko",
-            run: coingecko,
-            words: &["prices", "market_caps", "total_volumes", "[", "]", "null", "1618499053863"],
-        },
-        Target {
-            name: "csv",
-            run: csv,
-            words: &[
-                "timestamp",
-                "date",
-                "open",
-                "high",
-                "low",
-                "close",
-                "volume",
-                "symbol",
-                "unix",
-                ",",
-                ";",
-                "\t",
-                "\"",
-                "\r\n",
-                "\u{feff}",
-                "1577836800",
-                "1577836800000",
-                "2020-01-01",
-                "2020-01-01 12-PM",
-                "31/12/2019 23:00",
-                "2020-01-01T00:00:00+02:00",
-                "nan",
-                "null",
-                "<html>",
-            ],
-        },
-        Target {
-            name: "json",
-            run: json,
-            words: &["[", "]", "{", "}", "\"time\":", "\"close\":", "null"],
-        },
-        Target { name: "parquet", run: parquet, words: &["PAR1"] },
+        target("binance-klines", binance_klines, JSON_WORDS),
+        target("coingecko", coingecko, COINGECKO_WORDS),
+        target("csv", csv, CSV_WORDS),
+        target("json", json, JSON_WORDS),
+        target("kraken-names", kraken_names, KRAKEN_WORDS),
+        target("kraken-ohlc", kraken_ohlc, KRAKEN_WORDS),
+        target("kraken-trades", kraken_trades, KRAKEN_WORDS),
+        target("parquet", parquet, &["PAR1"]),
     ]
 }
+
+const JSON_WORDS: &[&str] = &[
+    "[",
+    "]",
+    "{",
+    "}",
+    "null",
+    "true",
+    "\"\"",
+    "\"1.5\"",
+    "\"time\":",
+    "\"close\":",
+    "1577836800000",
+];
+
+const COINGECKO_WORDS: &[&str] =
+    &["\"prices\":", "\"market_caps\":", "\"total_volumes\":", "[", "]", "null", "1618499053863"];
+
+const KRAKEN_WORDS: &[&str] = &[
+    "\"error\":",
+    "\"result\":",
+    "\"last\":",
+    "[",
+    "]",
+    "{",
+    "}",
+    "null",
+    "\"XXBTZUSD\":",
+    "\"b\"",
+    "\"s\"",
+    "\"EGeneral:Too many requests\"",
+    "\"1688671969993150842\"",
+    "1688671980",
+    "\"0.00000000\"",
+];
+
+const CSV_WORDS: &[&str] = &[
+    "timestamp",
+    "date",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "symbol",
+    "unix",
+    ",",
+    ";",
+    "\t",
+    "\"",
+    "\r\n",
+    "\u{feff}",
+    "1577836800",
+    "1577836800000",
+    "2020-01-01",
+    "2020-01-01 12-PM",
+    "31/12/2019 23:00",
+    "2020-01-01T00:00:00+02:00",
+    "nan",
+    "null",
+    "<html>",
+];
 
 const FILE: &str = "prices.data";
 
@@ -93,14 +125,14 @@ fn file(bytes: &[u8], format: Option<FileFormat>) {
             );
             profile(&table);
         }
-        Err(error) => refusal(&error),
+        Err(error) => refusal(FILE, &error),
     }
 }
 
 /// A refusal names where and ends in a remedy.
-fn refusal(error: &SourceError) {
+fn refusal(origin: &str, error: &SourceError) {
     let text = error.to_string();
-    assert!(text.contains(FILE), "names no file: {text}");
+    assert!(text.contains(origin), "does not name {origin}: {text}");
     assert!(text.contains("; "), "has no remedy: {text}");
     assert!(text.len() < 2000, "is {} bytes long", text.len());
 }
@@ -109,7 +141,7 @@ fn csv(bytes: &[u8]) {
     let mut spec = FileSpec::at(FILE);
     spec.time_is = TimeIs::Close;
     if let Err(error) = read_csv(bytes, &spec) {
-        refusal(&error);
+        refusal(FILE, &error);
     }
     file(bytes, Some(FileFormat::Csv));
 }
@@ -131,4 +163,61 @@ fn coingecko(bytes: &[u8]) {
         assert!(rows.times.is_sorted(), "samples are in order");
     }
     file(bytes, Some(FileFormat::CoinGecko));
+}
+
+fn kraken_ohlc(bytes: &[u8]) {
+    match parse_ohlc(bytes) {
+        Ok(page) => {
+            assert_eq!(page.candles.len(), page.vwap.len(), "one average per bar");
+            for candle in &page.candles {
+                assert!(candle.close.is_finite() && candle.volume.is_finite(), "finite bars");
+            }
+        }
+        Err(error) => refusal("kraken OHLC", &error),
+    }
+}
+
+fn kraken_trades(bytes: &[u8]) {
+    let mut page = match parse_trades(bytes) {
+        Ok(page) => page,
+        Err(error) => return refusal("kraken Trades", &error),
+    };
+    page.trades.sort_by_key(|t| (t.time, t.id));
+    let mut builder = CandleBuilder::new(Interval::HOUR);
+    let mut candles = Vec::new();
+    for trade in &page.trades {
+        let built = builder.push(&Trade {
+            instrument: btc(),
+            time: trade.time,
+            id: trade.id,
+            price: trade.price,
+            quantity: trade.quantity,
+            side: Some(trade.side),
+        });
+        candles.extend(built.expect("sorted trades are never late"));
+    }
+    candles.extend(builder.close_until(Timestamp::MAX));
+    assert!(candles.is_sorted_by_key(|c| c.open_time), "bars are in order");
+    let counted: u64 = candles.iter().filter_map(|c| c.trades).sum();
+    assert_eq!(counted, page.trades.len() as u64, "every trade is in one bar");
+}
+
+fn kraken_names(bytes: &[u8]) {
+    if let Err(error) = parse_asset_pairs(bytes) {
+        refusal("kraken AssetPairs", &error);
+    }
+    if let Err(error) = parse_ticker(bytes) {
+        refusal("kraken Ticker", &error);
+    }
+}
+
+fn binance_klines(bytes: &[u8]) {
+    match parse_klines(bytes) {
+        Ok(klines) => {
+            for kline in &klines {
+                assert!(kline.close.is_finite() && kline.volume.is_finite(), "finite bars");
+            }
+        }
+        Err(error) => refusal("binance klines", &error),
+    }
 }
