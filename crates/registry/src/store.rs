@@ -16,8 +16,7 @@ use crate::error::is_not_a_database;
 pub const SCHEMA_VERSION: i64 = 1;
 
 /// Every migration, oldest first. A published one is never edited: add the next.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "first", include_str!("../migrations/0001_first.sql"))];
+const MIGRATIONS: &[Step] = &[(1, "first", include_str!("../migrations/0001_first.sql"))];
 
 /// How long a statement waits for a lock of another connection before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,7 +74,7 @@ impl Registry {
             .connect_with(options.clone())
             .await
             .map_err(failed)?;
-        migrate(&writer, path).await?;
+        migrate(&writer, path, MIGRATIONS).await?;
         let readers = forever
             .max_connections(READERS)
             .acquire_timeout(TURN_TIMEOUT)
@@ -130,14 +129,17 @@ impl Registry {
     }
 }
 
-async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), RegistryError> {
+/// A migration's version, description and SQL.
+type Step = (i64, &'static str, &'static str);
+
+async fn migrate(writer: &SqlitePool, path: &Path, steps: &[Step]) -> Result<(), RegistryError> {
     let owned = || path.to_owned();
+    let known = steps.iter().map(|step| step.0).max().unwrap_or(0);
     let found = found_version(writer, path).await?;
-    if found > SCHEMA_VERSION {
-        let known = SCHEMA_VERSION;
+    if found > known {
         return Err(RegistryError::NewerSchema { path: owned(), found, known });
     }
-    let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
+    let migrations = steps.iter().map(|(version, description, sql)| {
         let sql = sql.into_sql_str();
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql, false)
     });
@@ -148,8 +150,8 @@ async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), RegistryError> 
         }
         source => RegistryError::Migration { path: owned(), source },
     })?;
-    if found < SCHEMA_VERSION {
-        tracing::debug!(from = found, to = SCHEMA_VERSION, "migrated the registry");
+    if found < known {
+        tracing::debug!(from = found, to = known, "migrated the registry");
     }
     Ok(())
 }
@@ -174,4 +176,71 @@ async fn applied_version(pool: &SqlitePool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
         .fetch_one(pool)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Step = (1, "first", "CREATE TABLE a (x INTEGER NOT NULL) STRICT;");
+    const SECOND: Step = (2, "second", "ALTER TABLE a ADD COLUMN y TEXT NOT NULL DEFAULT 'old';");
+    const BROKEN: Step =
+        (2, "second", "CREATE TABLE b (x INTEGER); INSERT INTO nowhere VALUES (1);");
+
+    async fn pool(path: &Path) -> SqlitePool {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_older_file_is_brought_forward_with_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.sqlite");
+        let pool = pool(&path).await;
+        migrate(&pool, &path, &[FIRST]).await.unwrap();
+        sqlx::query("INSERT INTO a VALUES (7)").execute(&pool).await.unwrap();
+        migrate(&pool, &path, &[FIRST, SECOND]).await.unwrap();
+        migrate(&pool, &path, &[FIRST, SECOND]).await.unwrap();
+        let row: (i64, String) =
+            sqlx::query_as("SELECT x, y FROM a").fetch_one(&pool).await.unwrap();
+        assert_eq!(row, (7, "old".to_owned()));
+        assert_eq!(applied_version(&pool).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_migration_leaves_the_file_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.sqlite");
+        let pool = pool(&path).await;
+        migrate(&pool, &path, &[FIRST]).await.unwrap();
+        let error = migrate(&pool, &path, &[FIRST, BROKEN]).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Migration { .. }), "{error}");
+        assert_eq!(applied_version(&pool).await.unwrap(), 1);
+        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'b'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(tables, 0);
+        migrate(&pool, &path, &[FIRST, SECOND]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_newer_or_edited_schema_is_refused_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.sqlite");
+        let pool = pool(&path).await;
+        migrate(&pool, &path, &[FIRST, SECOND]).await.unwrap();
+        let error = migrate(&pool, &path, &[FIRST]).await.unwrap_err().to_string();
+        assert!(error.contains("schema version 2") && error.contains("up to 1"), "{error}");
+        assert!(error.contains("use a newer Foretell"), "{error}");
+        let edited = (1, "first", "CREATE TABLE other (x INTEGER);");
+        let error = migrate(&pool, &path, &[edited, SECOND]).await.unwrap_err();
+        assert!(matches!(error, RegistryError::ForeignSchema { version: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn migrations_are_numbered_without_a_hole_up_to_the_present() {
+        let numbers: Vec<i64> = MIGRATIONS.iter().map(|step| step.0).collect();
+        assert_eq!(numbers, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+    }
 }

@@ -1,0 +1,105 @@
+//! Trials are counted and kept to the bit; a lock-box is looked into once.
+
+use foretell_market::Interval;
+use foretell_registry::{LockBox, LockBoxOpening, RegistryError, Trial, TrialFilter, Written};
+
+use crate::sample::{at, hash, lock_box, opening, registry, run, trial};
+
+#[tokio::test]
+async fn series_are_kept_to_the_bit_and_a_repeated_step_writes_nothing_new() {
+    let (_dir, registry) = registry().await;
+    registry.insert_run(&run("run-1", 0)).await.unwrap();
+    let odd = f64::from_bits(0x7ff8_0000_dead_beef);
+    let written = Trial { losses: vec![odd, -0.0, f64::NEG_INFINITY], ..trial("run-1", "ridge") };
+    assert_eq!(registry.insert_trial(&written).await.unwrap(), Written::New);
+    assert_eq!(registry.insert_trial(&written).await.unwrap(), Written::Same);
+    let stored = registry.trials(&TrialFilter::default()).await.unwrap();
+    let bits = |t: &Trial| t.losses.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&stored[0]), bits(&written));
+    let better = Trial { p_value: Some(0.001), ..written.clone() };
+    let error = registry.insert_trial(&better).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Conflict { kind: "trial", .. }), "{error}");
+    let nan = Trial { p_value: Some(f64::NAN), ..trial("run-1", "forest") };
+    let error = registry.insert_trial(&nan).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Invalid { .. }), "{error}");
+    let orphan = trial("run-9", "ridge");
+    let both = [trial("run-1", "forest"), orphan];
+    let error = registry.insert_trials(&both).await.unwrap_err();
+    assert!(matches!(error, RegistryError::MissingReference { .. }), "{error}");
+    let stored = registry.trials(&TrialFilter::default()).await.unwrap();
+    assert_eq!(stored.len(), 1, "all or none");
+}
+
+#[tokio::test]
+async fn a_run_of_many_recipes_is_one_test_whatever_its_pipeline_is_called() {
+    let (_dir, registry) = registry().await;
+    let instrument = "BTC-USD".parse().unwrap();
+    let count = async || registry.count_tests(&instrument, Interval::HOUR).await.unwrap();
+    assert_eq!(count().await, 0);
+    for i in 1..=3 {
+        let id = format!("run-{i}");
+        registry.insert_run(&run(&id, i)).await.unwrap();
+        let walk = Trial { p_value: None, ..trial(&id, "random-walk") };
+        let mut recipes = vec![walk, trial(&id, "ridge"), trial(&id, "boosting")];
+        recipes.iter_mut().for_each(|t| t.pipeline = format!("renamed-{i}"));
+        registry.insert_trials(&recipes).await.unwrap();
+        assert_eq!(count().await, i as u64);
+    }
+    // Only baselines: nothing was tested. Another horizon: another family.
+    registry.insert_run(&run("run-4", 4)).await.unwrap();
+    let walk = Trial { p_value: None, ..trial("run-4", "random-walk") };
+    let daily = Trial { horizon: Interval::DAY, ..trial("run-4", "ridge") };
+    registry.insert_trials(&[walk, daily]).await.unwrap();
+    assert_eq!(count().await, 3);
+    assert_eq!(registry.count_tests(&instrument, Interval::DAY).await.unwrap(), 1);
+    let before = async |run: &str| {
+        registry.count_tests_before(&instrument, Interval::HOUR, Some(run)).await.unwrap()
+    };
+    assert_eq!((before("run-1").await, before("run-3").await, before("new").await), (0, 2, 3));
+    let of = TrialFilter { run_id: Some("run-2".to_owned()), ..TrialFilter::default() };
+    let names: Vec<_> =
+        registry.trials(&of).await.unwrap().into_iter().map(|t| t.recipe_name).collect();
+    assert_eq!(names, ["boosting", "ridge", "random-walk"]);
+}
+
+#[tokio::test]
+async fn the_dates_of_a_lock_box_are_fixed() {
+    let (_dir, registry) = registry().await;
+    assert_eq!(registry.insert_lock_box(&lock_box()).await.unwrap(), Written::New);
+    assert_eq!(registry.insert_lock_box(&lock_box()).await.unwrap(), Written::Same);
+    let later = LockBox { to: at(99), ..lock_box() };
+    let error = registry.insert_lock_box(&later).await.unwrap_err().to_string();
+    assert!(error.contains("`BTC-USD 1h` is already registered with another span"), "{error}");
+    let daily = LockBox { horizon: Interval::DAY, from: at(5), to: at(5), ..lock_box() };
+    let error = registry.insert_lock_box(&daily).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Invalid { .. }), "{error}");
+    assert_eq!(registry.lock_box(&daily.instrument, Interval::DAY).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_recipe_looks_into_a_lock_box_once_even_when_it_dies_looking() {
+    let (_dir, registry) = registry().await;
+    let look = LockBoxOpening { result_json: None, ..opening() };
+    let error = registry.open_lock_box(&look).await.unwrap_err();
+    assert!(matches!(error, RegistryError::MissingReference { .. }), "{error}");
+    registry.insert_lock_box(&lock_box()).await.unwrap();
+    assert_eq!(registry.open_lock_box(&look).await.unwrap(), (Written::New, look.clone()));
+    // The process dies here; the next one is told that the look was taken.
+    let again = LockBoxOpening { opened_at: at(77), ..look.clone() };
+    assert_eq!(registry.open_lock_box(&again).await.unwrap(), (Written::Same, look.clone()));
+    let (instrument, hour) = (&look.instrument, look.horizon);
+    let finish = async |result: &str| {
+        registry.finish_lock_box(instrument, hour, &hash("recipe"), result).await
+    };
+    assert_eq!(finish("{\"mae_bp\":39.0}").await.unwrap(), Written::New);
+    assert_eq!(finish("{\"mae_bp\":39.0}").await.unwrap(), Written::Same);
+    let error = finish("{\"mae_bp\":1.0}").await.unwrap_err();
+    assert!(matches!(error, RegistryError::Conflict { .. }), "{error}");
+    assert_eq!(registry.open_lock_box(&again).await.unwrap(), (Written::Same, opening()));
+    let other = LockBoxOpening { recipe_hash: hash("other"), opened_at: at(99), ..opening() };
+    assert_eq!(registry.open_lock_box(&other).await.unwrap().0, Written::New);
+    let looks = registry.lock_box_openings(instrument, hour).await.unwrap();
+    assert_eq!(looks, [other, opening()]);
+    let error = registry.finish_lock_box(instrument, hour, &hash("never"), "{}").await.unwrap_err();
+    assert!(matches!(error, RegistryError::NotFound { .. }), "{error}");
+}

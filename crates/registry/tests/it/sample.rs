@@ -1,0 +1,217 @@
+//! One record of every kind, made by hand, and a registry in its own directory.
+
+use foretell_market::{Fingerprint, Interval, Timestamp};
+use foretell_registry::{
+    Artifact, ArtifactPlace, AuditEvent, Calibration, DatasetRecord, ForecastRecord, LockBox,
+    LockBoxOpening, Metric, ModelVersion, Outcome, Param, Registry, Run, Snapshot, Status, Step,
+    Trial,
+};
+use tempfile::TempDir;
+
+/// Seconds after 2025-10-31T00:00:00Z.
+pub(crate) fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(1_761_868_800 + secs)
+}
+
+pub(crate) fn hash(text: &str) -> Fingerprint {
+    Fingerprint::of_bytes(text.as_bytes())
+}
+
+pub(crate) async fn registry() -> (TempDir, Registry) {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(&dir.path().join("registry.sqlite")).await.unwrap();
+    (dir, registry)
+}
+
+/// A registry that holds the run, the dataset and one version of the model.
+pub(crate) async fn with_version() -> (TempDir, Registry) {
+    let (dir, registry) = registry().await;
+    registry.insert_run(&run("run-1", 0)).await.unwrap();
+    registry.insert_dataset(&dataset()).await.unwrap();
+    registry.insert_model_version(&version("run-1", "model")).await.unwrap();
+    (dir, registry)
+}
+
+pub(crate) fn run(id: &str, secs: i64) -> Run {
+    Run {
+        id: id.to_owned(),
+        pipeline: "btc-usd-hourly".to_owned(),
+        kind: "run".to_owned(),
+        status: Status::Running,
+        started_at: at(secs),
+        finished_at: None,
+        config_json: r#"{"label":{"horizon":"1h"}}"#.to_owned(),
+        error: None,
+    }
+}
+
+pub(crate) fn step() -> Step {
+    Step {
+        run_id: "run-1".to_owned(),
+        name: "gate".to_owned(),
+        position: 1,
+        attempt: 2,
+        status: Status::Succeeded,
+        started_at: Some(at(1)),
+        finished_at: Some(at(2)),
+        detail_json: r#"{"rows":26280}"#.to_owned(),
+    }
+}
+
+pub(crate) fn params() -> Vec<Param> {
+    [("model.depth", "4"), ("seed", "7")]
+        .map(|(name, value)| Param { name: name.to_owned(), value: value.to_owned() })
+        .to_vec()
+}
+
+pub(crate) fn metrics() -> Vec<Metric> {
+    [("coverage", 0.903, 0), ("mae_bp", 38.2, 0), ("mae_bp", f64::INFINITY, 1)]
+        .map(|(name, value, step)| Metric { name: name.to_owned(), value, step })
+        .to_vec()
+}
+
+pub(crate) fn artifacts() -> Vec<Artifact> {
+    let place = [
+        ("model", ArtifactPlace::Content(hash("bytes"))),
+        ("report", ArtifactPlace::Path("reports/run-1.html".to_owned())),
+    ];
+    place
+        .map(|(name, place)| Artifact { run_id: "run-1".to_owned(), name: name.to_owned(), place })
+        .to_vec()
+}
+
+pub(crate) fn dataset() -> DatasetRecord {
+    let snapshot = |layer: &str, version| Snapshot {
+        layer: layer.to_owned(),
+        table: "btc-usd-1h".to_owned(),
+        version,
+    };
+    DatasetRecord {
+        fingerprint: hash("dataset"),
+        run_id: "run-1".to_owned(),
+        instrument: "BTC-USD".parse().unwrap(),
+        interval: Interval::HOUR,
+        horizon: Interval::HOUR,
+        feature_set: hash("set"),
+        rows: 26_000,
+        from: at(-90_000_000),
+        to: at(0),
+        known_at: at(0),
+        created_at: at(3),
+        snapshots: vec![snapshot("clean", 3), snapshot("features", 5)],
+    }
+}
+
+pub(crate) fn version(run: &str, model: &str) -> ModelVersion {
+    ModelVersion {
+        name: "btc-usd-hourly".to_owned(),
+        version: 1,
+        run_id: run.to_owned(),
+        spec_json: r#"{"kind":"random_walk"}"#.to_owned(),
+        hash: hash(model),
+        artifact: hash("bytes"),
+        dataset: hash("dataset"),
+        feature_set: hash("set"),
+        fitted_as_of: at(0),
+        train_from: at(-90_000_000),
+        train_to: at(0),
+        calibration_json: r#"{"version":1}"#.to_owned(),
+        evaluation_json: r#"{"mae_bp":38.2}"#.to_owned(),
+        created_at: at(4),
+    }
+}
+
+pub(crate) fn calibration() -> Calibration {
+    Calibration {
+        model: "btc-usd-hourly".to_owned(),
+        version: 1,
+        as_of: at(3600),
+        state_json: r#"{"version":1,"outcomes":1}"#.to_owned(),
+    }
+}
+
+pub(crate) fn audit(action: &str, secs: i64) -> AuditEvent {
+    AuditEvent {
+        at: at(secs),
+        actor: "pipeline".to_owned(),
+        action: action.to_owned(),
+        subject: "btc-usd-hourly".to_owned(),
+        detail_json: r#"{"best_p":0.71}"#.to_owned(),
+    }
+}
+
+pub(crate) fn forecast(id: &str, hour: i64) -> ForecastRecord {
+    ForecastRecord {
+        id: id.to_owned(),
+        instrument: "BTC-USD".parse().unwrap(),
+        model: "btc-usd-hourly".to_owned(),
+        version: 1,
+        alias: "champion".to_owned(),
+        as_of: at(hour * 3600),
+        target_time: at((hour + 1) * 3600),
+        made_at: at(hour * 3600 + 3),
+        horizon: Interval::HOUR,
+        body_json: format!(r#"{{"id":"{id}","point":109541.0}}"#),
+        feature_row_hash: hash("row"),
+    }
+}
+
+pub(crate) fn outcome() -> Outcome {
+    Outcome { forecast_id: "f_1".to_owned(), value: 109_600.5, known_at: at(3601) }
+}
+
+pub(crate) fn lock_box() -> LockBox {
+    LockBox {
+        instrument: "BTC-USD".parse().unwrap(),
+        horizon: Interval::HOUR,
+        from: at(-7_776_000),
+        to: at(0),
+    }
+}
+
+pub(crate) fn opening() -> LockBoxOpening {
+    LockBoxOpening {
+        instrument: "BTC-USD".parse().unwrap(),
+        horizon: Interval::HOUR,
+        recipe_hash: hash("recipe"),
+        opened_at: at(5),
+        result_json: Some(r#"{"mae_bp":39.0}"#.to_owned()),
+    }
+}
+
+pub(crate) fn trial(run: &str, recipe: &str) -> Trial {
+    Trial {
+        id: Trial::id_of(run, &hash(recipe)),
+        run_id: run.to_owned(),
+        pipeline: "btc-usd-hourly".to_owned(),
+        instrument: "BTC-USD".parse().unwrap(),
+        horizon: Interval::HOUR,
+        recipe_name: recipe.to_owned(),
+        recipe_hash: hash(recipe),
+        p_value: Some(0.71),
+        alpha_spent: 0.05,
+        losses: vec![0.001, 0.0, -0.0, f64::MIN_POSITIVE, 1.0 / 3.0],
+        returns: vec![0.0005, -0.0005],
+        created_at: at(6),
+    }
+}
+
+/// Writes every record above.
+pub(crate) async fn fill(registry: &Registry) {
+    registry.insert_run(&run("run-1", 0)).await.unwrap();
+    registry.put_step(&step()).await.unwrap();
+    registry.put_params("run-1", &params()).await.unwrap();
+    registry.put_metrics("run-1", &metrics()).await.unwrap();
+    for artifact in artifacts() {
+        registry.put_artifact(&artifact).await.unwrap();
+    }
+    registry.insert_dataset(&dataset()).await.unwrap();
+    registry.insert_model_version(&version("run-1", "model")).await.unwrap();
+    registry.insert_calibration(&calibration()).await.unwrap();
+    registry.promote("btc-usd-hourly", 1, "champion", &audit("promote", 4)).await.unwrap();
+    registry.insert_forecast(&forecast("f_1", 0)).await.unwrap();
+    registry.insert_outcome(&outcome()).await.unwrap();
+    registry.insert_lock_box(&lock_box()).await.unwrap();
+    registry.open_lock_box(&opening()).await.unwrap();
+    registry.insert_trials(&[trial("run-1", "ridge"), trial("run-1", "boosting")]).await.unwrap();
+}
