@@ -1,0 +1,111 @@
+//! What is known of a recipe's skill, in the words that every output uses.
+
+use serde::{Deserialize, Serialize};
+
+/// The rival that skill is measured against.
+const RIVAL: &str = "random-walk";
+
+/// What the evaluation says of the recipe, in one sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The promotion rule was passed.
+    #[serde(rename = "better than a random walk")]
+    Better,
+    /// The promotion rule was not passed, or the model is the random walk.
+    #[serde(rename = "no better than a random walk")]
+    NoBetter,
+    /// No evaluation has been made yet.
+    #[serde(rename = "not judged yet")]
+    NotJudged,
+}
+
+/// Out-of-sample skill against the random walk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Skill {
+    /// The rival, `random-walk`.
+    pub against: String,
+    /// One minus the ratio of mean absolute log-return errors: 0.01 is an error one
+    /// per cent smaller. `None` when it was not measured.
+    pub mae_skill: Option<f64>,
+    /// The one-sided p-value after Holm; for the random walk itself the best of its
+    /// rivals. `None` when nothing was tested.
+    pub p_value: Option<f64>,
+    /// The sentence.
+    pub verdict: Verdict,
+}
+
+impl Skill {
+    /// The skill of a recipe that was compared with the random walk; numbers that are
+    /// not finite are left out, and without a p-value nothing is claimed.
+    pub fn judged(mae_skill: f64, p_value: f64, promoted: bool) -> Self {
+        let p_value = finite(p_value);
+        let better = promoted && p_value.is_some() && mae_skill > 0.0;
+        let verdict = if better { Verdict::Better } else { Verdict::NoBetter };
+        Self { against: RIVAL.to_owned(), mae_skill: finite(mae_skill), p_value, verdict }
+    }
+
+    /// The random walk itself, after rivals were judged; `best_p` is the smallest
+    /// p-value among them.
+    pub fn random_walk(best_p: Option<f64>) -> Self {
+        let p_value = best_p.and_then(finite);
+        let verdict = Verdict::NoBetter;
+        Self { against: RIVAL.to_owned(), mae_skill: Some(0.0), p_value, verdict }
+    }
+
+    /// Before any evaluation.
+    pub fn not_judged() -> Self {
+        let verdict = Verdict::NotJudged;
+        Self { against: RIVAL.to_owned(), mae_skill: None, p_value: None, verdict }
+    }
+
+    /// For people: `no better than a random walk (p = 0.71)`.
+    pub fn sentence(&self) -> String {
+        let words = match self.verdict {
+            Verdict::Better => "better than a random walk",
+            Verdict::NoBetter => "no better than a random walk",
+            Verdict::NotJudged => "not judged yet",
+        };
+        match self.p_value {
+            Some(p) if p < 0.001 => format!("{words} (p < 0.001)"),
+            Some(p) => format!("{words} (p = {})", significant(p)),
+            None => words.to_owned(),
+        }
+    }
+}
+
+/// Two decimals, or three where two would show 0.0x.
+fn significant(p: f64) -> String {
+    if p < 0.1 { format!("{p:.3}") } else { format!("{p:.2}") }
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_the_same_sentence_everywhere() {
+        let said = |skill: Skill| skill.sentence();
+        assert_eq!(said(Skill::random_walk(Some(0.71))), "no better than a random walk (p = 0.71)");
+        assert_eq!(said(Skill::random_walk(None)), "no better than a random walk");
+        assert_eq!(said(Skill::judged(0.02, 0.004, true)), "better than a random walk (p = 0.004)");
+        assert_eq!(said(Skill::judged(0.02, 1e-9, true)), "better than a random walk (p < 0.001)");
+        assert_eq!(said(Skill::not_judged()), "not judged yet");
+    }
+
+    #[test]
+    fn claims_nothing_without_a_test_a_promotion_and_a_gain() {
+        for (gain, p, promoted) in [(0.02, f64::NAN, true), (0.02, 0.01, false), (-0.1, 0.01, true)]
+        {
+            assert_eq!(Skill::judged(gain, p, promoted).verdict, Verdict::NoBetter);
+        }
+        let json = serde_json::to_string(&Skill::judged(f64::NAN, f64::NAN, false)).unwrap();
+        assert_eq!(
+            json,
+            r#"{"against":"random-walk","mae_skill":null,"p_value":null,"verdict":"no better than a random walk"}"#
+        );
+    }
+}
