@@ -31,8 +31,13 @@ pub fn read_csv(bytes: &[u8], spec: &FileSpec) -> Result<(Rows, Found), SourceEr
         .delimiter(delimiter)
         .from_reader(text.as_bytes());
     let mut record = ByteRecord::new();
+    let mut lines = Lines { read: 0, line: 1 };
     let mut next = |record: &mut ByteRecord| match reader.read_byte_record(record) {
-        Ok(more) => Ok(more.then(|| record.position().map_or(0, csv::Position::line))),
+        Ok(true) => {
+            let start = record.position().map_or(0, csv::Position::byte);
+            Ok(Some(lines.of(text.as_bytes(), start as usize)))
+        }
+        Ok(false) => Ok(None),
         Err(error) => {
             let remedy = "save the file as plain CSV";
             Err(Malformed::new(&origin, error.to_string(), remedy))
@@ -59,6 +64,32 @@ pub fn read_csv(bytes: &[u8], spec: &FileSpec) -> Result<(Rows, Found), SourceEr
         collector.push(line, cell)?;
     }
     Ok(collector.finish()?)
+}
+
+/// Counts lines up to a record. The reader's own count is one short behind CRLF,
+/// because it leaves the line feed to the next record.
+struct Lines {
+    read: usize,
+    line: u64,
+}
+
+impl Lines {
+    /// The 1-based line of the record that starts at or right behind a byte.
+    fn of(&mut self, text: &[u8], start: usize) -> u64 {
+        while let Some(byte) = text.get(self.read) {
+            let ends = match byte {
+                b'\n' => true,
+                b'\r' => text.get(self.read + 1) != Some(&b'\n'),
+                _ => false,
+            };
+            if self.read >= start && !matches!(byte, b'\n' | b'\r') {
+                break;
+            }
+            self.line += u64::from(ends);
+            self.read += 1;
+        }
+        self.line
+    }
 }
 
 /// The first line with more than one cell, which must hold names.
