@@ -25,23 +25,25 @@ pub fn stationary_means(
 ) -> Vec<Vec<f64>> {
     let rows = series.first().map_or(0, |s| s.len());
     assert!(series.iter().all(|s| s.len() == rows), "series are of equal length");
-    let mut means = vec![Vec::with_capacity(draws); series.len()];
+    let count = series.len();
+    let mut means = vec![Vec::with_capacity(draws); count];
     if rows == 0 {
         return means;
     }
-    // Sums over a block are differences of running sums over two rounds of the rows.
-    let running: Vec<Vec<f64>> = series.iter().map(|s| running_sums(s)).collect();
+    let running = running_sums(series, rows);
     let mut random = ChaCha12Rng::seed_from_u64(seed);
     let keep_on = 1.0 - 1.0 / block_length.max(1.0);
-    let mut sums = vec![0.0; series.len()];
+    let mut sums = vec![0.0; count];
     for _ in 0..draws {
         sums.fill(0.0);
         let mut left = rows;
         while left > 0 {
             let start = ((random.random::<f64>() * rows as f64) as usize).min(rows - 1);
             let length = geometric(1.0 - random.random::<f64>(), keep_on).min(left);
-            for (sum, running) in sums.iter_mut().zip(&running) {
-                *sum += running[start + length] - running[start];
+            let before = &running[start * count..][..count];
+            let after = &running[(start + length) * count..][..count];
+            for ((sum, after), before) in sums.iter_mut().zip(after).zip(before) {
+                *sum += after - before;
             }
             left -= length;
         }
@@ -52,13 +54,19 @@ pub fn stationary_means(
     means
 }
 
-fn running_sums(values: &[f64]) -> Vec<f64> {
-    let mut sum = 0.0;
-    let twice = values.iter().chain(values).map(|v| {
-        sum += v;
-        sum
-    });
-    std::iter::once(0.0).chain(twice).collect()
+/// The sums of each series up to each row, over two rounds of the rows: the sum over a
+/// block that wraps round is one difference. All series of a row lie side by side.
+fn running_sums(series: &[&[f64]], rows: usize) -> Vec<f64> {
+    let count = series.len();
+    let mut sums = vec![0.0; count * (2 * rows + 1)];
+    for (j, values) in series.iter().enumerate() {
+        let mut sum = 0.0;
+        for (i, value) in values.iter().chain(*values).enumerate() {
+            sum += value;
+            sums[(i + 1) * count + j] = sum;
+        }
+    }
+    sums
 }
 
 /// The length at which a block ends that goes on with probability `keep_on` after

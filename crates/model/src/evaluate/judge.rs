@@ -65,20 +65,7 @@ pub fn judge(
     let bench = Bench::new(walk, plan);
     let parts: Vec<Part> = trials.into_iter().map(|t| bench.part(t)).collect::<Result<_, _>>()?;
     let block_length = plan.block_length.unwrap_or_else(|| bench.block_length(&parts, base));
-    let judged = bench.bootstrap(&parts, base, block_length);
-    let mut recipes: Vec<RecipeEvaluation> = judged
-        .into_iter()
-        .zip(parts)
-        .map(|(evaluation, part)| RecipeEvaluation {
-            median: part.median,
-            quantiles: part.trial.quantiles,
-            lower: part.lower,
-            upper: part.upper,
-            losses: part.losses,
-            returns: part.returns,
-            ..evaluation
-        })
-        .collect();
+    let (mut recipes, rival) = bench.evaluations(parts, base, block_length);
     // Whoever forecasts the random walk's own points is no candidate on point error.
     let candidates: Vec<usize> =
         (0..recipes.len()).filter(|&i| recipes[i].losses != recipes[base].losses).collect();
@@ -90,8 +77,6 @@ pub fn judge(
     for recipe in &mut recipes {
         recipe.sharpe.deflated = deflated_sharpe(&recipe.sharpe, &ratios).unwrap_or(f64::NAN);
     }
-    let rival = rolling_quantile_intervals(&walk.history, &walk.times, RIVAL_WINDOW, plan.level);
-    let (lower, upper): (Vec<f64>, Vec<f64>) = rival.into_iter().unzip();
     Ok(Evaluation {
         interval: walk.interval,
         horizon: walk.horizon,
@@ -103,7 +88,7 @@ pub fn judge(
         times: walk.times.clone(),
         outcomes: walk.outcomes.clone(),
         recipes,
-        rival: bench.interval_report(&lower, &upper, block_length),
+        rival,
         volatility: None,
     })
 }
@@ -118,7 +103,13 @@ struct Part {
     crps: Vec<f64>,
     returns: Vec<f64>,
     calibration: CalibrationState,
+    /// The adaptive interval and the model's own, with their hits.
+    adaptive: (IntervalReport, Vec<f64>),
+    own: (IntervalReport, Vec<f64>),
 }
+
+/// How many series of a recipe are bootstrapped: losses, CRPS, hits of both intervals.
+const SERIES: usize = 4;
 
 /// What all recipes are judged with.
 struct Bench<'a> {
@@ -157,7 +148,22 @@ impl<'a> Bench<'a> {
         let crps = rows.iter().zip(outcomes).map(|(q, y)| crps(*y, q)).collect();
         let losses = absolute_errors(outcomes, &median);
         let returns = self.sign_strategy(&median);
-        Ok(Part { median, lower, upper, losses, crps, returns, calibration: state, trial })
+        let adaptive = self.interval_report(&lower, &upper);
+        let (left, right) = base_interval(self.plan.level);
+        let column = |j: usize| rows.iter().map(|q| q[j]).collect::<Vec<_>>();
+        let own = self.interval_report(&column(left), &column(right));
+        Ok(Part {
+            median,
+            lower,
+            upper,
+            losses,
+            crps,
+            returns,
+            calibration: state,
+            adaptive,
+            own,
+            trial,
+        })
     }
 
     /// Return per row of the sign strategy with lag one. At each decision a tranche of
@@ -179,75 +185,107 @@ impl<'a> Bench<'a> {
         (0..median.len()).map(at).collect()
     }
 
-    /// The longest block that any of the averages asks for, at least the horizon.
+    /// The longest block that any of the averages asks for, at least the horizon and the
+    /// cube root of the number of rows, the rate at which blocks must grow.
     fn block_length(&self, parts: &[Part], base: usize) -> f64 {
         let differences = parts.iter().map(|p| {
             let pairs = p.losses.iter().zip(&parts[base].losses);
             optimal_block_length(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>())
         });
         let own = optimal_block_length(&parts[base].losses);
-        differences.fold(own, f64::max).max(self.walk.steps() as f64)
+        let least = libm::cbrt(self.walk.outcomes.len() as f64).max(self.walk.steps() as f64);
+        differences.fold(own, f64::max).max(least)
     }
 
-    /// Metrics and comparisons with their bootstrap intervals, the series left empty.
-    fn bootstrap(&self, parts: &[Part], base: usize, block_length: f64) -> Vec<RecipeEvaluation> {
-        let series: Vec<&[f64]> =
-            parts.iter().flat_map(|p| [p.losses.as_slice(), p.crps.as_slice()]).collect();
-        let (draws, seed) = (self.plan.bootstrap_draws, self.plan.seed);
-        let means = stationary_means(&series, block_length, draws, seed);
-        let judged = |(i, part): (usize, &Part)| {
-            let base_part = &parts[base];
-            let adaptive = self.interval_report(&part.lower, &part.upper, block_length);
-            let skill = |of: usize| {
-                let pairs = means[2 * i + of].iter().zip(&means[2 * base + of]);
-                percentile_interval(pairs.map(|(own, rival)| 1.0 - own / rival), BOOTSTRAP_LEVEL)
-            };
-            let mae = means[2 * i].iter().map(|m| m * BASIS_POINTS);
-            let test = diebold_mariano(&part.losses, &base_part.losses, self.walk.steps());
-            let relative = mean(&part.losses) / mean(&base_part.losses);
-            let differences = part.losses.iter().zip(&base_part.losses).map(|(a, b)| a - b);
-            let comparison = Comparison {
-                mean_diff: differences.sum::<f64>() / part.losses.len() as f64,
-                statistic: test.statistic(),
-                p_value: test.p_value(),
-                p_holm: 1.0,
-                skill: 1.0 - relative,
-                skill_interval: skill(0).into(),
-                crps_skill: 1.0 - mean(&part.crps) / mean(&base_part.crps),
-                crps_skill_interval: skill(1).into(),
-                lag1_autocorrelation: test.lag1_autocorrelation(),
-                test,
-            };
-            let interval = percentile_interval(mae, BOOTSTRAP_LEVEL).into();
-            RecipeEvaluation {
-                name: part.trial.name.clone(),
-                spec: part.trial.spec.clone(),
-                median: Vec::new(),
-                quantiles: Vec::new(),
-                lower: Vec::new(),
-                upper: Vec::new(),
-                losses: Vec::new(),
-                returns: Vec::new(),
-                metrics: self.metrics(part, relative, interval, &adaptive),
-                versus_random_walk: comparison,
-                folds: self.fold_metrics(part, base_part),
-                adaptive,
-                own: self.own_report(part, block_length),
-                sharpe: SharpeEvidence::of(&part.returns),
-                calibration: part.calibration.clone(),
-            }
-        };
-        parts.iter().enumerate().map(judged).collect()
-    }
-
-    fn metrics(
+    /// Every recipe with its metrics, comparison and bootstrap intervals, and the rival of
+    /// all intervals. The same rows are drawn for all.
+    fn evaluations(
         &self,
-        part: &Part,
-        relative_mae: f64,
-        mae_bp_interval: Range,
-        adaptive: &IntervalReport,
-    ) -> Metrics {
-        let outcomes = &self.walk.outcomes;
+        parts: Vec<Part>,
+        base: usize,
+        block_length: f64,
+    ) -> (Vec<RecipeEvaluation>, IntervalReport) {
+        let (walk, plan) = (self.walk, self.plan);
+        let rival =
+            rolling_quantile_intervals(&walk.history, &walk.times, RIVAL_WINDOW, plan.level);
+        let (lower, upper): (Vec<f64>, Vec<f64>) = rival.into_iter().unzip();
+        let (mut rival, rival_hits) = self.interval_report(&lower, &upper);
+        let mut series: Vec<&[f64]> =
+            parts.iter().flat_map(|p| [&p.losses[..], &p.crps, &p.adaptive.1, &p.own.1]).collect();
+        series.push(&rival_hits);
+        let means = stationary_means(&series, block_length, plan.bootstrap_draws, plan.seed);
+        let range =
+            |i: usize| percentile_interval(means[i].iter().copied(), BOOTSTRAP_LEVEL).into();
+        rival.coverage_interval = range(parts.len() * SERIES);
+        let comparisons: Vec<Comparison> = (0..parts.len())
+            .map(|i| {
+                self.comparison((&parts, i), base, |of| {
+                    let pairs = means[SERIES * i + of].iter().zip(&means[SERIES * base + of]);
+                    percentile_interval(
+                        pairs.map(|(own, rival)| 1.0 - own / rival),
+                        BOOTSTRAP_LEVEL,
+                    )
+                    .into()
+                })
+            })
+            .collect();
+        let folds: Vec<Vec<FoldMetrics>> =
+            parts.iter().map(|p| self.fold_metrics(p, &parts[base])).collect();
+        let evaluation =
+            |(i, ((mut part, comparison), folds)): (usize, ((Part, Comparison), _))| {
+                let of_loss: Range = range(SERIES * i);
+                let mae = (of_loss.lower * BASIS_POINTS, of_loss.upper * BASIS_POINTS).into();
+                part.adaptive.0.coverage_interval = range(SERIES * i + 2);
+                part.own.0.coverage_interval = range(SERIES * i + 3);
+                RecipeEvaluation {
+                    metrics: self.metrics(&part, 1.0 - comparison.skill, mae),
+                    sharpe: SharpeEvidence::of(&part.returns),
+                    name: part.trial.name,
+                    spec: part.trial.spec,
+                    median: part.median,
+                    quantiles: part.trial.quantiles,
+                    lower: part.lower,
+                    upper: part.upper,
+                    losses: part.losses,
+                    returns: part.returns,
+                    versus_random_walk: comparison,
+                    folds,
+                    adaptive: part.adaptive.0,
+                    own: part.own.0,
+                    calibration: part.calibration,
+                }
+            };
+        let all = parts.into_iter().zip(comparisons).zip(folds).enumerate();
+        (all.map(evaluation).collect(), rival)
+    }
+
+    /// One recipe against the random walk; `interval` gives the bootstrap interval of a
+    /// skill, in losses (0) or CRPS (1).
+    fn comparison(
+        &self,
+        (parts, i): (&[Part], usize),
+        base: usize,
+        interval: impl Fn(usize) -> Range,
+    ) -> Comparison {
+        let (own, rival) = (&parts[i], &parts[base]);
+        let test = diebold_mariano(&own.losses, &rival.losses, self.walk.steps());
+        let differences = own.losses.iter().zip(&rival.losses).map(|(a, b)| a - b);
+        Comparison {
+            mean_diff: differences.sum::<f64>() / own.losses.len() as f64,
+            statistic: test.statistic(),
+            p_value: test.p_value(),
+            p_holm: 1.0,
+            skill: 1.0 - mean(&own.losses) / mean(&rival.losses),
+            skill_interval: interval(0),
+            crps_skill: 1.0 - mean(&own.crps) / mean(&rival.crps),
+            crps_skill_interval: interval(1),
+            lag1_autocorrelation: test.lag1_autocorrelation(),
+            test,
+        }
+    }
+
+    fn metrics(&self, part: &Part, relative_mae: f64, mae_bp_interval: Range) -> Metrics {
+        let (outcomes, adaptive) = (&self.walk.outcomes, &part.adaptive.0);
         let scales = self.walk.scales();
         let errors: Vec<f64> = outcomes.iter().zip(&part.median).map(|(y, m)| y - m).collect();
         let squares = errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64;
@@ -296,34 +334,24 @@ impl<'a> Bench<'a> {
         self.walk.folds.iter().map(judged).collect()
     }
 
-    /// The model's own interval at the levels nearest to the one aimed at.
-    fn own_report(&self, part: &Part, block_length: f64) -> IntervalReport {
-        let (lower, upper) = base_interval(self.plan.level);
-        let column = |j: usize| -> Vec<f64> {
-            part.trial.quantiles.chunks_exact(LEVELS).map(|q| q[j]).collect()
-        };
-        self.interval_report(&column(lower), &column(upper), block_length)
-    }
-
-    fn interval_report(&self, lower: &[f64], upper: &[f64], block_length: f64) -> IntervalReport {
+    /// What an interval did, its bootstrap interval left open, and its hits as 0 and 1.
+    fn interval_report(&self, lower: &[f64], upper: &[f64]) -> (IntervalReport, Vec<f64>) {
         let (y, level) = (&self.walk.outcomes, self.plan.level);
         let rows = y.len();
         let covered: Vec<bool> = (0..rows).map(|i| lower[i] <= y[i] && y[i] <= upper[i]).collect();
         let hits: Vec<f64> = covered.iter().map(|c| f64::from(u8::from(*c))).collect();
-        let bounded: Vec<f64> =
-            (0..rows).map(|i| upper[i] - lower[i]).filter(|w| *w < 2.0 * UNBOUNDED).collect();
+        let widths = (0..rows).map(|i| upper[i] - lower[i]);
+        let bounded: Vec<f64> = widths.filter(|w| *w < 2.0 * UNBOUNDED).collect();
         let scores = (0..rows).map(|i| interval_score(y[i], lower[i], upper[i], level));
-        let (draws, seed) = (self.plan.bootstrap_draws, self.plan.seed);
-        let means = stationary_means(&[&hits], block_length, draws, seed);
-        IntervalReport {
+        let report = IntervalReport {
             coverage: mean(&hits),
-            coverage_interval: percentile_interval(means[0].iter().copied(), BOOTSTRAP_LEVEL)
-                .into(),
+            coverage_interval: (f64::NAN, f64::NAN).into(),
             width_bp: mean(&bounded) * BASIS_POINTS,
             interval_score: scores.sum::<f64>() / rows as f64,
             unbounded_rows: rows - bounded.len(),
             rolling: rolling_coverage(&covered, COVERAGE_WINDOW, level, ROLLING_POINTS),
             tests: coverage_tests(&covered, level),
-        }
+        };
+        (report, hits)
     }
 }

@@ -1,0 +1,84 @@
+//! Datasets made from a column of prices, for the tests and the example of evaluation.
+
+#![allow(dead_code, reason = "each binary uses its part")]
+
+use foretell_market::{Fingerprint, Interval, RowFlags, Timestamp};
+use foretell_model::EstimatorSpec;
+use foretell_model::evaluate::{EvaluationPlan, Recipe};
+use foretell_panel::{Dataset, Label, Matrix, TrainWindow, WalkForward};
+
+/// Hours in a season.
+const SEASON: usize = 24;
+
+/// Hourly rows from closing prices: the last ten returns and two sums of squares as
+/// features, the context columns of the baselines, labels `steps` hours ahead.
+pub(crate) fn dataset(closes: &[f64], steps: usize) -> Dataset {
+    let start = Timestamp::from_secs(1_704_067_200);
+    let hour = |i: usize| start.plus_secs(3_600 * i as i64);
+    let change = |from: usize, to: usize| (closes[to] / closes[from]).ln();
+    let square = |i: usize| change(i - 1, i).powi(2);
+    let first = SEASON.max(steps) + 1;
+    let rows: Vec<usize> = (first..closes.len() - steps).collect();
+    let mut ewma = vec![0.0; closes.len()];
+    for i in 1..closes.len() {
+        ewma[i] = if i == 1 { square(i) } else { 0.94 * ewma[i - 1] + 0.06 * square(i) };
+    }
+    let mut features = Vec::new();
+    let mut context = Vec::new();
+    for &i in &rows {
+        features.extend((0..10).map(|lag| change(i - lag - 1, i - lag)));
+        features.push((0..6).map(|lag| square(i - lag)).sum());
+        let season: f64 = (0..SEASON).map(|lag| square(i - lag)).sum();
+        features.push(season);
+        let seasonal = change(i - SEASON, i + steps - SEASON);
+        context.extend([change(i - 1, i), seasonal, ewma[i], season]);
+    }
+    let label = |&i: &usize| Label {
+        value: change(i, i + steps),
+        start: hour(i + 1),
+        end: hour(i + 1 + steps),
+    };
+    let names = ["log_return", "seasonal_log_return", "ewma_variance", "realized_variance_season"];
+    Dataset {
+        instrument: foretell_testkit::instrument(),
+        interval: Interval::HOUR,
+        horizon: Interval::from_secs(3_600 * steps as i64).expect("a horizon"),
+        feature_set: Fingerprint::of_bytes(b"lags"),
+        feature_names: (0..12).map(|j| format!("f{j}")).collect(),
+        features: Matrix::new(rows.len(), 12, features),
+        context_names: names.iter().map(|n| (*n).to_owned()).collect(),
+        context: Matrix::new(rows.len(), 4, context),
+        labels: rows.iter().map(label).collect(),
+        base_prices: rows.iter().map(|&i| closes[i]).collect(),
+        flags: vec![RowFlags::NONE; rows.len()],
+    }
+}
+
+/// Closing prices of a seeded random walk without drift, 0.5 % an hour.
+pub(crate) fn random_walk(rows: usize, seed: u64) -> Vec<f64> {
+    let frame = foretell_testkit::random_walk(rows, Interval::HOUR, 0.005, seed);
+    frame.column("close").expect("candles have a close").to_vec()
+}
+
+/// A walk: first fit after `initial` days, then every `refit` days.
+pub(crate) fn plan(initial: i64, refit: i64) -> EvaluationPlan {
+    let days = |d: i64| Interval::from_secs(86_400 * d).expect("some days");
+    EvaluationPlan::new(WalkForward {
+        initial_train: days(initial),
+        refit_every: days(refit),
+        window: TrainWindow::Expanding,
+    })
+}
+
+/// A recipe of a kind with its defaults.
+pub(crate) fn recipe(kind: &str) -> Recipe {
+    let spec = EstimatorSpec::named(kind).expect("a kind");
+    Recipe { name: kind.to_owned(), spec }
+}
+
+/// Every kind that fits in no time.
+pub(crate) fn baselines() -> Vec<Recipe> {
+    let kinds =
+        ["random_walk", "drift", "seasonal_naive", "historical_mean", "ewma_volatility", "ridge"];
+    kinds.map(recipe).to_vec()
+}
