@@ -16,14 +16,14 @@ pub struct Difference {
     pub remade: Value,
 }
 
-/// Every field in which the two differ, in the order of the passport; none when they
-/// are equal to the bit.
+/// Every field in which the two differ, by path; none when they are equal to the bit.
 pub fn differences(stored: &Forecast, remade: &Forecast) -> Vec<Difference> {
     let value = |forecast: &Forecast| {
         serde_json::to_value(forecast).expect("a forecast is plain data with text keys")
     };
     let mut found = Vec::new();
     compare("", &value(stored), &value(remade), &mut found);
+    found.sort_by(|a, b| a.field.cmp(&b.field));
     found
 }
 
