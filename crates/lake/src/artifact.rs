@@ -16,7 +16,7 @@ impl Lake {
     pub async fn put_artifact(&self, bytes: impl Into<Bytes>) -> Result<Fingerprint, LakeError> {
         let bytes = bytes.into();
         let fingerprint = Fingerprint::of_bytes(&bytes);
-        let path = self.artifact_path(&fingerprint);
+        let path = Path::from(relative(&fingerprint));
         match self.store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(fingerprint),
             Err(Error::AlreadyExists { .. }) => {
@@ -34,7 +34,7 @@ impl Lake {
     /// # Errors
     /// When there are none, or they no longer hash to the fingerprint.
     pub async fn artifact(&self, fingerprint: &Fingerprint) -> Result<Bytes, LakeError> {
-        let path = self.artifact_path(fingerprint);
+        let path = Path::from(relative(fingerprint));
         let read = async { self.store.get(&path).await?.bytes().await };
         let bytes = read.await.map_err(|source| match source {
             Error::NotFound { .. } => LakeError::NoArtifact(*fingerprint),
@@ -49,11 +49,6 @@ impl Lake {
         }
         let path = relative(fingerprint);
         Err(LakeError::DamagedArtifact { asked: *fingerprint, found, path })
-    }
-
-    fn artifact_path(&self, fingerprint: &Fingerprint) -> Path {
-        let hex = fingerprint.to_string();
-        self.root.clone().join("artifacts").join(&hex[..2]).join(hex.as_str())
     }
 }
 

@@ -22,6 +22,7 @@ use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use foretell_market::Timestamp;
 use object_store::DynObjectStore;
+use object_store::path::Path;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use url::Url;
 
@@ -74,12 +75,16 @@ fn executor() -> KernelResult<Arc<TokioMultiThreadExecutor>> {
     Ok(Arc::clone(OWN.get().unwrap_or(&own)))
 }
 
-/// The state of the table at `url` (ending in a slash), at a version or the latest.
+/// The state of the table at a path of the store, at a version or the latest.
 pub(crate) async fn open(
     store: Arc<DynObjectStore>,
-    url: Url,
+    root: &Path,
     version: Option<Version>,
 ) -> KernelResult<State> {
+    // The kernel maps the path of a URL onto the store, except that `file:` goes to the
+    // machine's root; the store here begins at the lake. The end of the host makes the
+    // kernel sort listings itself, which a directory does not.
+    let url = Url::parse(&format!("lake://tables--x-s3/{root}/"))?;
     let executor = executor()?;
     blocking(move || {
         let engine: Arc<dyn Engine> =

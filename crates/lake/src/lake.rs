@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{DynObjectStore, ObjectStoreScheme};
 use url::Url;
 
@@ -57,16 +58,15 @@ impl fmt::Display for Layer {
 /// Versioned tables and artifacts under one address. Cloning shares the store.
 #[derive(Clone)]
 pub struct Lake {
+    /// The store, its root at the lake: nothing else of the bucket or disk is seen.
     pub(crate) store: Arc<DynObjectStore>,
-    /// The lake's address, ending in a slash.
-    pub(crate) url: Url,
-    /// The same place within the store.
-    pub(crate) root: Path,
+    /// The lake's address without secrets.
+    address: String,
 }
 
 impl fmt::Debug for Lake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lake({})", shown(&self.url))
+        write!(f, "Lake({})", self.address)
     }
 }
 
@@ -96,8 +96,9 @@ impl Lake {
             let directory =
                 url.to_file_path().map_err(|()| refuse("it names no local directory".into()))?;
             std::fs::create_dir_all(&directory).map_err(|e| refuse(format!("{e}")))?;
-            let store = Arc::new(LocalFileSystem::new().with_fsync(true));
-            return Ok(Self::with_store(store, url));
+            let store = LocalFileSystem::new_with_prefix(directory);
+            let store = store.map_err(|e| refuse(format!("{e}")))?.with_fsync(true);
+            return Ok(Self { store: Arc::new(store), address: shown(url) });
         }
         let in_url = Path::from_url_path(url.path()).map_err(|e| refuse(format!("{e}")))?;
         if path != in_url || scheme == ObjectStoreScheme::Http {
@@ -106,24 +107,14 @@ impl Lake {
         let options = options.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         let (store, _) =
             object_store::parse_url_opts(url, options).map_err(|e| refuse(format!("{e}")))?;
-        Ok(Self::with_store(Arc::from(store), url))
+        Ok(Self { store: Arc::new(PrefixStore::new(store, path)), address: shown(url) })
     }
 
-    /// A lake on a store that is already open; the path of `url` is the lake's place
-    /// in the store (`memory:///lake` for a store in memory). The store must support
+    /// A lake on a store that is already open, at a path in it. The store must support
     /// `PutMode::Create`.
-    pub fn with_store(store: Arc<DynObjectStore>, url: &Url) -> Self {
-        let mut url = url.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        let root = match url.to_file_path() {
-            Ok(directory) if url.scheme() == "file" => Path::from_absolute_path(directory).ok(),
-            _ => Path::from_url_path(url.path()).ok(),
-        };
-        Self { store, root: root.unwrap_or_default(), url }
+    pub fn with_store(store: Arc<DynObjectStore>, path: Path) -> Self {
+        let address = format!("{store}/{path}");
+        Self { store: Arc::new(PrefixStore::new(store, path)), address }
     }
 
     /// The table of a layer; nothing is read or made yet. A name is one path segment:
@@ -137,7 +128,7 @@ impl Lake {
     /// # Errors
     /// When the store cannot be listed.
     pub async fn tables(&self, layer: Layer) -> Result<Vec<String>, LakeError> {
-        let prefix = self.root.clone().join(layer.as_str());
+        let prefix = Path::from(layer.as_str());
         let listed =
             self.store.list_with_delimiter(Some(&prefix)).await.map_err(|source| {
                 LakeError::Store { action: format!("listing `{layer}`"), source }
@@ -179,8 +170,7 @@ mod tests {
         .into();
         for text in ["s3://bucket/some/prefix", "az://container/p", "gs://bucket/p/"] {
             let lake = Lake::open(&Url::parse(text).unwrap(), &options).unwrap();
-            assert!(lake.url.path().ends_with('/'));
-            assert!(!lake.root.as_ref().is_empty());
+            assert_eq!(format!("{lake:?}"), format!("Lake({text})"));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A table: reading its rows as of a version or a time.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -8,7 +9,6 @@ use delta_kernel::KernelError;
 use foretell_market::{Fingerprint, Timestamp};
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _};
-use url::Url;
 
 use crate::kernel::{self, DataFile, State};
 use crate::log::{FORMAT, FORMAT_PROPERTY, Log};
@@ -27,7 +27,7 @@ pub struct Table {
 
 impl Table {
     pub(crate) fn new(lake: Lake, layer: Layer, name: &str) -> Self {
-        let root = lake.root.clone().join(layer.as_str()).join(name);
+        let root = Path::from(layer.as_str()).join(name);
         Self { lake, layer, name: name.to_owned(), shown: format!("{layer}/{name}"), root }
     }
 
@@ -49,12 +49,6 @@ impl Table {
         Log { store: self.lake.store.as_ref(), table: &self.shown, root: &self.root }
     }
 
-    fn url(&self) -> Url {
-        let mut url = self.lake.url.clone();
-        url.set_path(&format!("{}{}/{}/", url.path(), self.layer, self.name));
-        url
-    }
-
     pub(crate) fn unreadable(&self, source: KernelError) -> LakeError {
         LakeError::Log { table: self.shown.clone(), source: Box::new(source) }
     }
@@ -71,12 +65,9 @@ impl Table {
     /// The state at a version or the latest.
     pub(crate) async fn state(&self, version: Option<Version>) -> Result<State, LakeError> {
         self.check_name()?;
-        let opened = kernel::open(self.lake.store.clone(), self.url(), version).await;
-        let source = match opened {
-            Ok(state) => {
-                self.check_format(&state)?;
-                return Ok(state);
-            }
+        let open = || kernel::open(Arc::clone(&self.lake.store), &self.root, version);
+        let source = match open().await {
+            Ok(state) => return self.of_known_format(state),
             Err(source) => source,
         };
         // Only after a failure is it worth asking why.
@@ -87,14 +78,18 @@ impl Table {
                 Err(LakeError::NoVersion { table, asked, first, last })
             }
             (None, ..) => Err(LakeError::NoTable { table }),
+            // The first commit may have come between the failure and the listing.
+            _ if matches!(source, KernelError::EmptyLog) => {
+                self.of_known_format(open().await.map_err(|e| self.unreadable(e))?)
+            }
             _ => Err(self.unreadable(source)),
         }
     }
 
-    fn check_format(&self, state: &State) -> Result<(), LakeError> {
-        let Some(found) = state.property(FORMAT_PROPERTY) else { return Ok(()) };
+    fn of_known_format(&self, state: State) -> Result<State, LakeError> {
+        let Some(found) = state.property(FORMAT_PROPERTY) else { return Ok(state) };
         if found.parse::<u32>().is_ok_and(|f| f <= FORMAT) {
-            return Ok(());
+            return Ok(state);
         }
         Err(LakeError::Format { table: self.shown.clone(), found, known: FORMAT })
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use foretell_market::{Fingerprint, Timestamp};
+use foretell_market::{Fingerprint, FingerprintHasher, Timestamp};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
@@ -281,8 +281,12 @@ impl Table {
             }
             _ => None,
         };
-        let rows = draft.rows.map_or_else(String::new, |r| r.to_string());
-        let app_id = format!("foretell/append/{}/{rows}", info.run_id);
+        let mut once = FingerprintHasher::new("append/1");
+        once.text(&info.run_id);
+        if let Some(rows) = &draft.rows {
+            once.fingerprint(rows);
+        }
+        let app_id = format!("foretell/{}", once.finish());
         if let Some(state) = state {
             let done = state.has_transaction(app_id.clone()).await;
             if done.map_err(|e| self.unreadable(e))? || span.is_none() {
@@ -489,7 +493,6 @@ fn configuration() -> BTreeMap<String, String> {
         (FORMAT_PROPERTY, FORMAT.to_string().as_str()),
         ("delta.enableExpiredLogCleanup", "false"),
         ("delta.logRetentionDuration", "interval 36500 days"),
-        ("delta.setTransactionRetentionDuration", "interval 30 days"),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()
