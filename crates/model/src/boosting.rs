@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 use foretell_panel::{Dataset, Matrix};
 use hessboost::config::{LeafEstimation, TrainingParams, TreeMethod};
 use hessboost::data::DMatrix;
+use hessboost::error::HessboostError;
 use hessboost::model::BoostedModel;
 use hessboost::objective::{Objective, Quantiles as Levels};
 use hessboost::training::Trainer;
@@ -155,7 +156,8 @@ fn parameters(
     Ok(params)
 }
 
-fn refused(error: impl ToString) -> ModelError {
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
+fn refused(error: HessboostError) -> ModelError {
     ModelError::Boosting(error.to_string())
 }
 

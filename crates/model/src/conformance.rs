@@ -1,5 +1,5 @@
 //! The one suite that every estimator passes, and the seeded rows it runs on. For tests
-//! alone (feature `conformance`); it panics with a sentence where a promise is broken.
+//! and benches alone; it panics with a sentence where a promise is broken.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

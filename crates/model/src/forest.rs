@@ -8,10 +8,11 @@
 //! forest does not depend on threads. This module does not print or read a clock.
 
 mod bins;
+mod distribution;
 mod grow;
 mod tree;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use foretell_panel::{Dataset, Matrix};
 use rayon::prelude::*;
@@ -20,7 +21,6 @@ use serde::{Deserialize, Serialize};
 pub use tree::ForestTree;
 
 use crate::estimator::{check_training, shares};
-use crate::quantiles::QUANTILE_LEVELS;
 use crate::state::{check_finite, damaged};
 use crate::{
     Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, ModelError, ModelState, Quantiles, Schema,
@@ -104,7 +104,7 @@ impl Estimator for ForestEstimator {
         let done = Mutex::new(0u64);
         let finished = |tree: Result<(ForestTree, Vec<f64>), ModelError>| {
             // Reported under the lock so that the count never falls for the listener.
-            let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             *done += 1;
             context.progress.steps(*done, total);
             tree
@@ -147,8 +147,7 @@ fn ranks(labels: &[f64]) -> (Vec<u32>, Vec<f64>) {
 pub(crate) struct Forest {
     state: ForestState,
     schema: Schema,
-    /// Per tree and node: where the rows of a leaf start.
-    starts: Vec<Vec<u32>>,
+    leaves: distribution::Leaves,
 }
 
 impl Forest {
@@ -172,35 +171,8 @@ impl Forest {
         let rows = state.labels.len();
         let check = |(t, tree): (usize, &ForestTree)| tree.check(t, columns, rows);
         state.trees.iter().enumerate().try_for_each(check)?;
-        let starts = state.trees.iter().map(ForestTree::starts).collect();
-        Ok(Self { state, schema, starts })
-    }
-
-    /// The quantiles of the weighted training labels: at each level the smallest label
-    /// whose cumulative weight reaches it. `weights` is scratch space, one per label.
-    fn quantiles(&self, row: &[f64], weights: &mut [f64]) -> [f64; LEVELS] {
-        weights.fill(0.0);
-        for (tree, starts) in self.state.trees.iter().zip(&self.starts) {
-            let ranks = tree.leaf_rows(starts, tree.leaf_node(row));
-            let share = 1.0 / ranks.len() as f64;
-            ranks.iter().for_each(|rank| weights[*rank as usize] += share);
-        }
-        let trees = self.state.trees.len() as f64;
-        let last = self.state.labels.len() - 1;
-        let mut answer = [self.state.labels[last]; LEVELS];
-        let (mut sum, mut level) = (0.0, 0);
-        for (rank, weight) in weights.iter().enumerate() {
-            sum += weight;
-            // The sum of shares misses whole levels by rounding alone.
-            while level < LEVELS && sum >= QUANTILE_LEVELS[level] * trees - 1e-9 {
-                answer[level] = self.state.labels[rank];
-                level += 1;
-            }
-            if level == LEVELS {
-                break;
-            }
-        }
-        answer
+        let leaves = distribution::Leaves::new(&state);
+        Ok(Self { state, schema, leaves })
     }
 }
 
@@ -211,10 +183,9 @@ impl Fitted for Forest {
 
     fn predict(&self, features: &Matrix, context: &Matrix) -> Result<Quantiles, ModelError> {
         self.schema.check_rows(features, context)?;
-        let mut weights = vec![0.0; self.state.labels.len()];
         let mut values = Vec::with_capacity(features.rows() * LEVELS);
         for i in 0..features.rows() {
-            values.extend(self.quantiles(features.row(i), &mut weights));
+            values.extend(self.leaves.quantiles(&self.state, features.row(i)));
         }
         Quantiles::rearranged(values)
     }

@@ -7,7 +7,6 @@
 //! reads no clock, no file, no environment, and knows nothing of prices beyond their
 //! log returns.
 
-#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
 mod estimator;

@@ -11,7 +11,8 @@ use crate::{Fitted, LEVELS, ModelError, Schema};
 /// What a fitted model knows. All numbers are finite; log returns unless said
 /// otherwise. `offsets` are the nine quantiles around the centre of a forecast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+// Not tagged inside: 32-bit numbers would be read by way of 64 and could lose a bit.
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ModelState {
     /// Centre 0.
     RandomWalk {

@@ -130,7 +130,10 @@ impl Growth<'_> {
             self.tree.feature.push(all.len() as u32);
             self.tree.threshold.push(self.mean + whole.moment / whole.weight);
             self.tree.right.push(0);
+            let start = self.tree.ranks.len();
             self.tree.ranks.extend(all.iter().map(|row| self.ground.ranks[*row as usize]));
+            // In rising order so that forecasting walks its memory forwards.
+            self.tree.ranks[start..].sort_unstable();
             return;
         };
         let column = &self.ground.table.columns[split.column];

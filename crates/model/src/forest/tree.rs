@@ -16,7 +16,8 @@ pub struct ForestTree {
     pub threshold: Vec<f64>,
     /// The right child; 0 at leaves.
     pub right: Vec<u32>,
-    /// The training rows of all leaves in order, each by the rank of its label.
+    /// The training rows of all leaves in order, each by the rank of its label, rising
+    /// within a leaf.
     pub ranks: Vec<u32>,
 }
 
@@ -96,6 +97,11 @@ impl ForestTree {
         if held != rows as u64 || self.ranks.len() != rows {
             return refuse("ranks", self.ranks.len(), &format!("the model has {rows} rows"));
         }
-        Ok(())
+        let starts = self.starts();
+        let falls = |i: &usize| self.right[*i] == 0 && !self.leaf_rows(&starts, *i).is_sorted();
+        match (0..n).find(falls) {
+            Some(i) => refuse("ranks", starts[i] as usize, "the rows of the leaf are not rising"),
+            None => Ok(()),
+        }
     }
 }

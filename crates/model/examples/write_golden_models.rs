@@ -1,0 +1,39 @@
+//! Writes one small stored model per kind, with what it must answer, for the test that
+//! later versions of this program still read them: `tests/data/models/v1-<kind>.json`.
+//! Run once per format version, never to make a failing test pass:
+//! `cargo run --release -p foretell-model --example write_golden_models -- tests/data/models`.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use foretell_model::conformance::planted;
+use foretell_model::{EstimatorSpec, FitContext, SAVED_MODEL_VERSION, SavedModel};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder to write to")?);
+    let small = [
+        r#"{"kind":"random_walk"}"#,
+        r#"{"kind":"drift"}"#,
+        r#"{"kind":"seasonal_naive"}"#,
+        r#"{"kind":"historical_mean"}"#,
+        r#"{"kind":"ewma_volatility"}"#,
+        r#"{"kind":"ridge","alpha":2.0,"volatility_scaled":true}"#,
+        r#"{"kind":"random_forest","trees":3,"depth":4,"min_split":20,"min_leaf":10}"#,
+        r#"{"kind":"gradient_boosting","rounds":3,"depth":2,"min_child_weight":5.0}"#,
+    ];
+    let (train, test) = (planted(150, 1), planted(5, 2));
+    let stop = AtomicBool::new(false);
+    let context = FitContext { seed: 7, threads: 1, stop: &stop, progress: &() };
+    for json in small {
+        let spec: EstimatorSpec = serde_json::from_str(json)?;
+        let fitted = spec.build()?.fit(&train, &context)?;
+        let saved = SavedModel::new(&*fitted, &spec, &train, context.seed, "golden");
+        let name = format!("v{SAVED_MODEL_VERSION}-{}", spec.kind());
+        std::fs::write(folder.join(format!("{name}.json")), saved.to_bytes())?;
+        let answer = fitted.predict_dataset(&test)?;
+        let text = serde_json::to_string(answer.as_slice())?;
+        std::fs::write(folder.join(format!("{name}.answer.json")), text + "\n")?;
+    }
+    Ok(())
+}

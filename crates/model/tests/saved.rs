@@ -1,0 +1,135 @@
+//! Stored models: every old version is still read, what is damaged or newer is refused.
+
+mod tables;
+
+use foretell_model::conformance::planted;
+use foretell_model::{EstimatorSpec, ModelError, SavedModel};
+use serde_json::{Value, json};
+use tables::{data_path, fit, numbers, spec};
+
+fn golden(kind: &str) -> Vec<u8> {
+    let path = data_path("models").join(format!("v1-{kind}.json"));
+    std::fs::read(path).expect("the golden file is committed")
+}
+
+#[test]
+fn models_of_version_1_are_read_and_answer_as_they_did() {
+    let test = planted(5, 2);
+    for kind in EstimatorSpec::KINDS {
+        let bytes = golden(kind);
+        let saved = SavedModel::from_bytes(&bytes).unwrap();
+        assert_eq!((saved.version, saved.spec.kind(), saved.seed), (1, kind, 7));
+        assert_eq!(saved.to_bytes(), bytes, "{kind}: what is read is written back unchanged");
+        let answer = saved.model().unwrap().predict_dataset(&test).unwrap();
+        let path = data_path("models").join(format!("v1-{kind}.answer.json"));
+        let text = std::fs::read_to_string(path).expect("the golden answer is committed");
+        let expected = numbers(&serde_json::from_str(&text).expect("numbers"));
+        assert_eq!(answer.as_slice(), expected, "{kind}: equal to the last bit");
+    }
+}
+
+#[test]
+fn models_of_newer_versions_are_refused_with_a_remedy() {
+    let mut newer: Value = serde_json::from_slice(&golden("ridge")).expect("JSON");
+    newer["version"] = json!(2);
+    newer["a_field_of_the_future"] = json!({});
+    let error = SavedModel::from_bytes(newer.to_string().as_bytes()).unwrap_err();
+    assert!(matches!(error, ModelError::NewerVersion { found: 2, known: 1, .. }), "{error}");
+    assert!(error.to_string().contains("upgrade foretell or retrain"), "{error}");
+}
+
+#[test]
+fn damaged_models_are_refused_by_field() {
+    let cases = [
+        ("ridge", "/state/ridge/weights/0", json!(null), "invalid type: null"),
+        ("ridge", "/state/ridge/scales/1", json!(0.0), "scales[1]"),
+        ("ridge", "/state/ridge/means", json!([1.0]), "means"),
+        ("ridge", "/state/ridge/offsets/2", json!(1e9), "offsets"),
+        ("ridge", "/state", json!({ "drift": {} }), "missing field `drift`"),
+        ("ridge", "/state", json!({ "arima": {} }), "unknown variant `arima`"),
+        ("ridge", "/version", json!(0), "version"),
+        ("ridge", "/context_names", json!([]), "ewma_variance"),
+        ("ridge", "/spec", json!({ "kind": "drift" }), "state.kind"),
+        ("random_walk", "/state/random_walk/offsets", json!([0.0]), "length"),
+        ("random_walk", "/feature_set", json!("abc"), "fingerprint"),
+        ("random_forest", "/state/random_forest/trees", json!([]), "trees"),
+        ("random_forest", "/state/random_forest/labels/0", json!(9.0), "labels"),
+        ("random_forest", "/state/random_forest/trees/0/right/0", json!(1), "trees[0].right"),
+        (
+            "random_forest",
+            "/state/random_forest/trees/0/feature/0",
+            json!(6),
+            "trees[0].feature[0]",
+        ),
+        ("random_forest", "/state/random_forest/trees/0/ranks/0", json!(9999), "trees[0].ranks[0]"),
+        ("random_forest", "/state/random_forest/importance", json!([]), "importance"),
+        ("gradient_boosting", "/state/gradient_boosting/base/0", json!("NaN"), "invalid type"),
+        (
+            "gradient_boosting",
+            "/state/gradient_boosting/trees/0/feature/0",
+            json!(77),
+            "trees[0].feature[0]",
+        ),
+        ("gradient_boosting", "/state/gradient_boosting/trees/0/left/0", json!(2), "trees[0].left"),
+        ("gradient_boosting", "/state/gradient_boosting/trees/0/gain", json!([]), "trees[0].gain"),
+    ];
+    for (kind, place, value, says) in cases {
+        let mut bad: Value = serde_json::from_slice(&golden(kind)).expect("JSON");
+        let there = bad.pointer_mut(place);
+        *there.unwrap_or_else(|| panic!("{kind} has no {place}")) = value;
+        let error = SavedModel::from_bytes(bad.to_string().as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(says), "{kind} {place}: {error}");
+        assert!(error.to_string().contains(';') || error.to_string().contains(':'), "{error}");
+    }
+    for bytes in [&b""[..], b"\xff\xfe", b"[]", b"{}", b"{\"version\":\"1\"}", b"not json"] {
+        let error = SavedModel::from_bytes(bytes).unwrap_err();
+        assert!(matches!(error, ModelError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("retrain the model or restore the file"), "{error}");
+    }
+}
+
+#[test]
+fn a_model_cut_off_anywhere_is_refused() {
+    for kind in EstimatorSpec::KINDS {
+        let bytes = golden(kind);
+        for length in (0..bytes.len()).step_by(97).chain([bytes.len() - 1]) {
+            let error = SavedModel::from_bytes(&bytes[..length]).unwrap_err();
+            assert!(matches!(error, ModelError::Damaged { .. }), "{kind} at {length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_name() {
+    let cases = [
+        (r#"{"kind":"ridge","alpha":-1.0}"#, "alpha"),
+        (r#"{"kind":"random_forest","trees":0}"#, "trees"),
+        (r#"{"kind":"random_forest","depth":31}"#, "depth"),
+        (r#"{"kind":"random_forest","min_split":1}"#, "min_split"),
+        (r#"{"kind":"random_forest","min_leaf":0}"#, "min_leaf"),
+        (r#"{"kind":"random_forest","column_share":0.0}"#, "column_share"),
+        (r#"{"kind":"gradient_boosting","rounds":0}"#, "rounds"),
+        (r#"{"kind":"gradient_boosting","depth":0}"#, "depth"),
+        (r#"{"kind":"gradient_boosting","eta":1.5}"#, "eta"),
+        (r#"{"kind":"gradient_boosting","subsample":0.0}"#, "subsample"),
+        (r#"{"kind":"gradient_boosting","column_sample":2.0}"#, "column_sample"),
+        (r#"{"kind":"gradient_boosting","lambda":-0.1}"#, "lambda"),
+        (r#"{"kind":"gradient_boosting","min_child_weight":-3.0}"#, "min_child_weight"),
+        (r#"{"kind":"gradient_boosting","max_bin":1}"#, "max_bin"),
+    ];
+    let train = planted(200, 1);
+    for (json, name) in cases {
+        let error = fit(&spec(json), &train, 0).unwrap_err();
+        let named = matches!(&error, ModelError::Setting { field, .. } if field == name);
+        assert!(named, "{json}: {error}");
+        assert!(error.to_string().contains("give"), "a remedy: {error}");
+    }
+    assert!(serde_json::from_str::<EstimatorSpec>(r#"{"kind":"ridge","alhpa":1.0}"#).is_err());
+    assert!(EstimatorSpec::named("arima").is_none());
+    for kind in EstimatorSpec::KINDS {
+        let spec = EstimatorSpec::named(kind).expect("every kind has defaults");
+        assert_eq!(spec.kind(), kind);
+        let text = serde_json::to_string(&spec).expect("settings are plain data");
+        assert_eq!(serde_json::from_str::<EstimatorSpec>(&text).expect("and come back"), spec);
+    }
+}

@@ -1,0 +1,112 @@
+//! The exchange with Python `xgboost`: both directions, through its own reader and writer.
+
+mod tables;
+
+use std::path::Path;
+use std::process::Command;
+
+use foretell_model::conformance::planted;
+use foretell_model::{BoostingState, ModelError, ModelState, Schema};
+use foretell_panel::Matrix;
+use serde_json::{Value, json};
+use tables::{fit, spec};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn python(mode: &str, model: &Path, names: &[String], rows: &Matrix) -> Value {
+    let given = std::env::var("FORETELL_PYTHON");
+    let program = given.unwrap_or_else(|_| format!("{ROOT}/.venv/bin/python"));
+    assert!(Path::new(&program).exists(), "{program} is missing: run `make python`");
+    let listed: Vec<&[f64]> = (0..rows.rows()).map(|i| rows.row(i)).collect();
+    let rows_path = model.with_extension("rows.json");
+    let text = json!({ "names": names, "rows": listed }).to_string();
+    std::fs::write(&rows_path, text).expect("a temporary file");
+    let output = Command::new(&program)
+        .arg(format!("{ROOT}/tests/reference/xgboost_exchange.py"))
+        .args([mode.as_ref(), model.as_os_str(), rows_path.as_os_str()])
+        .output()
+        .expect("python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one line of JSON")
+}
+
+/// Python's nine outputs per row, re-ordered as our forecasts are.
+fn sorted_outputs(answer: &Value) -> Vec<f64> {
+    let mut rows: Vec<Vec<f64>> =
+        serde_json::from_value(answer["outputs"].clone()).expect("nine numbers per row");
+    rows.iter_mut().for_each(|row| row.sort_by(f64::total_cmp));
+    rows.concat()
+}
+
+#[test]
+fn python_loads_what_is_exported_and_forecasts_the_same() {
+    let (train, test) = (planted(900, 1), planted(200, 2));
+    let small = r#"{"kind":"gradient_boosting","rounds":60,"eta":0.1,"min_child_weight":10.0}"#;
+    let fitted = fit(&spec(small), &train, 3).unwrap();
+    let ModelState::GradientBoosting(state) = fitted.state() else { panic!("boosted trees") };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.json");
+    std::fs::write(&path, state.to_xgboost_json(fitted.schema())).expect("a temporary file");
+    let answer = python("predict", &path, &test.feature_names, &test.features);
+
+    let forecast = fitted.predict_dataset(&test).unwrap();
+    assert_eq!(sorted_outputs(&answer), forecast.as_slice(), "equal to the last bit");
+    assert_eq!(answer["names"], json!(train.feature_names));
+    assert_eq!(answer["rounds"], json!(60));
+    let total: f64 =
+        answer["gains"].as_object().expect("gain by name").values().filter_map(Value::as_f64).sum();
+    for (name, share) in fitted.importance() {
+        let gain = answer["gains"].get(&name).and_then(Value::as_f64).unwrap_or(0.0);
+        foretell_testkit::assert_close(share, gain / total, 1e-4);
+    }
+    let (back, names) =
+        BoostingState::from_xgboost_json(&state.to_xgboost_json(fitted.schema())).unwrap();
+    assert_eq!((back, names), (state, train.feature_names));
+}
+
+#[test]
+fn what_python_trained_is_read_and_forecasts_the_same() {
+    let test = planted(200, 5);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.json");
+    let answer = python("train", &path, &test.feature_names, &test.features);
+    let bytes = std::fs::read(&path).expect("python wrote the model");
+    let (state, feature_names) = BoostingState::from_xgboost_json(&bytes).unwrap();
+    assert_eq!((state.rounds(), &feature_names), (25, &test.feature_names));
+    let schema = Schema { feature_names, context_names: test.context_names.clone() };
+    let fitted = ModelState::GradientBoosting(state).into_fitted(schema).unwrap();
+    let forecast = fitted.predict_dataset(&test).unwrap();
+    assert_eq!(forecast.as_slice(), sorted_outputs(&answer), "equal to the last bit");
+}
+
+#[test]
+fn foreign_and_damaged_models_are_refused_by_name() {
+    let train = planted(300, 1);
+    let small = r#"{"kind":"gradient_boosting","rounds":3,"depth":2,"min_child_weight":1.0}"#;
+    let fitted = fit(&spec(small), &train, 3).unwrap();
+    let ModelState::GradientBoosting(state) = fitted.state() else { panic!("boosted trees") };
+    let bytes = state.to_xgboost_json(fitted.schema());
+    let good: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let tree = "/learner/gradient_booster/model/trees/0";
+    let cases = [
+        ("/learner/objective/name", json!("reg:squarederror"), "reg:quantileerror"),
+        ("/learner/objective/quantile_loss_param/quantile_alpha", json!("[0.5]"), "nine"),
+        ("/learner/gradient_booster/name", json!("dart"), "gbtree"),
+        ("/learner/learner_model_param/base_score", json!("[1E0,x]"), "no number"),
+        ("/learner/gradient_booster/model/tree_info", json!([0, 1]), "one entry per tree"),
+        (&format!("{tree}/split_type"), json!([1]), "categorical"),
+        (&format!("{tree}/left_children/0"), json!(0), "child"),
+        (&format!("{tree}/right_children/0"), json!(99), "child"),
+        (&format!("{tree}/left_children"), json!([1]), "nodes"),
+        (&format!("{tree}/split_conditions/0"), json!(1e99), "number out of range"),
+    ];
+    for (place, value, says) in cases {
+        let mut bad = good.clone();
+        *bad.pointer_mut(place).expect("the place exists") = value;
+        let error = BoostingState::from_xgboost_json(bad.to_string().as_bytes()).unwrap_err();
+        assert!(matches!(error, ModelError::Damaged { .. }), "{place}: {error}");
+        assert!(error.to_string().contains(says), "{place}: {error}");
+    }
+    let error = BoostingState::from_xgboost_json(&bytes[..bytes.len() / 2]).unwrap_err();
+    assert!(error.to_string().contains("line 1"), "{error}");
+}
