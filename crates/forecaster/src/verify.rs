@@ -47,7 +47,7 @@ fn compare(path: &str, stored: &Value, remade: &Value, found: &mut Vec<Differenc
         }
         (a, b) if a == b => {}
         (a, b) => {
-            found.push(Difference { field: path.to_owned(), stored: a.clone(), remade: b.clone() })
+            found.push(Difference { field: path.to_owned(), stored: a.clone(), remade: b.clone() });
         }
     }
 }

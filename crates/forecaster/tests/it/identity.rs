@@ -13,7 +13,7 @@ use crate::sample::{RETURNS, at, fresh, hash, made, row, terms, version};
 fn each_part_of_the_id_makes_another_one() {
     let mut ids = vec![made().id];
     let base = version(RETURNS);
-    let mut changed = vec![base.clone(), base.clone(), base.clone(), base.clone(), base.clone()];
+    let mut changed = [(); 5].map(|()| base.clone());
     changed[0].name = "btc-usd-daily".to_owned();
     changed[1].version = 4;
     changed[2].hash = hash("other");

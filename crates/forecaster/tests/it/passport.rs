@@ -1,20 +1,18 @@
 //! The stored body holds what a reader needs, and numbers that a reference agrees with.
 
-use std::path::PathBuf;
-
 use foretell_forecaster::{Forecast, ForecastError, differences, forecast, judge, observe, view};
 use foretell_testkit::assert_close;
 use serde_json::Value;
 
 use crate::sample::{RETURNS, at, fresh, made, row, terms, version};
 
-fn data(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(path)
-}
+/// Written by `tests/reference/forecaster.py`.
+const REFERENCE: &str = include_str!("../../../../tests/data/reference/forecaster.json");
+/// [`made`] as it was stored when its format was the present one.
+const STORED_V1: &str = include_str!("../../../../tests/data/forecaster/forecast-v1.json");
 
 fn reference() -> Value {
-    let text = std::fs::read_to_string(data("reference/forecaster.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(REFERENCE).unwrap()
 }
 
 #[test]
@@ -76,16 +74,9 @@ fn a_reader_sees_the_whole_passport() {
 
 #[test]
 fn every_stored_format_reads_back_to_the_same_bytes() {
-    // `FORETELL_WRITE_GOLDEN=1` adds the file of the present format, once.
-    let path = data("forecaster/forecast-v1.json");
-    if std::env::var_os("FORETELL_WRITE_GOLDEN").is_some() && !path.exists() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, made().to_json()).unwrap();
-    }
-    let stored = std::fs::read_to_string(&path).unwrap();
-    let read = Forecast::from_json(&stored).unwrap();
+    let read = Forecast::from_json(STORED_V1).unwrap();
     // The same inputs give the same bytes here as on the machine that wrote the file.
-    assert_eq!(made().to_json(), stored);
+    assert_eq!(made().to_json(), STORED_V1);
     assert_eq!(differences(&read, &made()), []);
     assert_eq!(read.hash(), made().hash());
 }

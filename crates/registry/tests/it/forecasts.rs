@@ -55,7 +55,7 @@ async fn lists_are_newest_first_with_filters_and_pages() {
     assert_eq!(ids(span).await, ["f_2", "f_1"]);
     let mut page = ForecastFilter { limit: Some(4), ..ForecastFilter::default() };
     let first = registry.forecasts(&page).await.unwrap();
-    page.after = first.last().map(|f| f.cursor());
+    page.after = first.last().map(foretell_registry::ForecastRecord::cursor);
     assert_eq!(ids(page).await, ["f_2", "s_1", "f_1", "s_0"]);
     let of = ForecastFilter { model: Some("eth".to_owned()), ..hourly };
     assert_eq!(ids(of).await, [""; 0]);
