@@ -133,9 +133,9 @@ impl TimeFormat {
             }
             TimeFormat::UnixMicros => Moment::Instant(decimal(text)?.0),
             TimeFormat::UnixNanos => Moment::Instant(decimal(text)?.0.div_euclid(1_000)),
-            TimeFormat::Iso => calendar(text, Order::YearFirst)?,
-            TimeFormat::DayFirst => calendar(text, Order::DayFirst)?,
-            TimeFormat::MonthFirst => calendar(text, Order::MonthFirst)?,
+            TimeFormat::Iso => calendar(text, Order::Year)?,
+            TimeFormat::DayFirst => calendar(text, Order::Day)?,
+            TimeFormat::MonthFirst => calendar(text, Order::Month)?,
             TimeFormat::Pattern(pattern) => by_pattern(text, pattern)?,
         };
         let (Moment::Instant(micros) | Moment::Wall(micros)) = moment;
@@ -168,11 +168,12 @@ fn millis(whole: i64, nanos: i64) -> Option<i64> {
     whole.checked_mul(1_000)?.checked_add(nanos.div_euclid(1_000_000))
 }
 
+/// Which part of a date comes first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
-    YearFirst,
-    DayFirst,
-    MonthFirst,
+    Year,
+    Day,
+    Month,
 }
 
 /// A cursor over the ASCII bytes of one cell.
@@ -208,7 +209,7 @@ impl Cell<'_> {
 /// A calendar date in the given order with an optional time of day and offset.
 fn calendar(text: &str, order: Order) -> Option<Moment> {
     let mut cell = Cell(text.as_bytes());
-    let (year, month, day) = if order == Order::YearFirst {
+    let (year, month, day) = if order == Order::Year {
         let year = cell.number(4..=4)?;
         let separator = cell.one_of(b"-/.")?;
         let month = cell.number(1..=2)?;
@@ -220,7 +221,7 @@ fn calendar(text: &str, order: Order) -> Option<Moment> {
         let second = cell.number(1..=2)?;
         cell.one_of(&[separator])?;
         let year = cell.number(4..=4)?;
-        if order == Order::DayFirst { (year, second, first) } else { (year, first, second) }
+        if order == Order::Day { (year, second, first) } else { (year, first, second) }
     };
     let date = NaiveDate::from_ymd_opt(year as i32, month, day)?;
     let wall =

@@ -200,6 +200,7 @@ impl<'a> Session<'a> {
             return Ok(Page { rows, received: 0, next: None, origin });
         }
         let mut trades: Vec<KrakenTrade> = Vec::new();
+        let mut seen = BTreeSet::new();
         // One nanosecond before, whether Kraken counts `since` in or out.
         let mut since = start.micros() * 1_000 - 1;
         let mut caught_up = false;
@@ -210,9 +211,15 @@ impl<'a> Session<'a> {
             let body = self.client.get(&ask, wire::judge).await?;
             let origin = self.client.origin(&ask);
             let page = parse_trades(&body).map_err(|e| e.of(&origin))?;
-            caught_up = page.trades.is_empty() || page.last <= since;
-            since = page.last;
-            trades.extend(page.trades);
+            let numbered = page.trades.iter().all(|t| t.id.is_some());
+            let before = trades.len();
+            let new = page.trades.into_iter().filter(|t| t.id.is_none_or(|id| seen.insert(id)));
+            trades.extend(new);
+            // Trades of one instant can fall on two pages. Numbered ones are asked for
+            // again from just before the cursor and known by their numbers.
+            let next = if numbered { (page.last - 1).max(since + 1) } else { page.last };
+            caught_up = trades.len() == before || next <= since || page.last <= since;
+            since = next;
             asked.get_or_insert(origin);
         }
         let received = trades.len() as u64;
@@ -224,16 +231,14 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The bars of `[start, end)` from trades in any order; a trade that was sent twice
-/// (the same number) counts once.
+/// The bars of `[start, end)` from trades in any order.
 fn candles_of(
     mut trades: Vec<KrakenTrade>,
     request: &ExtractRequest<'_>,
     start: Timestamp,
     end: Timestamp,
 ) -> Vec<Candle> {
-    let mut seen = BTreeSet::new();
-    trades.retain(|t| (start..end).contains(&t.time) && t.id.is_none_or(|id| seen.insert(id)));
+    trades.retain(|t| (start..end).contains(&t.time));
     trades.sort_by_key(|t| (t.time, t.id));
     let mut builder = CandleBuilder::new(request.interval);
     let mut candles = Vec::new();

@@ -295,10 +295,10 @@ fn a_parquet_table_reads_as_its_csv_does() {
 
 /// The text of the refusal, which must hold every given piece.
 #[track_caller]
-fn refused(text: &[u8], spec: FileSpec, pieces: &[&str]) {
+fn refused(text: &[u8], spec: &FileSpec, pieces: &[&str]) {
     let instrument = instrument();
     let bytes = Bytes::copy_from_slice(text);
-    let error = read_file(bytes, &spec, &request(&instrument, Interval::HOUR)).unwrap_err();
+    let error = read_file(bytes, spec, &request(&instrument, Interval::HOUR)).unwrap_err();
     let message = error.to_string();
     for piece in pieces {
         assert!(message.contains(piece), "`{piece}` is not in `{message}`");
@@ -308,60 +308,60 @@ fn refused(text: &[u8], spec: FileSpec, pieces: &[&str]) {
 #[test]
 fn says_what_is_wrong_where_and_what_to_do() {
     let csv = || FileSpec::at("prices.csv");
-    refused(b"", csv(), &["prices.csv", "empty"]);
+    refused(b"", &csv(), &["prices.csv", "empty"]);
     refused(
         b"close,volume\n1,2\n",
-        csv(),
+        &csv(),
         &["`columns.time`", "`close`, `volume`", "name the time"],
     );
-    refused(b"time,volume\n1598914800,2\n", csv(), &["`columns.close`", "price column"]);
-    refused(b"1598914800,1\n1598914801,2\n", csv(), &["line 1", "`header`", "no header line"]);
-    refused(b"time,close\n", csv(), &["no row below the header"]);
-    refused(b"just a sentence\n", csv(), &["line 1", "`header`", "two or more columns"]);
+    refused(b"time,volume\n1598914800,2\n", &csv(), &["`columns.close`", "price column"]);
+    refused(b"1598914800,1\n1598914801,2\n", &csv(), &["line 1", "`header`", "no header line"]);
+    refused(b"time,close\n", &csv(), &["no row below the header"]);
+    refused(b"just a sentence\n", &csv(), &["line 1", "`header`", "two or more columns"]);
     refused(
         b"time,close\n1598914800,1\n\xff,2\n",
-        csv(),
+        &csv(),
         &["line 3", "not UTF-8", "save the file"],
     );
-    refused(b"\xff\xfet\0i\0", csv(), &["UTF-16"]);
-    refused(b"<!DOCTYPE html><p>Log in</p>", csv(), &["a web page", "download the file itself"]);
+    refused(b"\xff\xfet\0i\0", &csv(), &["UTF-16"]);
+    refused(b"<!DOCTYPE html><p>Log in</p>", &csv(), &["a web page", "download the file itself"]);
     refused(
         b"time,close\nyesterday,1\n",
-        csv(),
+        &csv(),
         &["line 2", "`time`", "`yesterday`", "time_format"],
     );
-    refused(b"time,close\n1598914800,1\n,2\n", csv(), &["line 3", "`time`", "there is no time"]);
+    refused(b"time,close\n1598914800,1\n,2\n", &csv(), &["line 3", "`time`", "there is no time"]);
     let mixed = b"date,close\n31/08/2020,1\n09/13/2020,1\n";
-    refused(mixed, csv(), &["line 3", "`date`", "day-first"]);
+    refused(mixed, &csv(), &["line 3", "`date`", "day-first"]);
     let either = b"date,close\n01/02/2020,1\n02/02/2020,1\n";
-    refused(either, csv(), &["line 2", "`date`", "month-first", "declare `time_format"]);
-    refused(b"time,close\n1598914800,1,234\n", csv(), &["line 2", "3 cells under 2 columns"]);
-    refused(b"time,close\n1598914800,\"1\n1598914801,2\n", csv(), &["line 2", "close the quote"]);
+    refused(either, &csv(), &["line 2", "`date`", "month-first", "declare `time_format"]);
+    refused(b"time,close\n1598914800,1,234\n", &csv(), &["line 2", "3 cells under 2 columns"]);
+    refused(b"time,close\n1598914800,\"1\n1598914801,2\n", &csv(), &["line 2", "close the quote"]);
     refused(
         b"time,close\n0,1\n1,2\n",
-        csv(),
+        &csv(),
         &["line 2", "`time`", "not a time of any known form"],
     );
-    refused(b"\x1f\x8b\x08\x00garbage", csv(), &["gzip", "damaged"]);
-    refused(b"[[1,2,3]]", csv(), &["row 1", "`header`", "3 values"]);
-    refused(b"[[1577959200000,1,1,1,1,1],[1577959200000,1]]", csv(), &["row 2", "6 values"]);
-    refused(b"[[1577959200000,1,1,1,1,1],", csv(), &["cut off", "line 1"]);
-    refused(b"[]", csv(), &["the array is empty"]);
-    refused(b"[1,2]", csv(), &["row 1", "not a row"]);
-    refused(b"{\"a\": 1}", csv(), &["prices.csv", "line 1", "unknown field `a`"]);
+    refused(b"\x1f\x8b\x08\x00garbage", &csv(), &["gzip", "damaged"]);
+    refused(b"[[1,2,3]]", &csv(), &["row 1", "`header`", "3 values"]);
+    refused(b"[[1577959200000,1,1,1,1,1],[1577959200000,1]]", &csv(), &["row 2", "6 values"]);
+    refused(b"[[1577959200000,1,1,1,1,1],", &csv(), &["cut off", "line 1"]);
+    refused(b"[]", &csv(), &["the array is empty"]);
+    refused(b"[1,2]", &csv(), &["row 1", "not a row"]);
+    refused(b"{\"a\": 1}", &csv(), &["prices.csv", "line 1", "unknown field `a`"]);
     let json = FileSpec { format: Some(FileFormat::Json), ..csv() };
-    refused(b"{\"a\": 1}", json, &["not an array"]);
+    refused(b"{\"a\": 1}", &json, &["not an array"]);
     let zone = FileSpec { zone: Some("Europe/Atlantis".into()), ..csv() };
-    refused(b"time,close\n1598914800,1\n", zone, &["`zone`", "`Europe/Atlantis`", "IANA"]);
+    refused(b"time,close\n1598914800,1\n", &zone, &["`zone`", "`Europe/Atlantis`", "IANA"]);
     let columns = ColumnMap { close: Some("Last".into()), ..ColumnMap::default() };
     let named = FileSpec { columns, ..csv() };
     refused(
         b"time,close\n1598914800,1\n",
-        named,
+        &named,
         &["`columns.close`", "`Last`", "`time`, `close`"],
     );
     let declared = FileSpec { time_format: Some("day-first".parse().unwrap()), ..csv() };
-    refused(b"time,close\n2020-01-02,1\n", declared, &["line 2", "declared form (day-first)"]);
+    refused(b"time,close\n2020-01-02,1\n", &declared, &["line 2", "declared form (day-first)"]);
     assert!("%Q".parse::<foretell_source::TimeFormat>().is_err());
 }
 

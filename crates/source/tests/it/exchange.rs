@@ -1,8 +1,6 @@
 //! A local server that plays a vendor, faults and all, and a stopwatch that only
 //! pretends to wait. For tests alone.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,7 +14,7 @@ use url::Url;
 
 /// What the server does with a request.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Status, further header lines, body.
     Body(u16, Vec<String>, Vec<u8>),
     /// Accepts and never answers.
@@ -29,17 +27,17 @@ pub enum Answer {
 
 impl Answer {
     /// Status 200.
-    pub fn ok(body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
         Answer::Body(200, Vec::new(), body.into())
     }
 
     /// A status with a body.
-    pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Answer::Body(status, Vec::new(), body.into())
     }
 
     /// The same answer with a header line.
-    pub fn header(mut self, line: &str) -> Self {
+    pub(crate) fn header(mut self, line: &str) -> Self {
         if let Answer::Body(_, headers, _) = &mut self {
             headers.push(line.to_owned());
         }
@@ -49,18 +47,18 @@ impl Answer {
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// How many came before it.
-    pub number: usize,
+    pub(crate) number: usize,
     /// Path and query.
-    pub target: String,
+    pub(crate) target: String,
     /// All header lines, as sent.
-    pub head: String,
+    pub(crate) head: String,
 }
 
 impl Request {
     /// A value of the query.
-    pub fn query(&self, name: &str) -> Option<String> {
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
         let url = Url::parse(&format!("http://vendor{}", self.target)).unwrap();
         url.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v.into_owned())
     }
@@ -69,15 +67,15 @@ impl Request {
 type Script = dyn Fn(&Request) -> Answer + Send + Sync;
 
 /// A vendor on 127.0.0.1 that follows a script; it ends with the test.
-pub struct Vendor {
+pub(crate) struct Vendor {
     /// Where it listens.
-    pub url: Url,
+    pub(crate) url: Url,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Vendor {
     /// Listens and answers every request by the script.
-    pub async fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -91,12 +89,12 @@ impl Vendor {
     }
 
     /// Answers the n-th request with the n-th answer, and the last one from then on.
-    pub async fn scripted(answers: Vec<Answer>) -> Self {
+    pub(crate) async fn scripted(answers: Vec<Answer>) -> Self {
         Self::start(move |r| answers[r.number.min(answers.len() - 1)].clone()).await
     }
 
     /// The requests so far.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -150,11 +148,11 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Request>>>, script: Ar
 
 /// Writes down every wait and lets its own clock run instead.
 #[derive(Debug, Default)]
-pub struct Stopwatch(Mutex<(Duration, Vec<Duration>)>);
+pub(crate) struct Stopwatch(Mutex<(Duration, Vec<Duration>)>);
 
 impl Stopwatch {
     /// The waits so far, in milliseconds.
-    pub fn waits(&self) -> Vec<u64> {
+    pub(crate) fn waits(&self) -> Vec<u64> {
         self.0.lock().unwrap().1.iter().map(|d| d.as_millis() as u64).collect()
     }
 }
@@ -173,7 +171,7 @@ impl Pause for Stopwatch {
 }
 
 /// Settings that wait by a stopwatch, and that stopwatch.
-pub fn patience() -> (HttpSettings, Arc<Stopwatch>) {
+pub(crate) fn patience() -> (HttpSettings, Arc<Stopwatch>) {
     let stopwatch = Arc::new(Stopwatch::default());
     let settings = HttpSettings { pause: stopwatch.clone(), ..HttpSettings::default() };
     (settings, stopwatch)

@@ -1,0 +1,8 @@
+//! Tests of the sources against recorded data and a local server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod exchange;
+mod files;
+mod vendors;
+mod wire;
