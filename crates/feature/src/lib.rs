@@ -10,6 +10,7 @@
 //! no model.
 
 mod assemble;
+mod audit;
 mod compute;
 mod context;
 mod definition;
@@ -24,8 +25,10 @@ mod row;
 mod runs;
 mod set;
 mod shipped;
+mod state;
 
 pub use assemble::assemble;
+pub use audit::{AuditReport, Garbage, Hole, Offender, audit};
 pub use compute::compute;
 pub use context::{ContextSpec, context};
 pub use definition::{Fallback, Kind, Memory, Parameter};
@@ -35,3 +38,4 @@ pub use label::{LabelSpec, labels};
 pub use params::{ParamValue, Params};
 pub use row::{FeatureRow, feature_row};
 pub use set::{FeatureDoc, FeatureSet, FeatureSpec};
+pub use state::FeatureState;

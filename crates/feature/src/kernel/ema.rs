@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// value of the frame.
 ///
 /// Source: pandas user guide, "Exponentially weighted window"; the update form is that
-/// of a weighted mean, `mean ← (w·mean + x) / (w + 1)`, `w ← (w + 1)(1 - alpha)`.
+/// of a weighted mean, `mean ← mean + (x - mean) / (w + 1)`, `w ← (w + 1)(1 - alpha)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WeightedMean {
     keep: f64,
@@ -39,13 +39,11 @@ impl WeightedMean {
 
     /// Adds the value of the next interval and returns the mean.
     pub(crate) fn push(&mut self, x: f64) -> f64 {
-        if self.weight == 0.0 {
-            self.mean = x;
-        } else if self.mean != x {
-            // Equal values are left alone, so that a constant keeps its bits.
-            self.mean = (self.weight * self.mean + x) / (self.weight + 1.0);
-        }
-        self.weight = (self.weight + 1.0) * self.keep;
+        let all = self.weight + 1.0;
+        // The reciprocal does not wait for the mean, so the chain from row to row stays
+        // short; the first value has weight one and becomes the mean as it is.
+        self.mean += (x - self.mean) * (1.0 / all);
+        self.weight = all * self.keep;
         self.mean
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn frame(text: &str) -> Frame {
         .expect("the excerpt is in order")
 }
 
+#[allow(dead_code, reason = "each test binary takes in the whole module")]
 /// Fails unless a column has the reference's nulls and values, to 1e-9 of its scale.
 pub(crate) fn assert_column(name: &str, actual: &[f64], expected: &[f64]) {
     assert_eq!(actual.len(), expected.len(), "{name}: rows");
