@@ -1,3 +1,49 @@
-//! The `foretell` binary.
+//! The `foretell` binary: parses arguments, calls the platform, prints.
 
-fn main() {}
+mod arguments;
+mod command;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use foretell_platform::PlatformError;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logs(arguments.verbose);
+    // Two workers serve the API and read the lake; models have threads of their own.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(command::execute(arguments)),
+        Err(source) => {
+            output::say_error(&format!("failed to start: {source}"), None);
+            return ExitCode::FAILURE;
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &PlatformError) -> ExitCode {
+    output::say_error(&error.chain(), error.hint().as_deref());
+    ExitCode::from(error.exit_code())
+}
+
+/// Structured logs go to standard error; `RUST_LOG` overrides the level.
+fn start_logs(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info,hyper=warn,sqlx=warn",
+        _ => "debug,hyper=info,sqlx=info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

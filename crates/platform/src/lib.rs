@@ -1,1 +1,94 @@
-//! The use cases: ingest, check, materialise, train, evaluate, promote, forecast, verify.
+//! The use cases of Foretell as functions over plain data.
+//!
+//! Everything that `server` and the `foretell` binary do goes through here: reading
+//! pipeline files, the stations of the river on a file or on a data directory,
+//! registry, proofs and the forecasts that are served. This crate joins steps; it holds
+//! no SQL, talks to no vendor itself and prints nothing.
+
+mod advance;
+mod board;
+mod clock;
+mod data_dir;
+mod doctor;
+mod error;
+mod execution;
+mod extract;
+mod forecasting;
+mod gate;
+mod lockbox;
+mod materialise;
+mod observer;
+pub mod pipeline;
+mod prove;
+mod raw_rows;
+mod remote;
+mod report;
+mod run;
+mod service;
+pub mod stations;
+mod store;
+mod table_file;
+mod training;
+mod views;
+pub mod wording;
+
+use std::path::Path;
+
+pub use advance::Advance;
+pub use clock::SystemClock;
+pub use data_dir::{DataDir, Owner, Ownership};
+pub use doctor::{Diagnosis, data_dir_state};
+pub use error::PlatformError;
+pub use foretell_forecaster::{Forecast, ForecastView};
+pub use gate::{GateRefusal, expectations};
+pub use observer::{Event, Observer, Station, Stop};
+pub use pipeline::Pipeline;
+pub use remote::Remote;
+pub use service::{Connection, RunOptions, Service, connect};
+pub use stations::StationInput;
+pub use training::RANDOM_WALK;
+pub use views::{
+    CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, ProofCheck, RecipeLine,
+    RunDetail, RunReport, RunView, Served,
+};
+
+/// Reads a text file.
+///
+/// # Errors
+/// When it cannot be read or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, PlatformError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| PlatformError::Read { path: path.to_owned(), source })
+}
+
+/// Reads a pipeline file: what it says, and its text.
+///
+/// # Errors
+/// When it cannot be read, or everything that is wrong in it.
+pub fn read_pipeline(path: &Path) -> Result<(Pipeline, String), PlatformError> {
+    let text = read_text(path)?;
+    let pipeline = Pipeline::parse(&text, path)?;
+    Ok((pipeline, text))
+}
+
+/// Writes a file, replacing an older one atomically.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), PlatformError> {
+    data_dir::write_atomically(path, bytes)
+}
+
+/// Writes a file that must not exist yet.
+///
+/// # Errors
+/// When it exists or cannot be written.
+pub fn write_new_file(path: &Path, bytes: &[u8]) -> Result<(), PlatformError> {
+    if path.exists() {
+        return Err(PlatformError::Usage {
+            message: format!("{} exists already", path.display()),
+            hint: "name another file, or delete that one first".to_owned(),
+        });
+    }
+    data_dir::write_atomically(path, bytes)
+}

@@ -1,0 +1,274 @@
+//! The command line as typed, before anything is looked up.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use foretell_market::{Instrument, Interval};
+
+/// Honest forecasts for markets, in one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "foretell",
+    version,
+    about,
+    after_help = "Begin with:\n  foretell run pipelines/btc-usd-hourly.toml --serve\n\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 3 gate refused, \
+                  4 no skill (with --require-skill), 130 interrupted."
+)]
+pub(crate) struct Arguments {
+    /// Folder that holds everything Foretell stores.
+    #[arg(long, global = true, default_value = ".foretell", env = "FORETELL_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Print JSON for machines.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log more (-v, -vv) to standard error.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented pipeline file to start from.
+    #[command(
+        after_help = "Example:\n  foretell init my-btc.toml --instrument BTC-USD --input btc.csv"
+    )]
+    Init(InitArguments),
+    /// Validate a pipeline file and explain every key.
+    #[command(after_help = "Example:\n  foretell check pipelines/btc-usd-hourly.toml\n  \
+                            foretell check --schema > pipeline.schema.json")]
+    Check(CheckArguments),
+    /// Run a pipeline: rows in, evaluated models and a forecast out.
+    #[command(after_help = "Example:\n  foretell run pipelines/btc-usd-hourly.toml --serve")]
+    Run(RunArguments),
+    /// Take in the rows of a pipeline's source.
+    #[command(
+        after_help = "Example:\n  foretell extract pipelines/btc-usd-daily.toml --output raw.csv"
+    )]
+    Extract(StationArguments),
+    /// Check rows against the pipeline's expectations (exit code 3 when refused).
+    #[command(
+        after_help = "Example:\n  foretell gate pipelines/btc-usd-daily.toml --input raw.csv --output clean.parquet"
+    )]
+    Gate(GateArguments),
+    /// Describe rows: types, missing values, quantiles, histograms, gaps.
+    #[command(
+        after_help = "Example:\n  foretell profile pipelines/btc-usd-hourly.toml --output profile.html"
+    )]
+    Profile(StationArguments),
+    /// Compute the feature columns.
+    #[command(
+        after_help = "Example:\n  foretell features pipelines/btc-usd-hourly.toml --output features.parquet"
+    )]
+    Features(FeaturesArguments),
+    /// Fit every model on all allowed rows and write it as a data file.
+    #[command(
+        after_help = "Example:\n  foretell train pipelines/btc-usd-hourly.toml --output models/"
+    )]
+    Train(StationArguments),
+    /// Evaluate every model by walk-forward against the baselines.
+    #[command(after_help = "Example:\n  foretell evaluate pipelines/btc-usd-hourly.toml\n  \
+                            foretell evaluate pipelines/btc-usd-hourly.toml --lock-box")]
+    Evaluate(EvaluateArguments),
+    /// Prove that no feature of a pipeline looks ahead.
+    #[command(after_help = "Example:\n  foretell audit pipelines/btc-usd-hourly.toml")]
+    Audit(StationArguments),
+    /// Write the report of a run as one HTML page.
+    #[command(after_help = "Example:\n  foretell report --output report.html")]
+    Report(ReportArguments),
+    /// Show the latest forecast of an instrument.
+    #[command(after_help = "Example:\n  foretell forecast BTC-USD --horizon 1h --json")]
+    Forecast(ForecastArguments),
+    /// Serve the API over HTTP.
+    #[command(after_help = "Example:\n  foretell serve --listen 127.0.0.1:8080")]
+    Serve(ServeArguments),
+    /// Take in new rows of a live pipeline and forecast from them.
+    #[command(after_help = "Example:\n  foretell advance pipelines/kraken-btc-usd.toml")]
+    Advance(PipelineArgument),
+    /// Recompute a forecast from the raw rows and compare it bit by bit.
+    #[command(after_help = "Example:\n  foretell verify f_0123…")]
+    Verify(IdArgument),
+    /// Retrain a run and compare the hashes of its models.
+    #[command(after_help = "Example:\n  foretell reproduce 01K9…")]
+    Reproduce(IdArgument),
+    /// List, promote and roll back model versions.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// List and show runs.
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Say what is installed, reachable or misconfigured, and the remedy.
+    Doctor,
+    /// Write a completion script for a shell.
+    #[command(
+        after_help = "Example:\n  foretell completions bash > /etc/bash_completion.d/foretell"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// The file to write; it must not exist yet.
+    pub(crate) file: PathBuf,
+    /// What is forecast.
+    #[arg(long, default_value = "BTC-USD")]
+    pub(crate) instrument: Instrument,
+    /// The file with the rows, relative to the pipeline file.
+    #[arg(long, default_value = "prices.csv")]
+    pub(crate) input: String,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// The pipeline file; without one every key is explained.
+    pub(crate) pipeline: Option<PathBuf>,
+    /// Print the JSON schema of pipeline files, for editors.
+    #[arg(long)]
+    pub(crate) schema: bool,
+}
+
+/// A pipeline file alone.
+#[derive(Debug, Args)]
+pub(crate) struct PipelineArgument {
+    /// The pipeline file.
+    pub(crate) pipeline: PathBuf,
+}
+
+/// Where the API is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeArguments {
+    /// Address and port; a non-loopback address needs --token-file.
+    #[arg(long, default_value = "127.0.0.1:8080", env = "FORETELL_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// File whose first line is the bearer token of the API.
+    #[arg(long, env = "FORETELL_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The pipeline file.
+    pub(crate) pipeline: PathBuf,
+    /// Go on serving the API until Ctrl-C.
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Fail with exit code 4 when nothing beats the random walk.
+    #[arg(long)]
+    pub(crate) require_skill: bool,
+    #[command(flatten)]
+    pub(crate) api: ServeArguments,
+}
+
+/// Arguments of a station that works on a file.
+#[derive(Debug, Args)]
+pub(crate) struct StationArguments {
+    /// The pipeline file.
+    pub(crate) pipeline: PathBuf,
+    /// Take the rows from this file instead of the pipeline's source.
+    #[arg(long)]
+    pub(crate) input: Option<PathBuf>,
+    /// Write the result here; the ending names the format.
+    #[arg(long)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Arguments of `gate`.
+#[derive(Debug, Args)]
+pub(crate) struct GateArguments {
+    #[command(flatten)]
+    pub(crate) station: StationArguments,
+    /// Put mended rows of a quarantine file back, then check everything again.
+    #[arg(long)]
+    pub(crate) replay: Option<PathBuf>,
+}
+
+/// Arguments of `features`.
+#[derive(Debug, Args)]
+pub(crate) struct FeaturesArguments {
+    #[command(flatten)]
+    pub(crate) station: StationArguments,
+    /// List the features with their definitions and sources instead.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// Arguments of `evaluate`.
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArguments {
+    #[command(flatten)]
+    pub(crate) station: StationArguments,
+    /// Open the lock-box: once per recipe, and kept for ever.
+    #[arg(long)]
+    pub(crate) lock_box: bool,
+    /// Fail with exit code 4 when nothing beats the random walk.
+    #[arg(long)]
+    pub(crate) require_skill: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// The run; the latest when left out.
+    pub(crate) run: Option<String>,
+    /// Where to write the page.
+    #[arg(long, default_value = "report.html")]
+    pub(crate) output: PathBuf,
+}
+
+/// Arguments of `forecast`.
+#[derive(Debug, Args)]
+pub(crate) struct ForecastArguments {
+    /// What is forecast, such as BTC-USD.
+    pub(crate) instrument: Instrument,
+    /// How far ahead; the shortest horizon when left out.
+    #[arg(long)]
+    pub(crate) horizon: Option<Interval>,
+}
+
+/// An id.
+#[derive(Debug, Args)]
+pub(crate) struct IdArgument {
+    /// The id.
+    pub(crate) id: String,
+}
+
+/// Commands on models.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Every version, newest first.
+    List,
+    /// Make a version the champion by hand; the audit trail keeps it.
+    Promote {
+        /// The model's name.
+        name: String,
+        /// The version's number.
+        version: u32,
+    },
+    /// Make the champion before the present one champion again.
+    Rollback {
+        /// The model's name.
+        name: String,
+    },
+}
+
+/// Commands on runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// The latest runs.
+    List,
+    /// One run with its parameters and metrics.
+    Show {
+        /// The run's id.
+        id: String,
+    },
+}

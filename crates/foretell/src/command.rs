@@ -1,0 +1,66 @@
+//! One function per verb: resolve, call the platform, print.
+
+mod files;
+mod pipelines;
+mod questions;
+mod serving;
+mod stations;
+
+use std::sync::Arc;
+
+use clap::CommandFactory as _;
+use foretell_platform::{PlatformError, Stop};
+
+use crate::arguments::{Arguments, Command};
+
+/// What every verb is given.
+pub(crate) struct Session {
+    pub(crate) data_dir: std::path::PathBuf,
+    pub(crate) json: bool,
+    pub(crate) stop: Arc<Stop>,
+}
+
+pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
+    let Arguments { data_dir, json, command, .. } = arguments;
+    let session = Session { data_dir, json, stop: Arc::new(Stop::default()) };
+    stop_on_interrupt(Arc::clone(&session.stop));
+    match command {
+        Command::Init(args) => files::init(&session, &args),
+        Command::Check(args) => files::check(&session, &args),
+        Command::Run(args) => pipelines::run(&session, args).await,
+        Command::Extract(args) => stations::extract(&session, &args).await,
+        Command::Gate(args) => stations::gate(&session, &args).await,
+        Command::Profile(args) => stations::profile(&session, &args).await,
+        Command::Features(args) => stations::features(&session, &args).await,
+        Command::Train(args) => stations::train(&session, &args).await,
+        Command::Evaluate(args) => pipelines::evaluate(&session, &args).await,
+        Command::Audit(args) => stations::audit(&session, &args).await,
+        Command::Report(args) => questions::report(&session, &args).await,
+        Command::Forecast(args) => questions::forecast(&session, &args).await,
+        Command::Serve(args) => serving::serve(&session, args).await,
+        Command::Advance(args) => pipelines::advance(&session, &args).await,
+        Command::Verify(args) => questions::verify(&session, &args.id).await,
+        Command::Reproduce(args) => questions::reproduce(&session, &args.id).await,
+        Command::Models(args) => questions::models(&session, args).await,
+        Command::Runs(args) => questions::runs(&session, args).await,
+        Command::Doctor => files::doctor(&session),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "foretell", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+/// The first Ctrl-C asks the work to stop at the next safe point; the second ends
+/// the process at once (what was committed is kept either way).
+fn stop_on_interrupt(stop: Arc<Stop>) {
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if stop.is_stopped() {
+                std::process::exit(130);
+            }
+            stop.stop();
+        }
+    });
+}

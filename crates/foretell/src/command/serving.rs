@@ -1,0 +1,139 @@
+//! `serve`, and `run --serve`: the API until Ctrl-C.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use foretell_platform::{
+    Connection, Observer, PlatformError, RunOptions, Service, connect, read_pipeline, read_text,
+};
+use foretell_server::{Server, ServerSettings, Token};
+use tokio_util::sync::CancellationToken;
+
+use super::{Session, pipelines};
+use crate::arguments::ServeArguments;
+use crate::output::{say, say_error, say_json};
+use crate::progress::Progress;
+
+fn settings(args: &ServeArguments) -> Result<ServerSettings, PlatformError> {
+    let token = args.token_file.as_deref().map(token).transpose()?;
+    Ok(ServerSettings { listen: args.listen, token })
+}
+
+fn token(path: &Path) -> Result<Token, PlatformError> {
+    let text = read_text(path)?;
+    let line = text.lines().next().unwrap_or_default();
+    Token::new(line).map_err(|message| PlatformError::Usage {
+        message: format!("{}: {message}", path.display()),
+        hint: "make one with `openssl rand -hex 32 > token`".to_owned(),
+    })
+}
+
+async fn bind(args: &ServeArguments) -> Result<Server, PlatformError> {
+    let hint = match args.listen.ip().is_loopback() {
+        true => "name another port with --listen, or stop the other process",
+        false => "give --token-file, or listen on 127.0.0.1",
+    };
+    Server::bind(settings(args)?).await.map_err(|error| {
+        let source = std::error::Error::source(&error).map(|s| format!(": {s}"));
+        let message = format!("{error}{}", source.unwrap_or_default());
+        PlatformError::Usage { message, hint: hint.to_owned() }
+    })
+}
+
+async fn own(s: &Session, command: &str) -> Result<Arc<Service>, PlatformError> {
+    match connect(&s.data_dir, command).await? {
+        Connection::Local(service) => Ok(Arc::new(*service)),
+        Connection::Remote(remote) => Err(PlatformError::InUse {
+            path: s.data_dir.clone(),
+            owner: format!("a process that serves {}", remote.base()),
+        }),
+    }
+}
+
+/// Ends when Ctrl-C or a termination signal comes.
+async fn until_stopped(s: &Session) {
+    let mut terminated =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => if s.stop.is_stopped() { return; },
+            () = async {
+                match &mut terminated {
+                    Some(signal) => { signal.recv().await; }
+                    None => std::future::pending().await,
+                }
+            } => { s.stop.stop(); return; }
+        }
+    }
+}
+
+pub(super) async fn serve(s: &Session, args: ServeArguments) -> Result<(), PlatformError> {
+    let server = bind(&args).await?;
+    let service = own(s, "foretell serve").await?;
+    service.announce(&server.url())?;
+    let url = server.url();
+    if s.json {
+        say_json(&serde_json::json!({ "serving": url }));
+    } else {
+        say(&format!(" serving      {url}   {}", service.state_line()));
+        say("              Ctrl-C stops; nothing is lost");
+    }
+    let shutdown = CancellationToken::new();
+    let watching = tokio::spawn(Arc::clone(&service).watch(shutdown.clone()));
+    let answering = tokio::spawn(server.run(Arc::clone(&service), shutdown.clone()));
+    until_stopped(s).await;
+    shutdown.cancel();
+    let _ = watching.await;
+    finish(answering).await
+}
+
+async fn finish(
+    answering: tokio::task::JoinHandle<Result<(), foretell_server::ServerError>>,
+) -> Result<(), PlatformError> {
+    match answering.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(PlatformError::Remote(error.to_string())),
+        Err(error) => Err(PlatformError::Remote(format!("the server panicked: {error}"))),
+    }
+}
+
+/// Serves from the start, so that the first forecast can be read while models train.
+pub(super) async fn run_and_serve(
+    s: &Session,
+    file: &Path,
+    options: RunOptions,
+    args: ServeArguments,
+) -> Result<(), PlatformError> {
+    let (pipeline, _) = read_pipeline(file)?;
+    let server = bind(&args).await?;
+    let service = own(s, "foretell run --serve").await?;
+    service.announce(&server.url())?;
+    let url = server.url();
+    let shutdown = CancellationToken::new();
+    let answering = tokio::spawn(server.run(Arc::clone(&service), shutdown.clone()));
+    let observer: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
+    let outcome = service.run(pipeline, options, observer, Arc::clone(&s.stop)).await;
+    let watching = tokio::spawn(Arc::clone(&service).watch(shutdown.clone()));
+    match outcome {
+        Ok(report) => {
+            pipelines::show(s, &report);
+            if !s.json {
+                let state = service.state_line();
+                say(&format!(" serving    {url}   {state}   (Ctrl-C stops; nothing is lost)"));
+            }
+            until_stopped(s).await;
+        }
+        Err(error) => {
+            shutdown.cancel();
+            let _ = watching.await;
+            if let Err(second) = finish(answering).await {
+                say_error(&second.chain(), None);
+            }
+            return Err(error);
+        }
+    }
+    shutdown.cancel();
+    let _ = watching.await;
+    finish(answering).await
+}

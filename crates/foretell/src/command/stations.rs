@@ -1,0 +1,137 @@
+//! One station on a file: `extract`, `gate`, `profile`, `features`, `train`, `audit`.
+
+use std::path::Path;
+
+use foretell_platform::{PlatformError, StationInput, stations, wording};
+
+use super::Session;
+use crate::arguments::{FeaturesArguments, GateArguments, StationArguments};
+use crate::output::{aligned, say, say_json};
+use crate::progress::Progress;
+
+fn input(args: &StationArguments) -> Result<StationInput, PlatformError> {
+    StationInput::open(&args.pipeline, args.input.as_deref())
+}
+
+fn written(output: Option<&Path>) -> String {
+    output.map_or_else(String::new, |path| format!("   → {}", path.display()))
+}
+
+pub(super) async fn extract(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
+    let input = input(args)?;
+    let done = stations::extract(&input, args.output.as_deref(), &Progress::new(s.json)).await?;
+    if s.json {
+        say_json(&done);
+    } else {
+        say(&format!("{}{}", done.summary, written(args.output.as_deref())));
+    }
+    Ok(())
+}
+
+pub(super) async fn gate(s: &Session, args: &GateArguments) -> Result<(), PlatformError> {
+    let input = input(&args.station)?;
+    let output = args.station.output.as_deref();
+    let progress = Progress::new(s.json);
+    let done = stations::gate(&input, args.replay.as_deref(), output, &progress).await?;
+    if s.json {
+        say_json(&done);
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = done
+        .checks
+        .iter()
+        .map(|c| vec![c.name.clone(), c.status.to_string(), c.detail.clone()])
+        .collect();
+    say(aligned_left(&rows).trim_end());
+    say(&format!("{}{}", done.summary, written(output)));
+    Ok(())
+}
+
+pub(super) async fn profile(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
+    let input = input(args)?;
+    let output = args.output.as_deref();
+    let profile = stations::profile(&input, output, &Progress::new(s.json)).await?;
+    if s.json {
+        say_json(&profile.profile);
+        return Ok(());
+    }
+    say(&format!("{}{}", profile.summary, written(output)));
+    Ok(())
+}
+
+pub(super) async fn features(s: &Session, args: &FeaturesArguments) -> Result<(), PlatformError> {
+    let input = input(&args.station)?;
+    if args.list {
+        let listed = stations::feature_list(&input)?;
+        if s.json {
+            say_json(&listed);
+            return Ok(());
+        }
+        for feature in &listed {
+            say(&format!("{}  (warm-up {} rows)", feature.name, feature.warm_up));
+            say(&format!("    {}", feature.definition));
+            say(&format!("    source: {}", feature.source));
+        }
+        return Ok(());
+    }
+    let output = args.station.output.as_deref();
+    let done = stations::features(&input, output, &Progress::new(s.json)).await?;
+    if s.json {
+        say_json(&done);
+    } else {
+        say(&format!("{}{}", done.summary, written(output)));
+    }
+    Ok(())
+}
+
+pub(super) async fn train(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
+    let input = input(args)?;
+    let output = args.output.as_deref();
+    let stop = std::sync::Arc::clone(&s.stop);
+    let progress = std::sync::Arc::new(Progress::new(s.json));
+    let models = stations::train(&input, output, progress, stop).await?;
+    if s.json {
+        say_json(&models);
+        return Ok(());
+    }
+    let mut rows = vec![vec!["model".to_owned(), "rows".to_owned(), "hash".to_owned()]];
+    for model in &models {
+        let rows_of = wording::thousands(model.rows as u64);
+        rows.push(vec![model.name.clone(), rows_of, model.hash[..12].to_owned()]);
+    }
+    say(aligned(&rows).trim_end());
+    say(&format!("fitted on every allowed row{}", written(output)));
+    Ok(())
+}
+
+pub(super) async fn audit(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
+    let input = input(args)?;
+    let report = stations::audit(&input, &Progress::new(s.json)).await?;
+    if s.json {
+        say_json(&report);
+    } else {
+        say(&report.summary);
+    }
+    match report.offenders.is_empty() {
+        true => Ok(()),
+        false => Err(PlatformError::Mismatch(format!(
+            "these features look ahead: {}",
+            report.offenders.join(", ")
+        ))),
+    }
+}
+
+/// Rows of cells with every column flushed left.
+fn aligned_left(rows: &[Vec<String>]) -> String {
+    let width = |j: usize| {
+        rows.iter().filter_map(|r| r.get(j)).map(|c| c.chars().count()).max().unwrap_or(0)
+    };
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(j, cell)| {
+            format!("{cell}{}", " ".repeat(width(j).saturating_sub(cell.chars().count())))
+        });
+        out.push_str(&format!(" {}\n", cells.collect::<Vec<_>>().join("  ").trim_end()));
+    }
+    out
+}

@@ -1,0 +1,142 @@
+//! The one place that prints. Colour only on a terminal, and never alone in meaning.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use foretell_platform::{RecipeLine, RunReport, wording};
+use serde::Serialize;
+
+/// Prints a line for people. A closed pipe is no error: nobody reads any more.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints a value as JSON.
+pub(crate) fn say_json(value: &impl Serialize) {
+    say(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// Prints a warning on standard error.
+pub(crate) fn say_warning(message: &str) {
+    let _ = writeln!(std::io::stderr().lock(), " ! {message}");
+}
+
+/// Prints an error and what to do about it on standard error.
+pub(crate) fn say_error(message: &str, hint: Option<&str>) {
+    let mut stderr = std::io::stderr().lock();
+    let red = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let word = if red { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    let _ = writeln!(stderr, "{word} {message}");
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "help: {hint}");
+    }
+}
+
+/// A whole number with commas.
+pub(crate) fn thousands(n: u64) -> String {
+    wording::thousands(n)
+}
+
+/// Rows of cells as aligned text; the first column is flushed left, others right.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |j: usize| {
+        rows.iter().filter_map(|r| r.get(j)).map(|c| c.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (j, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[j].saturating_sub(cell.chars().count()));
+            let gap = if j == 0 { "" } else { "   " };
+            match j {
+                0 => line.push_str(&format!("{cell}{pad}")),
+                _ => line.push_str(&format!("{gap}{pad}{cell}")),
+            }
+        }
+        out.push(' ');
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// The closing table: every recipe against the random walk on the same rows.
+pub(crate) fn model_table(lines: &[RecipeLine], level: f64) -> String {
+    let head = [
+        "model".to_owned(),
+        "MAE bp".to_owned(),
+        "relative".to_owned(),
+        "MASE".to_owned(),
+        "R² vs 0".to_owned(),
+        "direction".to_owned(),
+        "CRPS bp".to_owned(),
+        "skill vs random walk".to_owned(),
+        "p (DM, Holm)".to_owned(),
+        format!("coverage of {:.0} %", level * 100.0),
+    ];
+    let mut rows = vec![head.to_vec()];
+    for line in lines {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+        rows.push(vec![
+            line.name.clone(),
+            format!("{:.1}", line.mae_bp),
+            or_dash(line.relative_mae.map(|v| format!("{v:.3}"))),
+            or_dash(line.mase.map(|v| format!("{v:.3}"))),
+            or_dash(line.r2_zero.map(wording::percent)),
+            or_dash(line.directional_accuracy.map(wording::percent)),
+            format!("{:.1}", line.crps_bp),
+            or_dash(line.skill.map(wording::percent)),
+            or_dash(line.p_value.map(wording::p_value)),
+            format!("{:.1}", line.coverage * 100.0),
+        ]);
+    }
+    aligned(&rows)
+}
+
+/// What a run ended with, for people.
+pub(crate) fn run_report(report: &RunReport) {
+    say("");
+    say(model_table(&report.table, report.level).trim_end());
+    say(&format!(
+        " {} out-of-sample rows · {} refits · one seed · dataset {}",
+        thousands(report.rows as u64),
+        report.refits,
+        report.dataset.short()
+    ));
+    if let Some(text) = &report.lock_box {
+        say(&format!(" {text}"));
+    }
+    say(&format!(" verdict    {}", report.reason));
+    say(&format!(" forecast   {}", forecast_line(&report.forecast)));
+    if let Some(end) = report.historical_demo {
+        say(&format!(" note       historical demo: the data ends {}", end.human()));
+    }
+    say(&format!(" report     {}", report.report));
+    say(&format!(" run        {}   {:.1} s", report.run, report.seconds));
+}
+
+/// A forecast as one line, from its JSON.
+pub(crate) fn forecast_line(forecast: &serde_json::Value) -> String {
+    let text = |pointer: &str| {
+        forecast.pointer(pointer).and_then(|v| v.as_str()).unwrap_or("–").to_owned()
+    };
+    let price = |pointer: &str| {
+        let number = forecast.pointer(pointer).and_then(serde_json::Value::as_f64);
+        number.map_or_else(|| "–".to_owned(), wording::price)
+    };
+    if let Some(reason) = forecast.pointer("/abstained").and_then(|v| v.as_str()) {
+        return format!("{}: abstains, {reason}", text("/instrument"));
+    }
+    let level = forecast.pointer("/interval/level").and_then(serde_json::Value::as_f64);
+    format!(
+        "{}  {}  {}   {:.0} %: {} … {}   {}",
+        text("/instrument"),
+        text("/target_time").replace('T', " ").replace(":00Z", " UTC"),
+        price("/point"),
+        level.unwrap_or(0.9) * 100.0,
+        price("/interval/lower"),
+        price("/interval/upper"),
+        text("/skill/verdict"),
+    )
+}

@@ -1,0 +1,261 @@
+//! Live use: new rows come in, outcomes are judged, the next forecast is made.
+//!
+//! A forecast is made when the lake gains a row, never by a read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_forecaster::observe;
+use foretell_lake::{AsOf, Layer};
+use foretell_market::Timestamp;
+use foretell_panel::Frame;
+use foretell_registry::{ForecastFilter, ModelVersion, Outcome};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::PlatformError;
+use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
+use crate::observer::{Event, Observer};
+use crate::pipeline::{Pipeline, Present};
+use crate::service::Service;
+use crate::{extract, gate, wording};
+
+/// What an advance did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Advance {
+    /// The run's id.
+    pub run: String,
+    /// Rows that the clean table gained.
+    pub gained: usize,
+    /// Outcomes that were judged.
+    pub judged: usize,
+    /// The forecast that was made, if a row was gained.
+    pub forecast: Option<String>,
+}
+
+impl Advance {
+    /// The line for people.
+    pub fn summary(&self) -> String {
+        let gained = wording::thousands(self.gained as u64);
+        match &self.forecast {
+            Some(id) => format!("{gained} new rows · {} outcomes judged · {id}", self.judged),
+            None => "no new row: nothing to forecast from".to_owned(),
+        }
+    }
+}
+
+/// How long after a row's close vendors are given to publish it.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long to rest after a failure.
+const REST: Duration = Duration::from_secs(60);
+
+impl Service {
+    /// Takes in what is new at the source, judges outcomes that are known now and
+    /// forecasts from the last row, if it is a new one.
+    ///
+    /// # Errors
+    /// When the source or the gate refuses; what was served before stays.
+    pub async fn advance(
+        &self,
+        pipeline: &Pipeline,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Advance, PlatformError> {
+        let _turn = self.turn.lock().await;
+        let record = self.begin(pipeline, "advance").await?;
+        let outcome = self.advance_run(&record.id, pipeline, &*observer).await;
+        self.end(&record.id, outcome.as_ref().err()).await?;
+        outcome
+    }
+
+    async fn advance_run(
+        &self,
+        run: &str,
+        pipeline: &Pipeline,
+        observer: &dyn Observer,
+    ) -> Result<Advance, PlatformError> {
+        let store = &self.store;
+        let before = store.clean(pipeline).await?;
+        let last = before.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
+        // The last known row comes again: a vendor may have corrected it.
+        let rows = extract::extract(pipeline, None, last, &*store.clock, observer).await?;
+        let nothing = Advance { run: run.to_owned(), gained: 0, judged: 0, forecast: None };
+        if rows.is_empty() {
+            return Ok(nothing);
+        }
+        let version = store.put_raw(pipeline, &rows, run).await?;
+        let Some((version, raw)) = store.raw(pipeline, AsOf::Version(version)).await? else {
+            return Ok(nothing);
+        };
+        let present = gate::present(pipeline, &raw, store.clock.now());
+        let outcome = gate::gate(pipeline, &raw, present)?;
+        let quarantine = store.dir.file("quarantine", &format!("{run}.json"));
+        let subject = format!("run {run}");
+        let (clean, _) = gate::admit(outcome, &raw, &subject, Some(&quarantine))?;
+        let gained = clean.rows().iter().filter(|r| last.is_none_or(|l| r.time > l)).count();
+        if gained == 0 {
+            return Ok(nothing);
+        }
+        let source = clean.fingerprint();
+        store.put_frame(Layer::Clean, pipeline, &clean, run, source).await?;
+        let judged = self.judge_outcomes(pipeline, &clean).await?;
+        let provenance = Provenance { run, raw_version: version, present };
+        let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
+        Ok(Advance { gained, judged, forecast, ..nothing })
+    }
+
+    /// Makes and serves the champion's forecast from the last clean row.
+    async fn forecast_from(
+        &self,
+        pipeline: &Pipeline,
+        clean: &Frame,
+        provenance: Provenance<'_>,
+    ) -> Result<Option<String>, PlatformError> {
+        let store = &self.store;
+        let Some(record) = store.registry.aliased(&pipeline.name, CHAMPION).await? else {
+            return Ok(None);
+        };
+        let version = store.served_version(pipeline, &record, CHAMPION).await?;
+        let calibration = store.calibration(&record, provenance.present).await?;
+        let made = store.forecast(pipeline, &version, calibration, clean, provenance).await?;
+        if let Some(record) = &made.record {
+            store.registry.insert_forecast(record).await?;
+        }
+        let id = made.forecast.id.clone();
+        self.board.put(made.forecast);
+        Ok(Some(id))
+    }
+
+    /// Takes outcomes that are known by now into the record and, in the order of their
+    /// target times, into the calibration of the champion.
+    async fn judge_outcomes(
+        &self,
+        pipeline: &Pipeline,
+        clean: &Frame,
+    ) -> Result<usize, PlatformError> {
+        let registry = &self.store.registry;
+        let now = self.store.clock.now();
+        let filter = ForecastFilter {
+            instrument: Some(pipeline.instrument.clone()),
+            horizon: Some(pipeline.label.horizon),
+            model: Some(pipeline.name.clone()),
+            ..Default::default()
+        };
+        let mut open = registry.unjudged_forecasts(now, &filter).await?;
+        open.sort_by_key(|f| (f.target_time, f.as_of));
+        let champion = registry.aliased(&pipeline.name, CHAMPION).await?;
+        let mut calibration = match &champion {
+            Some(record) => Some(self.store.calibration(record, now).await?),
+            None => None,
+        };
+        let mut judged = 0;
+        for record in open {
+            let Some((price, known_at)) = price_at(pipeline, clean, record.target_time) else {
+                continue;
+            };
+            let forecast_id = record.id.clone();
+            let outcome = Outcome { forecast_id, value: price, known_at };
+            registry.insert_outcome(&outcome).await?;
+            judged += 1;
+            let is_champion =
+                |v: &ModelVersion| v.version == record.version && v.name == record.model;
+            if let (Some(version), Some(state)) = (&champion, &mut calibration)
+                && is_champion(version)
+            {
+                let forecast = StoredForecast::read(&record)?.forecast;
+                // A forecast that abstained holds nothing to calibrate with.
+                if observe(state, &forecast, price).is_ok() {
+                    self.store.put_calibration(version, known_at, state).await?;
+                }
+            }
+        }
+        Ok(judged)
+    }
+
+    /// Forecasts again from the rows of the latest run of a pipeline, after its
+    /// champion was changed by hand.
+    pub(crate) async fn forecast_again(&self, name: &str) -> Result<(), PlatformError> {
+        let pipelines = self.pipelines().await?;
+        let Some((run, pipeline)) = pipelines.iter().find(|(r, _)| r.pipeline == name) else {
+            return Ok(());
+        };
+        let Some((version, raw)) = self.store.raw(pipeline, AsOf::Latest).await? else {
+            return Ok(());
+        };
+        let present = gate::present(pipeline, &raw, self.store.clock.now());
+        let outcome = gate::gate(pipeline, &raw, present)?;
+        let (clean, _) = gate::admit(outcome, &raw, "the stored rows", None)?;
+        let provenance = Provenance { run: &run.id, raw_version: version, present };
+        self.forecast_from(pipeline, &clean, provenance).await?;
+        Ok(())
+    }
+
+    /// Advances every live pipeline after each of its intervals, until cancelled.
+    pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            let pipelines = match self.pipelines().await {
+                Ok(pipelines) => pipelines,
+                Err(error) => {
+                    tracing::error!(error = error.chain(), "failed to list pipelines");
+                    Vec::new()
+                }
+            };
+            let live: Vec<Pipeline> =
+                pipelines.into_iter().map(|(_, p)| p).filter(|p| p.as_of == Present::Now).collect();
+            let mut rest = REST;
+            for pipeline in &live {
+                let due = self.due_in(pipeline).await;
+                if due.is_zero() {
+                    if let Err(error) = self.advance(pipeline, Arc::new(Quiet)).await {
+                        let name = &pipeline.name;
+                        tracing::error!(
+                            pipeline = name,
+                            error = error.chain(),
+                            "failed to advance"
+                        );
+                    } else {
+                        rest = rest.min(self.due_in(pipeline).await.max(Duration::from_secs(1)));
+                    }
+                } else {
+                    rest = rest.min(due);
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// How long until the next row of a pipeline should be there.
+    async fn due_in(&self, pipeline: &Pipeline) -> Duration {
+        let clean = self.store.clean(pipeline).await.ok().flatten();
+        let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
+        let Some(last) = last else { return Duration::ZERO };
+        let lag = pipeline.source.lag_secs;
+        let due = (last + pipeline.interval + pipeline.interval).plus_secs(lag);
+        let micros = due.micros() - self.store.clock.now().micros();
+        match u64::try_from(micros) {
+            Ok(micros) => Duration::from_micros(micros) + SETTLE,
+            Err(_) => Duration::ZERO,
+        }
+    }
+}
+
+/// Logs what a person would see.
+struct Quiet;
+
+impl Observer for Quiet {
+    fn event(&self, event: Event) {
+        if let Event::Warning { message } = event {
+            tracing::warn!(message, "while advancing");
+        }
+    }
+}
+
+/// The price that a forecast's target time brought, and when it was known.
+fn price_at(pipeline: &Pipeline, clean: &Frame, at: Timestamp) -> Option<(f64, Timestamp)> {
+    let rows = clean.rows();
+    let found = rows.binary_search_by_key(&(at - pipeline.interval), |r| r.time).ok()?;
+    let price = clean.column(&pipeline.label.price)?[found];
+    price.is_finite().then_some((price, rows[found].known_at))
+}

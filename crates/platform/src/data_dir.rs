@@ -1,0 +1,166 @@
+//! The data directory: one folder that holds everything, owned by one process.
+//!
+//! Layout (version 1): `lock`, `owner.json` (who owns it and where its API is),
+//! `registry.sqlite`, `lake/`, `quarantine/`, `reports/`. Paths stored inside are
+//! relative to it, so it can be moved or copied.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::PlatformError;
+
+/// Who owns a data directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Process id.
+    pub pid: u32,
+    /// The command, such as `foretell serve`.
+    pub command: String,
+    /// Base URL of its API, when it serves one.
+    pub api: Option<String>,
+}
+
+/// A data directory owned by this process until the value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Held for its lock.
+    _lock: File,
+}
+
+/// What became of the wish to own a data directory.
+#[derive(Debug)]
+pub enum Ownership {
+    /// This process owns it now.
+    Mine(DataDir),
+    /// Another one does.
+    Theirs(Owner),
+}
+
+impl DataDir {
+    /// Takes the directory, making it when absent, or tells who has it.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or its files cannot be written.
+    pub fn take(path: &Path, command: &str) -> Result<Ownership, PlatformError> {
+        let write = |path: PathBuf| move |source| PlatformError::Write { path, source };
+        fs::create_dir_all(path).map_err(write(path.to_owned()))?;
+        let lock_path = path.join("lock");
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).open(&lock_path);
+        let lock = lock.map_err(write(lock_path.clone()))?;
+        if lock.try_lock().is_err() {
+            return Ok(Ownership::Theirs(owner_of(path)));
+        }
+        for folder in ["lake", "quarantine", "reports"] {
+            fs::create_dir_all(path.join(folder)).map_err(write(path.join(folder)))?;
+        }
+        let taken = Self { path: path.to_owned(), _lock: lock };
+        taken.announce(&Owner {
+            pid: std::process::id(),
+            command: command.to_owned(),
+            api: None,
+        })?;
+        Ok(Ownership::Mine(taken))
+    }
+
+    /// Tells other processes who owns the directory and where its API is.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn announce(&self, owner: &Owner) -> Result<(), PlatformError> {
+        let json = serde_json::to_vec_pretty(owner).unwrap_or_default();
+        write_atomically(&self.path.join("owner.json"), &json)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The registry's database file.
+    pub fn registry(&self) -> PathBuf {
+        self.path.join("registry.sqlite")
+    }
+
+    /// The folder of the lake.
+    pub fn lake(&self) -> PathBuf {
+        self.path.join("lake")
+    }
+
+    /// A file that belongs to a run, such as its report.
+    pub fn file(&self, folder: &str, name: &str) -> PathBuf {
+        self.path.join(folder).join(name)
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // The note is a courtesy; the lock itself ends with the file handle.
+        let _ = fs::remove_file(self.path.join("owner.json"));
+    }
+}
+
+fn owner_of(path: &Path) -> Owner {
+    let text = fs::read_to_string(path.join("owner.json")).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// Writes a file so that a reader sees the old or the new content, never a part.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PlatformError> {
+    let fail = |source| PlatformError::Write { path: path.to_owned(), source };
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    write().map_err(|source| {
+        let _ = fs::remove_file(&partial);
+        fail(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_owns_it_and_the_others_learn_who() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let Ownership::Mine(mine) = DataDir::take(&path, "foretell serve").unwrap() else {
+            panic!("nobody else has it");
+        };
+        let api = Some("http://127.0.0.1:8080".to_owned());
+        let owner = Owner { pid: 7, command: "foretell serve".to_owned(), api };
+        mine.announce(&owner).unwrap();
+        let Ownership::Theirs(found) = DataDir::take(&path, "foretell run").unwrap() else {
+            panic!("it is taken");
+        };
+        assert_eq!(found, owner);
+        drop(mine);
+        assert!(matches!(DataDir::take(&path, "foretell run").unwrap(), Ownership::Mine(_)));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_atomically(&path, b"old").unwrap();
+        assert!(write_atomically(&folder.path().join("absent/a.json"), b"new").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

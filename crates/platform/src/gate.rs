@@ -1,0 +1,179 @@
+//! The gate station: checks before anything is built on the rows.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use foretell_market::Timestamp;
+use foretell_panel::{Frame, RawTable};
+use foretell_quality::{
+    Duplicates, Expectations, Fill, Finding, GateOutcome, Severity, gate as judge,
+};
+
+use crate::data_dir::write_atomically;
+use crate::error::PlatformError;
+use crate::pipeline::{GateSettings, Pipeline, Present};
+use crate::stations::Quarantine;
+
+/// A refusal of the gate, in words for people.
+#[derive(Debug, Clone)]
+pub struct GateRefusal {
+    /// The run, or the file, that was refused.
+    pub subject: String,
+    /// How many rows there were.
+    pub rows: usize,
+    /// The findings that block.
+    pub findings: Vec<Finding>,
+    /// Where the bad rows were put aside.
+    pub quarantine: Option<PathBuf>,
+}
+
+/// How many findings an error shows; the quarantine file has all.
+const SHOWN: usize = 10;
+
+impl fmt::Display for GateRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at_rows = self.findings.iter().filter(|x| x.position.is_some()).count();
+        let rows = crate::wording::thousands(self.rows as u64);
+        let subject = &self.subject;
+        match at_rows {
+            0 => write!(f, "gate refused {rows} rows ({subject}, nothing was written downstream)")?,
+            n => write!(
+                f,
+                "gate refused {} of {rows} rows ({subject}, nothing was written downstream)",
+                crate::wording::thousands(n as u64)
+            )?,
+        }
+        for finding in self.findings.iter().take(SHOWN) {
+            write!(f, "\n  {finding}")?;
+        }
+        if self.findings.len() > SHOWN {
+            write!(f, "\n  … and {} more", self.findings.len() - SHOWN)?;
+        }
+        Ok(())
+    }
+}
+
+impl GateRefusal {
+    pub(crate) fn hint(&self) -> String {
+        match &self.quarantine {
+            Some(path) => format!(
+                "see {}; after mending it, `foretell gate <pipeline> --replay {}`",
+                path.display(),
+                path.display()
+            ),
+            None => "mend the source, or declare the check `warn` or `off` in [gate]".to_owned(),
+        }
+    }
+}
+
+/// The expectations that a pipeline's keys ask for.
+///
+/// # Errors
+/// When `block`, `warn` or `off` name a check that does not exist.
+pub fn expectations(settings: &GateSettings) -> Result<Expectations, PlatformError> {
+    let mut e = match settings.expect.as_str() {
+        "snapshots" => Expectations::snapshots(),
+        _ => Expectations::candles(),
+    };
+    e.min_rows.threshold = settings.min_rows;
+    e.max_null_share.threshold = settings.max_null_share;
+    e.max_move.threshold = settings.max_move;
+    e.max_staleness.threshold = settings.stale_after as f64;
+    e.min_completeness.threshold = settings.min_completeness;
+    e.duplicates = match settings.duplicates.as_str() {
+        "first" => Duplicates::KeepFirst,
+        "last" => Duplicates::KeepLast,
+        "most-precise" => Duplicates::KeepMostPrecise,
+        _ => Duplicates::Refuse,
+    };
+    e.fill = if settings.fill_previous { Fill::Previous } else { Fill::None };
+    let wishes = [
+        (&settings.block, Severity::Block),
+        (&settings.warn, Severity::Warn),
+        (&settings.off, Severity::Off),
+    ];
+    for (names, severity) in wishes {
+        for name in names {
+            *severity_of(&mut e, name)? = severity;
+        }
+    }
+    Ok(e)
+}
+
+fn severity_of<'e>(e: &'e mut Expectations, name: &str) -> Result<&'e mut Severity, PlatformError> {
+    let known: [(&str, &mut Severity); 14] = [
+        ("schema", &mut e.schema),
+        ("types", &mut e.types),
+        ("nulls", &mut e.max_null_share.severity),
+        ("rows", &mut e.min_rows.severity),
+        ("exact-duplicates", &mut e.exact_duplicates),
+        ("off-grid", &mut e.off_grid),
+        ("unfinished", &mut e.unfinished),
+        ("gaps", &mut e.max_gap.severity),
+        ("ohlc", &mut e.ohlc.severity),
+        ("price", &mut e.min_price.severity),
+        ("volume", &mut e.min_volume.severity),
+        ("moves", &mut e.max_move.severity),
+        ("staleness", &mut e.max_staleness.severity),
+        ("completeness", &mut e.min_completeness.severity),
+    ];
+    let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
+    let found = known.into_iter().find(|(n, _)| *n == name);
+    found.map(|(_, severity)| severity).ok_or_else(|| PlatformError::Usage {
+        message: format!("[gate] names the check `{name}`, which does not exist"),
+        hint: format!("the checks are {}", names.join(", ")),
+    })
+}
+
+/// The present of a pipeline: the clock, or the close of the last row of a
+/// historical demo.
+pub(crate) fn present(pipeline: &Pipeline, raw: &RawTable, now: Timestamp) -> Timestamp {
+    match pipeline.as_of {
+        Present::Now => now,
+        Present::EndOfData => {
+            let last = raw.rows.iter().map(|r| r.time + pipeline.interval).max();
+            last.map_or(now, |close| close.min(now))
+        }
+    }
+}
+
+/// Judges raw rows.
+///
+/// # Errors
+/// When the pipeline's keys name a check that does not exist.
+pub(crate) fn gate(
+    pipeline: &Pipeline,
+    raw: &RawTable,
+    as_of: Timestamp,
+) -> Result<GateOutcome, PlatformError> {
+    Ok(judge(raw, &expectations(&pipeline.gate)?, as_of))
+}
+
+/// The clean rows of an outcome, or the refusal; bad rows go to `quarantine` first.
+///
+/// # Errors
+/// [`PlatformError::Gate`] when a blocking check failed.
+pub(crate) fn admit(
+    outcome: GateOutcome,
+    raw: &RawTable,
+    subject: &str,
+    quarantine: Option<&Path>,
+) -> Result<(Frame, GateOutcome), PlatformError> {
+    let mut put_aside = None;
+    if let Some(path) = quarantine.filter(|_| !outcome.quarantined.is_empty()) {
+        let (format, origin) = (1, raw.origin.clone());
+        let file = Quarantine { format, origin, rows: outcome.quarantined.clone() };
+        write_atomically(path, &serde_json::to_vec_pretty(&file).unwrap_or_default())?;
+        put_aside = Some(path.to_owned());
+    }
+    match outcome.clean.clone() {
+        Some(frame) => Ok((frame, outcome)),
+        None => {
+            let blocks = |f: &&Finding| f.severity == Severity::Block;
+            let findings = outcome.findings.iter().filter(blocks).cloned().collect();
+            let subject = subject.to_owned();
+            let (rows, quarantine) = (raw.len(), put_aside);
+            Err(PlatformError::Gate(Box::new(GateRefusal { subject, rows, findings, quarantine })))
+        }
+    }
+}

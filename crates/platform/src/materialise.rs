@@ -1,0 +1,59 @@
+//! The features and dataset stations: clean rows to what models learn from.
+
+use foretell_feature::{FeatureSet, assemble, compute, context};
+use foretell_panel::{Dataset, Frame};
+
+use crate::error::PlatformError;
+use crate::pipeline::Pipeline;
+
+/// Everything that is derived from clean rows.
+#[derive(Debug)]
+pub(crate) struct Materialised {
+    /// The feature set.
+    pub set: FeatureSet,
+    /// One column per feature, rows of the clean frame.
+    pub features: Frame,
+    /// Every row with complete features; labels may be unknown (NaN).
+    pub dataset: Dataset,
+}
+
+/// Computes features, context and dataset.
+///
+/// # Errors
+/// When a column that the set or the label needs is absent.
+pub(crate) fn materialise(
+    pipeline: &Pipeline,
+    clean: &Frame,
+) -> Result<Materialised, PlatformError> {
+    let set = pipeline.features.feature_set()?;
+    let features = compute(&set, clean)?;
+    let context = context(clean, &pipeline.label.price, &pipeline.context_spec())?;
+    let dataset = assemble(clean, &features, &context, &pipeline.label_spec(), &set)?;
+    Ok(Materialised { set, features, dataset })
+}
+
+impl Materialised {
+    /// The rows that a run may learn from and judge on: labelled, and not touching
+    /// the lock-box.
+    pub(crate) fn allowed(&self, pipeline: &Pipeline) -> Dataset {
+        let lock_box = pipeline.lock_box;
+        self.dataset
+            .filter(|label| label.value.is_finite() && !lock_box.is_some_and(|b| b.touches(label)))
+    }
+
+    /// The labelled rows up to the end of the lock-box, the box included: what
+    /// opening it is judged on.
+    pub(crate) fn unlocked(&self, until: foretell_market::Timestamp) -> Dataset {
+        self.dataset.filter(|label| label.value.is_finite() && label.end <= until)
+    }
+
+    /// The line of the features station.
+    pub(crate) fn features_summary(&self) -> String {
+        format!(
+            "{} features, warm-up {} rows, set {}…",
+            self.set.len(),
+            self.set.warm_up(),
+            &self.set.fingerprint().to_string()[..4]
+        )
+    }
+}

@@ -1,0 +1,559 @@
+//! A pipeline file, parsed at the door into plain data.
+//!
+//! The file says what is forecast, from which rows, under which checks, with which
+//! features and models, how they are evaluated and when one is promoted. Reading
+//! it touches nothing but its text; paths stay relative to the file's folder.
+
+mod diagnostic;
+mod explain;
+mod keys;
+mod section;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, Params};
+use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, Timestamp};
+use foretell_model::EstimatorSpec;
+use foretell_model::evaluate::Recipe;
+use foretell_panel::{LockBox, TrainWindow, WalkForward};
+use serde::Serialize;
+use toml::de::{DeTable, DeValue};
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use explain::{json_schema, reference, template};
+pub use keys::{Key, Kind, TABLES, Table, Variant};
+use section::Section;
+
+/// A pipeline as its file describes it; every key is resolved.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pipeline {
+    /// The file as the user named it.
+    #[serde(skip)]
+    pub file: PathBuf,
+    /// Its text, which a run stores.
+    #[serde(skip)]
+    pub text: String,
+    /// Its name.
+    pub name: String,
+    /// What is forecast.
+    pub instrument: Instrument,
+    /// Length of one row's interval.
+    pub interval: Interval,
+    /// What counts as the present.
+    pub as_of: Present,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Where rows come from.
+    pub source: SourceSettings,
+    /// What rows must satisfy.
+    pub gate: GateSettings,
+    /// What models may know.
+    pub features: FeatureSettings,
+    /// What is forecast.
+    pub label: LabelSettings,
+    /// How models are judged.
+    pub evaluation: EvaluationSettings,
+    /// The span that ordinary runs never read.
+    pub lock_box: Option<LockBox>,
+    /// The candidates.
+    pub models: Vec<Recipe>,
+    /// The rate of false promotions.
+    pub alpha: f64,
+    /// Age after which a forecast abstains.
+    pub time_to_live: Interval,
+}
+
+/// What counts as the present of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Present {
+    /// The clock.
+    Now,
+    /// The close of the last row: a historical demo.
+    EndOfData,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceSettings {
+    /// The kind and its keys.
+    pub kind: SourceKind,
+    /// How long after its close a back-filled row counts as known, in seconds.
+    pub lag_secs: i64,
+    /// First instant.
+    pub from: Option<Timestamp>,
+    /// First instant after the last.
+    pub to: Option<Timestamp>,
+}
+
+/// The kinds of source, with the keys of each.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A file.
+    File {
+        /// Absolute, or relative to the working directory.
+        path: PathBuf,
+        /// `csv`, `parquet`, `json` or `coingecko`.
+        format: Option<String>,
+        /// Our name of a column → the file's.
+        columns: BTreeMap<String, String>,
+        /// strftime form, or `s`, `ms`, `us`, `ns`.
+        time_format: Option<String>,
+        /// IANA name.
+        zone: String,
+        /// Which symbol's rows, in a file of many instruments.
+        symbol: Option<String>,
+        /// Whether times are ends of intervals.
+        time_is_close: bool,
+    },
+    /// Kraken's public REST interface.
+    Kraken {
+        /// Kraken's name of the pair.
+        pair: Option<String>,
+        /// Whether candles are built from trades.
+        trades: bool,
+        /// Where it is.
+        base_url: String,
+    },
+    /// Binance's public klines.
+    Binance {
+        /// Binance's symbol.
+        symbol: Option<String>,
+        /// Where it is.
+        base_url: String,
+    },
+    /// CoinGecko's market_chart.
+    CoinGecko {
+        /// CoinGecko's id.
+        coin: String,
+        /// Days back.
+        days: u32,
+        /// Where it is.
+        base_url: String,
+        /// Environment variable of the key.
+        key_env: Option<String>,
+    },
+    /// A Kaggle dataset.
+    Kaggle {
+        /// `owner/name`.
+        dataset: String,
+        /// File in the archive.
+        file: Option<String>,
+        /// Where it is.
+        base_url: String,
+        /// Environment variable of the key.
+        key_env: String,
+        /// Environment variable of the user name.
+        user_env: String,
+    },
+}
+
+/// The gate's keys.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GateSettings {
+    /// `candles` or `snapshots`.
+    pub expect: String,
+    /// Fewest rows.
+    pub min_rows: usize,
+    /// Largest share of missing values.
+    pub max_null_share: f64,
+    /// Largest relative move.
+    pub max_move: f64,
+    /// Intervals after which data is stale.
+    pub stale_after: usize,
+    /// Smallest share of intervals present.
+    pub min_completeness: f64,
+    /// `refuse`, `first`, `last` or `most-precise`.
+    pub duplicates: String,
+    /// Whether gaps are filled from the row before.
+    pub fill_previous: bool,
+    /// Checks that block.
+    pub block: Vec<String>,
+    /// Checks that warn.
+    pub warn: Vec<String>,
+    /// Checks that are off.
+    pub off: Vec<String>,
+}
+
+/// The features' keys.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FeatureSettings {
+    /// Name of the set.
+    pub set: String,
+    /// Parameters of the set.
+    pub params: BTreeMap<String, f64>,
+    /// The season of the seasonal baseline.
+    pub season: Interval,
+    /// Decay of the exponentially weighted variance.
+    pub ewma_lambda: f64,
+}
+
+/// The label's keys.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LabelSettings {
+    /// How far ahead.
+    pub horizon: Interval,
+    /// Which column.
+    pub price: String,
+}
+
+/// The evaluation's keys.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EvaluationSettings {
+    /// Folds.
+    pub walk_forward: WalkForward,
+    /// Level of the intervals.
+    pub coverage: f64,
+    /// Bootstrap draws.
+    pub bootstrap_draws: usize,
+    /// Cost of a turn, basis points.
+    pub cost_bp: f64,
+    /// Floor of refits.
+    pub min_refits: usize,
+}
+
+impl Pipeline {
+    /// Reads a pipeline from its text; `file` is its path as the user named it and
+    /// the base of relative paths.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the file, each with its line and a remedy.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Box<Diagnostics>> {
+        let mut faults = Vec::new();
+        let parsed = match DeTable::parse(text) {
+            Ok(table) => table,
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                let message = error.message().to_lowercase();
+                let label = "this is not TOML".to_owned();
+                return Err(refuse(text, file, vec![Diagnostic { message, span, label }]));
+            }
+        };
+        let pipeline = Self::read(parsed.get_ref(), file, &mut faults);
+        match faults.is_empty() {
+            true => Ok(Self { text: text.to_owned(), ..pipeline }),
+            false => Err(refuse(text, file, faults)),
+        }
+    }
+
+    fn read(root: &DeTable<'_>, file: &Path, faults: &mut Vec<Diagnostic>) -> Self {
+        let names: Vec<&str> = keys::TABLES.iter().map(|t| t.name).collect();
+        let head = Section::open(keys::table(""), Some((root, 0..0)), &names, faults);
+        head.whole("version", faults);
+        let name = head.text("name", faults);
+        let well_formed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if !name.chars().all(well_formed) || name.len() > 64 {
+            let message = "`name` must be at most 64 letters, digits, dashes".to_owned();
+            let span = head.span_of("name");
+            faults.push(Diagnostic { message, span, label: String::new() });
+        }
+        let interval = head.interval("interval", faults).unwrap_or(Interval::HOUR);
+        let instrument = head.text("instrument", faults).parse();
+        let instrument = instrument.unwrap_or_else(|_| "BASE-QUOTE".parse().expect("a valid name"));
+        let label = Self::read_label(root, interval, faults);
+        let features = Self::read_features(root, &label, faults);
+        let mut sections = Sections { root, faults };
+        let serve = sections.open("serve");
+        let promotion = sections.open("promotion");
+        let time_to_live = serve.interval("time_to_live", sections.faults);
+        let twice = Interval::from_secs(2 * label.horizon.secs()).unwrap_or(label.horizon);
+        let alpha = promotion.number("alpha", sections.faults);
+        Self {
+            file: file.to_owned(),
+            text: String::new(),
+            name,
+            instrument,
+            interval,
+            as_of: match head.text("as_of", sections.faults).as_str() {
+                "end-of-data" => Present::EndOfData,
+                _ => Present::Now,
+            },
+            seed: head.whole("seed", sections.faults).unsigned_abs(),
+            source: Self::read_source(&mut sections, file),
+            gate: Self::read_gate(&mut sections),
+            features,
+            label,
+            evaluation: Self::read_evaluation(&mut sections),
+            lock_box: Self::read_lock_box(&mut sections),
+            models: Self::read_models(&mut sections),
+            alpha,
+            time_to_live: time_to_live.unwrap_or(twice),
+        }
+    }
+
+    fn read_source(sections: &mut Sections<'_, '_>, file: &Path) -> SourceSettings {
+        let section = sections.open("source");
+        let faults = &mut *sections.faults;
+        let kind = match section.kind() {
+            Some("kraken") => SourceKind::Kraken {
+                pair: section.optional_text("pair", faults),
+                trades: section.text("feed", faults) == "trades",
+                base_url: section.text("base_url", faults),
+            },
+            Some("binance") => SourceKind::Binance {
+                symbol: section.optional_text("symbol", faults),
+                base_url: section.text("base_url", faults),
+            },
+            Some("coingecko") => SourceKind::CoinGecko {
+                coin: section.text("coin", faults),
+                days: u32::try_from(section.whole("days", faults)).unwrap_or(1),
+                base_url: section.text("base_url", faults),
+                key_env: section.optional_text("key_env", faults),
+            },
+            Some("kaggle") => SourceKind::Kaggle {
+                dataset: section.text("dataset", faults),
+                file: section.optional_text("file", faults),
+                base_url: section.text("base_url", faults),
+                key_env: section.text("key_env", faults),
+                user_env: section.text("user_env", faults),
+            },
+            Some("file") => SourceKind::File {
+                path: file.parent().unwrap_or(Path::new("")).join(section.text("path", faults)),
+                format: section.optional_text("format", faults),
+                columns: section.text_table("columns", faults),
+                time_format: section.optional_text("time_format", faults),
+                zone: section.text("zone", faults),
+                symbol: section.optional_text("symbol", faults),
+                time_is_close: section.text("time_is", faults) == "close",
+            },
+            // The missing or unknown kind is a fault already; there is nothing to read.
+            _ => {
+                let file = SourceKind::Binance { symbol: None, base_url: String::new() };
+                return SourceSettings { kind: file, lag_secs: 0, from: None, to: None };
+            }
+        };
+        SourceSettings {
+            kind,
+            lag_secs: section.interval("lag", faults).map_or(0, Interval::secs),
+            from: section.time("from", faults),
+            to: section.time("to", faults),
+        }
+    }
+
+    fn read_gate(sections: &mut Sections<'_, '_>) -> GateSettings {
+        let section = sections.open("gate");
+        let faults = &mut *sections.faults;
+        let count = |n: i64| usize::try_from(n).unwrap_or(1);
+        GateSettings {
+            expect: section.text("expect", faults),
+            min_rows: count(section.whole("min_rows", faults)),
+            max_null_share: section.number("max_null_share", faults),
+            max_move: section.number("max_move", faults),
+            stale_after: count(section.whole("stale_after", faults)),
+            min_completeness: section.number("min_completeness", faults),
+            duplicates: section.text("duplicates", faults),
+            fill_previous: section.text("fill", faults) == "previous",
+            block: section.texts("block", faults),
+            warn: section.texts("warn", faults),
+            off: section.texts("off", faults),
+        }
+    }
+
+    fn read_features(
+        root: &DeTable<'_>,
+        label: &LabelSettings,
+        faults: &mut Vec<Diagnostic>,
+    ) -> FeatureSettings {
+        let mut sections = Sections { root, faults };
+        let section = sections.open("features");
+        let settings = FeatureSettings {
+            set: section.text("set", sections.faults),
+            params: section.number_table("params", sections.faults),
+            season: section.interval("season", sections.faults).unwrap_or(Interval::DAY),
+            ewma_lambda: section.number("ewma_lambda", sections.faults),
+        };
+        if settings.season < label.horizon {
+            let message = format!(
+                "`season` ({}) must be at least the horizon ({}): a shorter one would look ahead",
+                settings.season, label.horizon
+            );
+            let span = section.span_of("season");
+            sections.faults.push(Diagnostic { message, span, label: String::new() });
+        }
+        if !settings.set.is_empty()
+            && let Err(error) = settings.feature_set()
+        {
+            let (message, span) = (error.to_string(), section.span_of("params"));
+            sections.faults.push(Diagnostic { message, span, label: String::new() });
+        }
+        settings
+    }
+
+    fn read_label(
+        root: &DeTable<'_>,
+        interval: Interval,
+        faults: &mut Vec<Diagnostic>,
+    ) -> LabelSettings {
+        let mut sections = Sections { root, faults };
+        let section = sections.open("label");
+        let horizon = section.interval("horizon", sections.faults).unwrap_or(interval);
+        if interval.divides(horizon).is_none() {
+            let message = format!("`horizon` must be a multiple of the interval ({interval})");
+            let span = section.span_of("horizon");
+            sections.faults.push(Diagnostic { message, span, label: String::new() });
+        }
+        LabelSettings { horizon, price: section.text("price", sections.faults) }
+    }
+
+    fn read_evaluation(sections: &mut Sections<'_, '_>) -> EvaluationSettings {
+        let section = sections.open("evaluation");
+        let faults = &mut *sections.faults;
+        let window = section.text("window", faults);
+        let window = match window.parse() {
+            Ok(length) => TrainWindow::Rolling(length),
+            Err(_) => {
+                if !window.is_empty() && window != "expanding" {
+                    let message = "`window` must be \"expanding\" or a length such as \"365d\"";
+                    let span = section.span_of("window");
+                    let message = message.to_owned();
+                    faults.push(Diagnostic { message, span, label: String::new() });
+                }
+                TrainWindow::Expanding
+            }
+        };
+        let count = |n: i64| usize::try_from(n).unwrap_or(1);
+        EvaluationSettings {
+            walk_forward: WalkForward {
+                initial_train: section.interval("initial_train", faults).unwrap_or(Interval::DAY),
+                refit_every: section.interval("refit_every", faults).unwrap_or(Interval::DAY),
+                window,
+            },
+            coverage: section.number("coverage", faults),
+            bootstrap_draws: count(section.whole("bootstrap_draws", faults)),
+            cost_bp: section.number("cost_bp", faults),
+            min_refits: count(section.whole("min_refits", faults)),
+        }
+    }
+
+    fn read_lock_box(sections: &mut Sections<'_, '_>) -> Option<LockBox> {
+        let value = sections.root.iter().find(|(k, _)| k.get_ref() == "lock_box");
+        value?;
+        let section = sections.open("lock_box");
+        let from = section.time("from", sections.faults)?;
+        let to = section.time("to", sections.faults)?;
+        if from >= to {
+            let message = "the lock-box ends before it begins".to_owned();
+            let (span, label) = (section.span_of("to"), "`to` must come after `from`".to_owned());
+            sections.faults.push(Diagnostic { message, span, label });
+        }
+        Some(LockBox { from, to })
+    }
+
+    fn read_models(sections: &mut Sections<'_, '_>) -> Vec<Recipe> {
+        let Some((_, value)) = sections.root.iter().find(|(k, _)| k.get_ref() == "models") else {
+            return Vec::new();
+        };
+        let Some(items) = value.get_ref().as_array() else {
+            let message = "`models` must be written as [[models]] tables".to_owned();
+            sections.faults.push(Diagnostic { message, span: value.span(), label: String::new() });
+            return Vec::new();
+        };
+        let mut recipes: Vec<Recipe> = Vec::new();
+        for item in items {
+            let faults = &mut *sections.faults;
+            let Some(table) = item.get_ref().as_table() else {
+                let message = "`models` must be written as [[models]] tables".to_owned();
+                faults.push(Diagnostic { message, span: item.span(), label: String::new() });
+                continue;
+            };
+            let place = Some((table, item.span()));
+            let section = Section::open(keys::table("models"), place, &[], faults);
+            let Some(kind) = section.kind() else { continue };
+            let object = section.variant_object(faults);
+            let name = section.optional_text("name", faults);
+            let name = name.unwrap_or_else(|| kind.replace('_', " "));
+            if recipes.iter().any(|r| r.name == name) {
+                let message = format!("two models are named `{name}`: give one another `name`");
+                let span = section.span();
+                faults.push(Diagnostic { message, span, label: String::new() });
+            }
+            match serde_json::from_value::<EstimatorSpec>(object.into()) {
+                Ok(spec) => recipes.push(Recipe { name, spec }),
+                Err(error) => {
+                    let (message, span) = (format!("{kind}: {error}"), section.span());
+                    faults.push(Diagnostic { message, span, label: String::new() });
+                }
+            }
+        }
+        recipes
+    }
+
+    /// The label of the feature crate.
+    pub fn label_spec(&self) -> LabelSpec {
+        LabelSpec { horizon: self.label.horizon, price_column: self.label.price.clone() }
+    }
+
+    /// The columns for baselines.
+    pub fn context_spec(&self) -> ContextSpec {
+        ContextSpec {
+            horizon: self.label.horizon,
+            season: self.features.season,
+            ewma_lambda: self.features.ewma_lambda,
+        }
+    }
+
+    /// The hash of one recipe: everything that decides its forecasts, source and
+    /// file names excluded.
+    pub fn recipe_hash(&self, recipe: &Recipe) -> Fingerprint {
+        let mut hasher = FingerprintHasher::new("recipe/1");
+        let json = serde_json::json!({
+            "instrument": self.instrument, "interval": self.interval, "seed": self.seed,
+            "features": self.features, "label": self.label,
+            "walk_forward": self.evaluation.walk_forward, "spec": recipe.spec,
+        });
+        hasher.text(&json.to_string());
+        hasher.finish()
+    }
+}
+
+impl FeatureSettings {
+    /// The feature set that these keys name.
+    ///
+    /// # Errors
+    /// When a parameter is unknown or out of range.
+    pub fn feature_set(&self) -> Result<FeatureSet, foretell_feature::FeatureError> {
+        let add = |params: Params, (name, value): (&String, &f64)| params.with(name, *value);
+        FeatureSet::named(&self.set, &self.params.iter().fold(Params::new(), add))
+    }
+}
+
+/// The tables of a file and the faults found so far.
+struct Sections<'a, 'f> {
+    root: &'a DeTable<'a>,
+    faults: &'f mut Vec<Diagnostic>,
+}
+
+impl<'a> Sections<'a, '_> {
+    fn open(&mut self, name: &'static str) -> Section<'a> {
+        let spec = keys::table(name);
+        let found = self.root.iter().find(|(key, _)| key.get_ref() == name);
+        let place = found.and_then(|(key, value)| match value.get_ref() {
+            DeValue::Table(table) => Some((table, value.span())),
+            _ => {
+                let message = format!("`{name}` must be a table: write [{name}]");
+                let label = String::new();
+                self.faults.push(Diagnostic { message, span: key.span(), label });
+                None
+            }
+        });
+        if place.is_none() && found.is_none() && !spec.optional {
+            let message = format!("the table [{name}] is missing");
+            self.faults.push(Diagnostic { message, span: 0..0, label: spec.doc.to_owned() });
+            // Its own required keys are not reported one by one.
+            let mut unheard = Vec::new();
+            return Section::open(spec, None, &[], &mut unheard);
+        }
+        Section::open(spec, place, &[], self.faults)
+    }
+}
+
+fn refuse(text: &str, file: &Path, mut items: Vec<Diagnostic>) -> Box<Diagnostics> {
+    items.sort_by_key(|i| i.span.start);
+    items.dedup();
+    Box::new(Diagnostics { file: file.display().to_string(), text: text.to_owned(), items })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,492 @@
+//! Every key of a pipeline file, in one place: the reader, `foretell check`,
+//! `foretell init` and the JSON schema are all made from these tables.
+
+/// What a key's value must be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A whole number in a range.
+    Whole(i64, i64),
+    /// A number in a range (bounds included).
+    Number(f64, f64),
+    /// `true` or `false`.
+    Boolean,
+    /// A length of time: `90s`, `15m`, `1h`, `30d`.
+    Interval,
+    /// An instant: RFC 3339, or a date (UTC).
+    Time,
+    /// `BASE-QUOTE`.
+    Instrument,
+    /// A list of texts.
+    Texts,
+    /// A table of names to texts.
+    TextTable,
+    /// A table of names to numbers.
+    NumberTable,
+}
+
+/// One key: its type, its default and what it means.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The name as written.
+    pub name: &'static str,
+    /// What it must be.
+    pub kind: Kind,
+    /// The default as it would be written; `None` when the key must be given;
+    /// `Some("")` when leaving it out means "not set".
+    pub default: Option<&'static str>,
+    /// What it means, one sentence or two.
+    pub doc: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind, default, doc }
+}
+
+/// A table of the file: its name and its keys; several when a `kind` chooses.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    /// The name as written in brackets; empty for the head of the file.
+    pub name: &'static str,
+    /// Whether it is an array of tables (`[[models]]`).
+    pub repeated: bool,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Keys that every kind has.
+    pub keys: &'static [Key],
+    /// The kinds, when a `kind` key chooses further keys.
+    pub kinds: &'static [Variant],
+}
+
+/// Further keys of one kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// The value of `kind`.
+    pub name: &'static str,
+    /// What it is.
+    pub doc: &'static str,
+    /// The keys that only this kind has.
+    pub keys: &'static [Key],
+}
+
+const SECRET_DOC: &str =
+    "Name of the environment variable that holds the key; the key itself never stands in a file.";
+
+const HEAD: &[Key] = &[
+    key("version", Kind::Whole(1, 1), Some("1"), "Version of this file's format."),
+    key("name", Kind::Text, None, "Name of the pipeline: letters, digits and dashes."),
+    key("instrument", Kind::Instrument, None, "What is forecast, such as BTC-USD."),
+    key("interval", Kind::Interval, None, "Length of one candle or sample, such as 1h or 1d."),
+    key(
+        "as_of",
+        Kind::OneOf(&["now", "end-of-data"]),
+        Some("\"now\""),
+        "The present of this pipeline. `end-of-data` takes the close of the last row as the \
+         present and marks everything as a historical demo.",
+    ),
+    key("seed", Kind::Whole(0, i64::MAX), Some("1"), "Seed of everything random."),
+];
+
+const SOURCE_COMMON: &[Key] = &[
+    key(
+        "lag",
+        Kind::Interval,
+        Some(""),
+        "How long after its close a back-filled row counts as known; none by default.",
+    ),
+    key("from", Kind::Time, Some(""), "Take rows from this instant on."),
+    key("to", Kind::Time, Some(""), "Take rows before this instant."),
+];
+
+const FILE_KEYS: &[Key] = &[
+    key("path", Kind::Text, None, "The file, relative to this pipeline file."),
+    key(
+        "format",
+        Kind::OneOf(&["csv", "parquet", "json", "coingecko"]),
+        Some(""),
+        "The file's format; found from its name and content when left out.",
+    ),
+    key(
+        "columns",
+        Kind::TextTable,
+        Some(""),
+        "The file's name of each column, such as { time = \"dtutc\" }; found when left out.",
+    ),
+    key(
+        "time_format",
+        Kind::Text,
+        Some(""),
+        "unix, unix-s, unix-ms, unix-us, unix-ns, iso, day-first, month-first or a pattern such \
+         as %d/%m/%Y; found when left out.",
+    ),
+    key("symbol", Kind::Text, Some(""), "Whose rows are meant, in a file of many instruments."),
+    key("zone", Kind::Text, Some("\"UTC\""), "IANA time zone of times without an offset."),
+    key(
+        "time_is",
+        Kind::OneOf(&["open", "close"]),
+        Some("\"open\""),
+        "Whether a row's time is the start or the end of its interval.",
+    ),
+];
+
+const KRAKEN_KEYS: &[Key] = &[
+    key(
+        "pair",
+        Kind::Text,
+        Some(""),
+        "Kraken's name of the pair; derived from the instrument when left out.",
+    ),
+    key(
+        "feed",
+        Kind::OneOf(&["ohlc", "trades"]),
+        Some("\"ohlc\""),
+        "`ohlc` is the latest 720 candles; `trades` reaches back to the beginning, more slowly.",
+    ),
+    key(
+        "base_url",
+        Kind::Text,
+        Some("\"https://api.kraken.com\""),
+        "Where Kraken's REST interface is.",
+    ),
+];
+
+const BINANCE_KEYS: &[Key] = &[
+    key(
+        "symbol",
+        Kind::Text,
+        Some(""),
+        "Binance's symbol; derived from the instrument when left out.",
+    ),
+    key(
+        "base_url",
+        Kind::Text,
+        Some("\"https://api.binance.com\""),
+        "Where Binance's REST interface is.",
+    ),
+];
+
+const COINGECKO_KEYS: &[Key] = &[
+    key("coin", Kind::Text, Some("\"bitcoin\""), "CoinGecko's id of the coin."),
+    key("days", Kind::Whole(1, 365), Some("30"), "How many days back; 2 to 90 come hourly."),
+    key(
+        "base_url",
+        Kind::Text,
+        Some("\"https://api.coingecko.com\""),
+        "Where CoinGecko's interface is.",
+    ),
+    key("key_env", Kind::Text, Some(""), SECRET_DOC),
+];
+
+const KAGGLE_KEYS: &[Key] = &[
+    key("dataset", Kind::Text, None, "Owner and name of the dataset: `owner/name`."),
+    key("file", Kind::Text, Some(""), "The file inside the archive; the only one when left out."),
+    key("base_url", Kind::Text, Some("\"https://www.kaggle.com\""), "Where Kaggle's interface is."),
+    key("key_env", Kind::Text, Some("\"KAGGLE_KEY\""), SECRET_DOC),
+    key(
+        "user_env",
+        Kind::Text,
+        Some("\"KAGGLE_USERNAME\""),
+        "Name of the environment variable that holds the user name.",
+    ),
+];
+
+const GATE: &[Key] = &[
+    key(
+        "expect",
+        Kind::OneOf(&["candles", "snapshots"]),
+        Some("\"candles\""),
+        "Which set of checks: candles (open, high, low, close, volume) or snapshots (price).",
+    ),
+    key("min_rows", Kind::Whole(1, 1_000_000_000), Some("10"), "Fewest rows."),
+    key(
+        "max_null_share",
+        Kind::Number(0.0, 1.0),
+        Some("0.01"),
+        "Largest share of missing values in a required column.",
+    ),
+    key("max_move", Kind::Number(0.0, 1e9), Some("0.5"), "Largest relative move between two rows."),
+    key(
+        "stale_after",
+        Kind::Whole(1, 1_000_000),
+        Some("2"),
+        "Intervals after which the data is stale.",
+    ),
+    key(
+        "min_completeness",
+        Kind::Number(0.0, 1.0),
+        Some("0.9"),
+        "Smallest share of the intervals that must be there.",
+    ),
+    key(
+        "duplicates",
+        Kind::OneOf(&["refuse", "first", "last", "most-precise"]),
+        Some("\"refuse\""),
+        "Which of two different rows of one time is kept.",
+    ),
+    key(
+        "fill",
+        Kind::OneOf(&["none", "previous"]),
+        Some("\"none\""),
+        "Whether missing intervals are filled from the row before (and flagged) or stay gaps.",
+    ),
+    key("block", Kind::Texts, Some("[]"), "Checks that stop the run instead of their default."),
+    key("warn", Kind::Texts, Some("[]"), "Checks that only warn instead of their default."),
+    key("off", Kind::Texts, Some("[]"), "Checks that are not made."),
+];
+
+const FEATURES: &[Key] = &[
+    key(
+        "set",
+        Kind::OneOf(&["candle-base", "coingecko-62", "kraken-62"]),
+        Some("\"candle-base\""),
+        "The feature set.",
+    ),
+    key("params", Kind::NumberTable, Some(""), "Parameters of the set, such as { rsi = 14 }."),
+    key(
+        "season",
+        Kind::Interval,
+        Some("\"1d\""),
+        "The season of the seasonal baseline; at least the horizon.",
+    ),
+    key(
+        "ewma_lambda",
+        Kind::Number(0.0, 1.0),
+        Some("0.94"),
+        "Decay of the exponentially weighted variance (RiskMetrics 1996).",
+    ),
+];
+
+const LABEL: &[Key] = &[
+    key("horizon", Kind::Interval, None, "How far ahead is forecast: a multiple of the interval."),
+    key(
+        "price",
+        Kind::Text,
+        Some("\"close\""),
+        "The column that is forecast, as a log return turned back into a price.",
+    ),
+];
+
+const EVALUATION: &[Key] = &[
+    key("initial_train", Kind::Interval, None, "History before the first forecast."),
+    key(
+        "refit_every",
+        Kind::Interval,
+        None,
+        "Refit cadence, the same in evaluation and in live use; serving refuses a model older than this.",
+    ),
+    key(
+        "window",
+        Kind::Text,
+        Some("\"expanding\""),
+        "`expanding`, or a length such as `365d`: the history of each fit.",
+    ),
+    key("coverage", Kind::Number(0.5, 0.99), Some("0.9"), "Level of the intervals."),
+    key(
+        "bootstrap_draws",
+        Kind::Whole(100, 100_000),
+        Some("1000"),
+        "Draws of the stationary block bootstrap.",
+    ),
+    key(
+        "cost_bp",
+        Kind::Number(0.0, 1_000.0),
+        Some("5.0"),
+        "Cost of a turn, in basis points, of the sign strategy kept in the ledger.",
+    ),
+    key(
+        "min_refits",
+        Kind::Whole(1, 100_000),
+        Some("12"),
+        "Floor of refits; a shorter evaluation is refused.",
+    ),
+];
+
+const LOCK_BOX: &[Key] = &[
+    key("from", Kind::Time, None, "First instant of the span that `run` never reads."),
+    key("to", Kind::Time, None, "First instant after it."),
+];
+
+const PROMOTION: &[Key] = &[key(
+    "alpha",
+    Kind::Number(0.0001, 0.5),
+    Some("0.1"),
+    "Family-wise rate of false promotions over all candidates and all retrains.",
+)];
+
+const SERVE: &[Key] = &[key(
+    "time_to_live",
+    Kind::Interval,
+    Some(""),
+    "Age after which a forecast abstains; two horizons when left out.",
+)];
+
+const MODEL_COMMON: &[Key] =
+    &[key("name", Kind::Text, Some(""), "Name in tables; the kind when left out.")];
+
+const RIDGE: &[Key] = &[key(
+    "alpha",
+    Kind::Number(0.0, 1e12),
+    Some("1.0"),
+    "Strength of the L2 penalty on standardised columns.",
+)];
+
+const FOREST: &[Key] = &[
+    key("trees", Kind::Whole(1, 10_000), Some("100"), "Number of trees."),
+    key("depth", Kind::Whole(1, 30), Some("10"), "Deepest level of a tree."),
+    key("min_split", Kind::Whole(2, 1_000_000), Some("5"), "Fewest rows to split."),
+    key("min_leaf", Kind::Whole(1, 1_000_000), Some("2"), "Fewest rows of a leaf."),
+];
+
+const BOOSTING: &[Key] = &[
+    key("rounds", Kind::Whole(1, 100_000), Some("200"), "Boosting rounds."),
+    key("depth", Kind::Whole(1, 16), Some("4"), "Deepest level of a tree."),
+    key("eta", Kind::Number(0.0001, 1.0), Some("0.03"), "Learning rate."),
+    key(
+        "min_child_weight",
+        Kind::Number(0.0, 1e9),
+        Some("100.0"),
+        "Smallest sum of hessians of a leaf; a row counts about 0.5.",
+    ),
+    key("subsample", Kind::Number(0.01, 1.0), Some("0.8"), "Share of rows drawn for each round."),
+    key("column_sample", Kind::Number(0.01, 1.0), Some("0.5"), "Share of columns of each tree."),
+    key("lambda", Kind::Number(0.0, 1e9), Some("1.0"), "Squared penalty on leaf values."),
+    key("max_bin", Kind::Whole(2, 65_535), Some("64"), "Most bins of a column."),
+];
+
+/// Every table of the file, in the order in which people write them.
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "",
+        repeated: false,
+        optional: false,
+        doc: "What is forecast.",
+        keys: HEAD,
+        kinds: &[],
+    },
+    Table {
+        name: "source",
+        repeated: false,
+        optional: false,
+        doc: "Where the rows come from.",
+        keys: SOURCE_COMMON,
+        kinds: &[
+            Variant {
+                name: "file",
+                doc: "A CSV (also gzip), Parquet or JSON file.",
+                keys: FILE_KEYS,
+            },
+            Variant { name: "kraken", doc: "Kraken's public REST interface.", keys: KRAKEN_KEYS },
+            Variant { name: "binance", doc: "Binance's public klines.", keys: BINANCE_KEYS },
+            Variant { name: "coingecko", doc: "CoinGecko's market_chart.", keys: COINGECKO_KEYS },
+            Variant { name: "kaggle", doc: "A Kaggle dataset.", keys: KAGGLE_KEYS },
+        ],
+    },
+    Table {
+        name: "gate",
+        repeated: false,
+        optional: true,
+        doc: "What the rows must satisfy before anything is built on them.",
+        keys: GATE,
+        kinds: &[],
+    },
+    Table {
+        name: "features",
+        repeated: false,
+        optional: true,
+        doc: "What the models may know at each decision.",
+        keys: FEATURES,
+        kinds: &[],
+    },
+    Table {
+        name: "label",
+        repeated: false,
+        optional: false,
+        doc: "What is forecast.",
+        keys: LABEL,
+        kinds: &[],
+    },
+    Table {
+        name: "evaluation",
+        repeated: false,
+        optional: false,
+        doc: "The walk-forward evaluation.",
+        keys: EVALUATION,
+        kinds: &[],
+    },
+    Table {
+        name: "lock_box",
+        repeated: false,
+        optional: true,
+        doc: "A span kept aside, opened once per recipe with `evaluate --lock-box`.",
+        keys: LOCK_BOX,
+        kinds: &[],
+    },
+    Table {
+        name: "models",
+        repeated: true,
+        optional: true,
+        doc: "The candidates; the random walk always stands beside them.",
+        keys: MODEL_COMMON,
+        kinds: &[
+            Variant { name: "random_walk", doc: "Tomorrow is today.", keys: &[] },
+            Variant {
+                name: "drift",
+                doc: "The average step of the training rows goes on.",
+                keys: &[],
+            },
+            Variant {
+                name: "seasonal_naive",
+                doc: "The price of the same time in the season before.",
+                keys: &[],
+            },
+            Variant {
+                name: "historical_mean",
+                doc: "The mean log return of the training rows.",
+                keys: &[],
+            },
+            Variant {
+                name: "ewma_volatility",
+                doc: "Random walk with intervals from exponentially weighted volatility.",
+                keys: &[],
+            },
+            Variant { name: "ridge", doc: "Linear regression with an L2 penalty.", keys: RIDGE },
+            Variant { name: "random_forest", doc: "Averaged randomised trees.", keys: FOREST },
+            Variant {
+                name: "gradient_boosting",
+                doc: "Boosted trees, one model per quantile.",
+                keys: BOOSTING,
+            },
+        ],
+    },
+    Table {
+        name: "promotion",
+        repeated: false,
+        optional: true,
+        doc: "When a candidate becomes champion.",
+        keys: PROMOTION,
+        kinds: &[],
+    },
+    Table {
+        name: "serve",
+        repeated: false,
+        optional: true,
+        doc: "How forecasts are served.",
+        keys: SERVE,
+        kinds: &[],
+    },
+];
+
+/// The table of a name.
+pub(crate) fn table(name: &str) -> &'static Table {
+    TABLES.iter().find(|t| t.name == name).expect("only names of the list are asked for")
+}

@@ -1,0 +1,146 @@
+//! Proofs: a forecast recomputed from raw rows, a run retrained to the same hashes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use foretell_forecaster::{differences, forecast as decide};
+use foretell_lake::AsOf;
+use foretell_market::Timestamp;
+use foretell_model::evaluate::Recipe;
+use foretell_panel::Frame;
+use foretell_registry::{ModelFilter, RegistryError, Run as RunRecord};
+
+use crate::error::PlatformError;
+use crate::forecasting::{StoredForecast, row_at, terms};
+use crate::materialise::materialise;
+use crate::observer::{Event, Observer, Station, Stop};
+use crate::pipeline::Pipeline;
+use crate::run::recipe_of;
+use crate::store::Store;
+use crate::views::{Proof, ProofCheck};
+use crate::{gate, training};
+
+/// The pipeline of a run, from the text that the run stored.
+pub(crate) fn pipeline_of(run: &RunRecord) -> Result<Pipeline, PlatformError> {
+    let config: serde_json::Value = serde_json::from_str(&run.config_json).unwrap_or_default();
+    let text = |name: &str| config[name].as_str().unwrap_or_default().to_owned();
+    Ok(Pipeline::parse(&text("text"), Path::new(&text("file")))?)
+}
+
+/// What a run stores of its pipeline.
+pub(crate) fn config_json(pipeline: &Pipeline) -> String {
+    serde_json::json!({ "file": pipeline.file, "text": pipeline.text }).to_string()
+}
+
+impl Store {
+    /// The clean rows of a pipeline as they were judged from a version of its raw table.
+    async fn clean_from_raw(
+        &self,
+        pipeline: &Pipeline,
+        version: u64,
+        present: Timestamp,
+    ) -> Result<Frame, PlatformError> {
+        let raw = self.raw(pipeline, AsOf::Version(version)).await?;
+        let Some((_, raw)) = raw else {
+            return Err(PlatformError::not_found(
+                format!("raw table of `{}`", pipeline.name),
+                "the lake of this data directory is incomplete: restore it from a copy",
+            ));
+        };
+        let outcome = gate::gate(pipeline, &raw, present)?;
+        let subject = format!("raw version {version}");
+        Ok(gate::admit(outcome, &raw, &subject, None)?.0)
+    }
+
+    async fn run_record(&self, id: &str) -> Result<RunRecord, PlatformError> {
+        self.registry.run(id).await.map_err(|e| match e {
+            RegistryError::NotFound { .. } => {
+                PlatformError::not_found(format!("run `{id}`"), "`foretell runs list` shows them")
+            }
+            other => other.into(),
+        })
+    }
+
+    /// Recomputes a forecast from the raw rows.
+    pub(crate) async fn verify(&self, id: &str) -> Result<Proof, PlatformError> {
+        let record = self.registry.forecast(id).await.map_err(|e| match e {
+            RegistryError::NotFound { .. } => PlatformError::not_found(
+                format!("forecast `{id}`"),
+                "a provisional forecast is not kept; `foretell forecast` shows the id of the latest",
+            ),
+            other => other.into(),
+        })?;
+        let stored = StoredForecast::read(&record)?;
+        let pipeline = pipeline_of(&self.run_record(&stored.run).await?)?;
+        let clean = self.clean_from_raw(&pipeline, stored.raw_version, stored.present).await?;
+        let of = &stored.forecast;
+        let known: Vec<bool> = clean.rows().iter().map(|r| r.known_at <= of.known_at).collect();
+        let clean = clean.filter(|i, _| known[i]);
+        let row = row_at(&pipeline, &clean, of.as_of)?;
+        let version = self.registry.model_version(&of.model.name, of.model.version).await?;
+        let served = self.served_version(&pipeline, &version, &of.model.alias).await?;
+        let remade = decide(&served, &stored.calibration, &row, of.made_at, &terms(&pipeline))?;
+        let mut checks = vec![
+            ProofCheck::of("feature row", of.features.row.to_string(), row.hash().to_string()),
+            ProofCheck::of("feature set", of.features.set.to_string(), row.feature_set.to_string()),
+            ProofCheck::of("model", of.model.hash.to_string(), served.hash.to_string()),
+            ProofCheck::of("forecast id", of.id.clone(), remade.id.clone()),
+            ProofCheck::of("forecast", of.hash().to_string(), remade.hash().to_string()),
+        ];
+        for d in differences(of, &remade) {
+            checks.push(ProofCheck::of(d.field, d.stored.to_string(), d.remade.to_string()));
+        }
+        Ok(Proof::of(id, checks))
+    }
+
+    /// Rebuilds the dataset of a run from its raw rows and retrains its models.
+    pub(crate) async fn reproduce(
+        &self,
+        id: &str,
+        observer: Arc<dyn Observer>,
+        stop: Arc<Stop>,
+    ) -> Result<Proof, PlatformError> {
+        let record = self.run_record(id).await?;
+        let params = self.registry.params(id).await?;
+        let param = |name: &str| {
+            let found = params.iter().find(|p| p.name == name).map(|p| p.value.clone());
+            found.ok_or_else(|| PlatformError::Usage {
+                message: format!("run `{id}` ({}) did not get as far as a model", record.kind),
+                hint: "`foretell runs list` shows runs that succeeded".to_owned(),
+            })
+        };
+        let pipeline = pipeline_of(&record)?;
+        let version: u64 = param("raw_version")?.parse().unwrap_or_default();
+        let present: Timestamp = param("present")?.parse().unwrap_or_default();
+        let clean = self.clean_from_raw(&pipeline, version, present).await?;
+        let (name, p) = (pipeline.name.clone(), pipeline.clone());
+        let made = training::run_cpu(move || materialise(&p, &clean)).await??;
+        let dataset = Arc::new(made.allowed(&pipeline));
+        let fingerprint = dataset.fingerprint();
+        let mut checks = vec![
+            ProofCheck::of("dataset", param("dataset")?, fingerprint.to_string()),
+            ProofCheck::of("CPU features", param("cpu_features")?, foretell_model::cpu_features()),
+        ];
+        let filter = ModelFilter { name: Some(name), ..Default::default() };
+        let versions = self.registry.model_versions(&filter).await?;
+        let versions: Vec<_> =
+            versions.into_iter().filter(|v| v.dataset.to_string() == checks[0].stored).collect();
+        let total = Some(versions.len() as u64);
+        for (i, version) in versions.iter().enumerate() {
+            let spec = serde_json::from_str(&version.spec_json).map_err(|e| {
+                PlatformError::Mismatch(format!("version {}: {e}", version.version))
+            })?;
+            let recipe = Recipe { name: recipe_of(version)?, spec };
+            let doing = recipe.name.clone();
+            let (station, done) = (Station::Train, i as u64);
+            observer.event(Event::Progress { station, doing, done, total });
+            let what = format!("{} version {}", recipe.name, version.version);
+            let (dataset, stop) = (Arc::clone(&dataset), Arc::clone(&stop));
+            let seed = pipeline.seed;
+            let fit = move || training::fit(&recipe, &dataset, seed, &stop);
+            let refit = training::run_cpu(fit).await??;
+            checks.push(ProofCheck::of(what, version.hash.to_string(), refit.hash.to_string()));
+        }
+        Ok(Proof::of(id, checks))
+    }
+}

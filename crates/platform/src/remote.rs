@@ -1,0 +1,231 @@
+//! The API of the process that owns a data directory, used by other commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_market::{Instrument, Interval};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::PlatformError;
+use crate::observer::{Event, Observer};
+use crate::service::RunOptions;
+use crate::views::{ModelView, Proof, RunDetail, RunReport, RunView};
+
+/// A client of another process's API.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    base: String,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+/// An error as the API sends it.
+#[derive(Debug, Deserialize)]
+struct Problem {
+    detail: String,
+    #[serde(default)]
+    hint: Option<String>,
+}
+
+/// Long work (a run, a reproduction) is bounded by this and not by a request's timeout.
+const LONG_WORK: Duration = Duration::from_secs(6 * 3600);
+
+impl Remote {
+    /// A client of the API at a base URL.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made on this machine.
+    pub fn new(base: &str, token: Option<String>) -> Result<Self, PlatformError> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .no_proxy()
+            .build()
+            .map_err(|e| PlatformError::Remote(format!("no HTTP client: {e}")))?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, http })
+    }
+
+    /// Where the API is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, PlatformError> {
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let response = request.send().await.map_err(|e| {
+            PlatformError::Remote(format!("the process at {} does not answer: {e}", self.base))
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let problem = response.json::<Problem>().await.ok();
+        let Some(problem) = problem else {
+            return Err(PlatformError::Remote(format!("{} answered {status}", self.base)));
+        };
+        let hint = problem.hint.unwrap_or_default();
+        Err(match status.as_u16() {
+            404 => PlatformError::NotFound {
+                what: problem.detail.trim_start_matches("there is no ").to_owned(),
+                hint,
+            },
+            400 => PlatformError::Usage { message: problem.detail, hint },
+            409 => PlatformError::Mismatch(problem.detail),
+            _ => PlatformError::Remote(problem.detail),
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PlatformError> {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let response = self.send(request.timeout(Duration::from_secs(60))).await?;
+        response.json().await.map_err(|e| self.unreadable(&e))
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, PlatformError> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        let response = self.send(request.timeout(LONG_WORK)).await?;
+        response.json().await.map_err(|e| self.unreadable(&e))
+    }
+
+    fn unreadable(&self, error: &reqwest::Error) -> PlatformError {
+        let base = &self.base;
+        PlatformError::Remote(format!("the answer of {base} cannot be read: {error}"))
+    }
+
+    /// The latest forecast, as the API serves it.
+    ///
+    /// # Errors
+    /// When there is none or the process does not answer.
+    pub async fn forecast(
+        &self,
+        instrument: &Instrument,
+        horizon: Option<Interval>,
+    ) -> Result<serde_json::Value, PlatformError> {
+        let query = horizon.map_or_else(String::new, |h| format!("?horizon={h}"));
+        self.get(&format!("/api/v1/forecasts/{instrument}{query}")).await
+    }
+
+    /// Every model version.
+    ///
+    /// # Errors
+    /// When the process does not answer.
+    pub async fn models(&self) -> Result<Vec<ModelView>, PlatformError> {
+        self.get("/api/v1/models").await
+    }
+
+    /// Makes a version the champion.
+    ///
+    /// # Errors
+    /// When there is no such version or the process does not answer.
+    pub async fn promote(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<ModelView, PlatformError> {
+        let body = serde_json::json!({ "version": version });
+        self.post(&format!("/api/v1/models/{name}/promote"), &body).await
+    }
+
+    /// The latest runs.
+    ///
+    /// # Errors
+    /// When the process does not answer.
+    pub async fn runs(&self) -> Result<Vec<RunView>, PlatformError> {
+        self.get("/api/v1/runs").await
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When there is no such run or the process does not answer.
+    pub async fn run_detail(&self, id: &str) -> Result<RunDetail, PlatformError> {
+        self.get(&format!("/api/v1/runs/{id}")).await
+    }
+
+    /// The report of a run, or of the latest.
+    ///
+    /// # Errors
+    /// When there is none or the process does not answer.
+    pub async fn report(&self, run: Option<&str>) -> Result<String, PlatformError> {
+        let path = run.map_or_else(|| "/".to_owned(), |id| format!("/reports/{id}"));
+        let request = self.http.get(format!("{}{path}", self.base));
+        let response = self.send(request.timeout(Duration::from_secs(60))).await?;
+        response.text().await.map_err(|e| self.unreadable(&e))
+    }
+
+    /// Recomputes a forecast.
+    ///
+    /// # Errors
+    /// When there is no such forecast or the process does not answer.
+    pub async fn verify(&self, id: &str) -> Result<Proof, PlatformError> {
+        self.post(&format!("/api/v1/forecast/{id}/verify"), &serde_json::json!({})).await
+    }
+
+    /// Retrains a run.
+    ///
+    /// # Errors
+    /// When there is no such run or the process does not answer.
+    pub async fn reproduce(&self, run: &str) -> Result<Proof, PlatformError> {
+        self.post(&format!("/api/v1/runs/{run}/reproduce"), &serde_json::json!({})).await
+    }
+
+    /// Has the other process run a pipeline, handing its events on.
+    ///
+    /// # Errors
+    /// What the run failed with, or that the process went away.
+    pub async fn run(
+        &self,
+        text: &str,
+        file: &str,
+        options: RunOptions,
+        observer: Arc<dyn Observer>,
+    ) -> Result<RunReport, PlatformError> {
+        let body = serde_json::json!({
+            "text": text, "file": file,
+            "require_skill": options.require_skill, "lock_box": options.lock_box,
+        });
+        let request = self.http.post(format!("{}/api/v1/runs", self.base)).json(&body);
+        let mut response = self.send(request.timeout(LONG_WORK)).await?;
+        let mut buffer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreadable(&e))? {
+            buffer.extend_from_slice(&chunk);
+            while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = buffer.drain(..=end).collect();
+                match serde_json::from_slice(&line) {
+                    Ok(Line::Finished { report }) => return Ok(*report),
+                    Ok(Line::Failed { message, hint, exit_code }) => {
+                        return Err(PlatformError::RemoteFailed { message, hint, exit_code });
+                    }
+                    Ok(Line::Event(event)) => observer.event(event),
+                    Err(error) => {
+                        let text = format!("the events cannot be read: {error}");
+                        return Err(PlatformError::Remote(text));
+                    }
+                }
+            }
+        }
+        Err(PlatformError::Remote("the process ended before the run did".to_owned()))
+    }
+}
+
+/// One line of a run's event stream.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    /// The end.
+    Finished { report: Box<RunReport> },
+    /// The end of a failed run.
+    Failed { message: String, hint: Option<String>, exit_code: u8 },
+    /// Something on the way.
+    Event(Event),
+}

@@ -1,0 +1,642 @@
+//! A run: the stations of the river, one after another, over one pipeline.
+
+use std::sync::Arc;
+
+use foretell_lake::Layer;
+use foretell_market::{Fingerprint, Timestamp};
+use foretell_model::EstimatorSpec;
+use foretell_model::evaluate::{Evaluation, Promotion, Recipe, decide_promotion};
+use foretell_panel::{Column, Dataset, Frame, RawTable};
+use foretell_quality::GateOutcome;
+use foretell_registry::{
+    AuditEvent, DatasetRecord, LockBox, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
+};
+
+use crate::board::Board;
+use crate::error::PlatformError;
+use crate::execution::Act;
+use crate::forecasting::{CHALLENGER, CHAMPION, Provenance};
+use crate::materialise::{Materialised, materialise};
+use crate::observer::{Observer, Station, Stop};
+use crate::pipeline::{Pipeline, Present};
+use crate::store::Store;
+use crate::training::{self, Evidence, RANDOM_WALK, Refit};
+use crate::views::RunReport;
+use crate::{extract, gate, report, wording};
+
+/// A run under way: what earlier stations made, for the later ones.
+pub(crate) struct Run<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) board: &'a Board,
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) id: &'a str,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) made: Made,
+}
+
+/// What the stations made so far.
+#[derive(Default)]
+pub(crate) struct Made {
+    raw: Option<(u64, RawTable)>,
+    pub(crate) present: Timestamp,
+    clean: Option<(u64, Frame)>,
+    gate: Option<GateOutcome>,
+    pub(crate) materialised: Option<Materialised>,
+    dataset: Option<Arc<Dataset>>,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    evaluation: Option<Evaluation>,
+    refits: Vec<Refit>,
+    promotion: Option<Promotion>,
+    champion: Option<ModelVersion>,
+    forecast: Option<serde_json::Value>,
+    pub(crate) report: Option<RunReport>,
+}
+
+/// A station that is asked for what an earlier one has not made: the graph forbids it.
+fn needs<'m, T>(made: &'m Option<T>, what: &str) -> Result<&'m T, PlatformError> {
+    made.as_ref().ok_or_else(|| PlatformError::Mismatch(format!("{what} was not made: a bug")))
+}
+
+impl Act for Run<'_> {
+    async fn act(&mut self, station: Station) -> Result<String, PlatformError> {
+        match station {
+            Station::Extract => self.extract().await,
+            Station::Gate => self.gate().await,
+            Station::Features => self.features().await,
+            Station::Dataset => self.dataset().await,
+            Station::Train => self.train().await,
+            Station::Promote => self.promote().await,
+            Station::Forecast => self.forecast().await,
+            Station::Report => self.report().await,
+        }
+    }
+}
+
+impl Run<'_> {
+    async fn extract(&mut self) -> Result<String, PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let clock = &*store.clock;
+        let rows = extract::extract(pipeline, None, None, clock, &*self.observer).await?;
+        let version = store.put_raw(pipeline, &rows, self.id).await?;
+        self.made.present = gate::present(pipeline, &rows, clock.now());
+        let line = extract_line(pipeline, &rows);
+        // From here on the rows are those of the lake, which hold what earlier runs took
+        // in as well and can be read again.
+        let at = foretell_lake::AsOf::Version(version);
+        self.made.raw = store.raw(pipeline, at).await?;
+        Ok(line)
+    }
+
+    async fn gate(&mut self) -> Result<String, PlatformError> {
+        let (_, raw) = needs(&self.made.raw, "the raw table")?;
+        let outcome = gate::gate(self.pipeline, raw, self.made.present)?;
+        let quarantine = self.store.dir.file("quarantine", &format!("{}.json", self.id));
+        let subject = format!("run {}", self.id);
+        let (clean, outcome) = gate::admit(outcome, raw, &subject, Some(&quarantine))?;
+        let source = foretell_market::Fingerprint::of_bytes(raw.origin.as_bytes());
+        let store = self.store;
+        let version = store.put_frame(Layer::Clean, self.pipeline, &clean, self.id, source).await?;
+        let line = outcome.summary();
+        self.made.clean = Some((version, clean));
+        self.made.gate = Some(outcome);
+        Ok(line)
+    }
+
+    async fn features(&mut self) -> Result<String, PlatformError> {
+        let (_, clean) = needs(&self.made.clean, "the clean rows")?;
+        let (pipeline, clean) = (self.pipeline.clone(), clean.clone());
+        let source = clean.fingerprint();
+        let made = training::run_cpu(move || materialise(&pipeline, &clean)).await??;
+        let (store, features) = (self.store, &made.features);
+        store.put_frame(Layer::Features, self.pipeline, features, self.id, source).await?;
+        let line = made.features_summary();
+        self.made.materialised = Some(made);
+        Ok(line)
+    }
+
+    async fn dataset(&mut self) -> Result<String, PlatformError> {
+        let made = needs(&self.made.materialised, "the features")?;
+        let dataset = Arc::new(made.allowed(self.pipeline));
+        let (Some(first), Some(last)) = (dataset.labels.first(), dataset.labels.last()) else {
+            return Err(PlatformError::not_found(
+                "row to learn from",
+                "bring more history than the features' warm-up, or shorten the lock-box",
+            ));
+        };
+        let fingerprint = dataset.fingerprint();
+        let clean = needs(&self.made.clean, "the clean rows")?;
+        let frame = dataset_frame(&dataset, &clean.1)?;
+        let (store, pipeline) = (self.store, self.pipeline);
+        let version =
+            store.put_frame(Layer::Datasets, pipeline, &frame, self.id, fingerprint).await?;
+        let raw_version = needs(&self.made.raw, "the raw table")?.0;
+        let snapshot = |layer: &str, version: u64| Snapshot {
+            layer: layer.to_owned(),
+            table: pipeline.name.clone(),
+            version,
+        };
+        let record = DatasetRecord {
+            fingerprint,
+            run_id: self.id.to_owned(),
+            instrument: pipeline.instrument.clone(),
+            interval: pipeline.interval,
+            horizon: pipeline.label.horizon,
+            feature_set: dataset.feature_set,
+            rows: dataset.len() as u64,
+            from: first.start,
+            to: last.end,
+            known_at: self.made.present,
+            created_at: store.clock.now(),
+            snapshots: vec![
+                snapshot("raw", raw_version),
+                snapshot("clean", clean.0),
+                snapshot("datasets", version),
+            ],
+        };
+        store.registry.insert_dataset(&record).await?;
+        if let Some(span) = pipeline.lock_box {
+            let lock_box = LockBox {
+                instrument: pipeline.instrument.clone(),
+                horizon: pipeline.label.horizon,
+                from: span.from,
+                to: span.to,
+            };
+            store.registry.insert_lock_box(&lock_box).await?;
+        }
+        let folds =
+            foretell_panel::walk_forward(&dataset.labels, &pipeline.evaluation.walk_forward);
+        let folds = folds.map_err(|e| PlatformError::Usage {
+            message: e.to_string(),
+            hint: "see [evaluation] in the pipeline file".to_owned(),
+        })?;
+        training::check_floor(pipeline, folds.len())?;
+        let line = format!(
+            "{} rows · label: log return {} ahead · {} folds, purge {}, refit every {} · id {}…",
+            wording::thousands(dataset.len() as u64),
+            pipeline.label.horizon,
+            folds.len(),
+            pipeline.label.horizon,
+            pipeline.evaluation.walk_forward.refit_every,
+            &fingerprint.to_string()[..4],
+        );
+        self.made.dataset = Some(dataset);
+        self.made.fingerprint = Some(fingerprint);
+        self.first_forecast().await?;
+        Ok(line)
+    }
+
+    /// Something honest to serve while models train: the champion's forecast, or the
+    /// random walk's when there is no champion yet.
+    async fn first_forecast(&self) -> Result<(), PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let (raw_version, _) = needs(&self.made.raw, "the raw table")?;
+        let (_, clean) = needs(&self.made.clean, "the clean rows")?;
+        if let Some(record) = store.registry.aliased(&pipeline.name, CHAMPION).await? {
+            let version = store.served_version(pipeline, &record, CHAMPION).await?;
+            let calibration = store.calibration(&record, self.made.present).await?;
+            let provenance = self.provenance(*raw_version);
+            let made = store.forecast(pipeline, &version, calibration, clean, provenance).await;
+            // A champion that cannot forecast any more (too old, other features) is no
+            // reason to stop: this run makes the next one.
+            if let Ok(made) = made {
+                if let Some(record) = &made.record {
+                    store.registry.insert_forecast(record).await?;
+                }
+                self.board.put(made.forecast);
+                return Ok(());
+            }
+        }
+        let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
+        let walk = Recipe { name: RANDOM_WALK.to_owned(), spec: EstimatorSpec::RandomWalk };
+        let plan = training::plan(pipeline);
+        let quick = foretell_model::evaluate::EvaluationPlan { bootstrap_draws: 0, ..plan };
+        let nobody: Arc<dyn Observer> = Arc::new(());
+        let stop = Arc::clone(&self.stop);
+        let judged = training::judge(Arc::clone(&dataset), vec![walk.clone()], quick, nobody, stop);
+        let judged = judged.await?;
+        let refit = training::fit(&walk, &dataset, pipeline.seed, &self.stop)?;
+        let forecast = self.provisional(&refit, judged.random_walk(), clean, &dataset)?;
+        self.board.put(forecast);
+        Ok(())
+    }
+
+    /// A forecast of the random walk that is served until the run has judged: not kept.
+    fn provisional(
+        &self,
+        refit: &Refit,
+        judged: &foretell_model::evaluate::RecipeEvaluation,
+        clean: &Frame,
+        dataset: &Dataset,
+    ) -> Result<foretell_forecaster::Forecast, PlatformError> {
+        let pipeline = self.pipeline;
+        let model = refit.model.model().map_err(PlatformError::model(RANDOM_WALK))?;
+        let version = foretell_forecaster::ServedVersion {
+            name: pipeline.name.clone(),
+            version: 0,
+            alias: "provisional".to_owned(),
+            hash: refit.hash,
+            model: Arc::from(model),
+            instrument: pipeline.instrument.clone(),
+            interval: pipeline.interval,
+            horizon: pipeline.label.horizon,
+            feature_set: dataset.feature_set,
+            dataset: *needs(&self.made.fingerprint, "the dataset's fingerprint")?,
+            fitted_as_of: self.made.present,
+            train_to: refit.model.train_to,
+            refit_every: pipeline.evaluation.walk_forward.refit_every,
+            train_rows: dataset.len(),
+            includes_lock_box: false,
+            ranges: foretell_forecaster::FeatureRange::of(dataset),
+            skill: foretell_forecaster::Skill::not_judged(),
+        };
+        let last = clean.rows().last().map_or(self.made.present, |r| r.time + pipeline.interval);
+        let row = crate::forecasting::row_at(pipeline, clean, last)?;
+        let terms = crate::forecasting::terms(pipeline);
+        let now = self.store.clock.now();
+        Ok(foretell_forecaster::forecast(&version, &judged.calibration, &row, now, &terms)?)
+    }
+
+    async fn train(&mut self) -> Result<String, PlatformError> {
+        let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
+        let recipes = training::recipes(self.pipeline);
+        let plan = training::plan(self.pipeline);
+        let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
+        let evaluation = training::judge(dataset, recipes, plan, observer, stop).await?;
+        let rows = evaluation.times.len() as u64;
+        let line = format!(
+            "{} models · {} out-of-sample rows · {} refits",
+            evaluation.recipes.len(),
+            wording::thousands(rows),
+            evaluation.folds.len()
+        );
+        self.made.evaluation = Some(evaluation);
+        Ok(line)
+    }
+
+    async fn promote(&mut self) -> Result<String, PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
+        let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
+        let recipes = training::recipes(pipeline);
+        let refits =
+            training::refit(recipes, Arc::clone(&dataset), pipeline.seed, observer, stop).await?;
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let reigning = store.registry.aliased(&pipeline.name, CHAMPION).await?;
+        let reigning = reigning.as_ref().map(recipe_of).transpose()?;
+        let earlier = self.earlier_tests().await?;
+        let promotion = decide_promotion(evaluation, reigning.as_deref(), pipeline.alpha, earlier);
+        let ranges = training::feature_ranges(&dataset);
+        let mut versions = Vec::new();
+        for refit in &refits {
+            versions.push(self.register(refit, &promotion, &ranges).await?);
+        }
+        self.write_ledger(&promotion).await?;
+        self.write_metrics().await?;
+        let now = store.clock.now();
+        let winner = versions.iter().find(|v| v.0 == promotion.winner);
+        let winner = winner.ok_or_else(|| {
+            PlatformError::Mismatch(format!("`{}` won and was not fitted", promotion.winner))
+        })?;
+        let event = |action: &str, version: &ModelVersion| AuditEvent {
+            at: now,
+            actor: format!("run {}", self.id),
+            action: action.to_owned(),
+            subject: format!("{} version {}", version.name, version.version),
+            detail_json: serde_json::json!({ "reason": promotion.reason }).to_string(),
+        };
+        let action = if promotion.promoted { "promote" } else { "refit" };
+        let audit = event(action, &winner.1);
+        store.registry.promote(&pipeline.name, winner.1.version, CHAMPION, &audit).await?;
+        let best = evaluation.recipes.iter().filter(|r| r.name != promotion.winner);
+        let best = best.min_by(|a, b| a.metrics.mae_bp.total_cmp(&b.metrics.mae_bp));
+        if let Some((_, version)) = best.and_then(|b| versions.iter().find(|v| v.0 == b.name)) {
+            let audit = event("challenge", version);
+            store.registry.promote(&pipeline.name, version.version, CHALLENGER, &audit).await?;
+        }
+        let line = promotion.reason.clone();
+        self.made.champion = Some(winner.1.clone());
+        self.made.refits = refits;
+        self.made.promotion = Some(promotion);
+        Ok(line)
+    }
+
+    /// How often this decision was made before on other rows: judging the same dataset
+    /// again is the same test and spends nothing.
+    async fn earlier_tests(&self) -> Result<u64, PlatformError> {
+        let (registry, pipeline) = (&self.store.registry, self.pipeline);
+        let horizon = pipeline.label.horizon;
+        let dataset = needs(&self.made.fingerprint, "the dataset's fingerprint")?;
+        let first = registry.dataset(dataset).await?.run_id;
+        let first = (first != self.id).then_some(first);
+        Ok(registry.count_tests_before(&pipeline.instrument, horizon, first.as_deref()).await?)
+    }
+
+    /// Registers a refit, or finds the same model of the same dataset from before.
+    async fn register(
+        &self,
+        refit: &Refit,
+        promotion: &Promotion,
+        ranges: &[(f64, f64)],
+    ) -> Result<(String, ModelVersion), PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let dataset = *needs(&self.made.fingerprint, "the dataset's fingerprint")?;
+        let name = refit.recipe.name.clone();
+        let judged = evaluation.recipe(&name).ok_or_else(|| {
+            PlatformError::Mismatch(format!("`{name}` was fitted and not judged: a bug"))
+        })?;
+        let line = training::table(evaluation).into_iter().find(|l| l.name == name);
+        let line = line.ok_or_else(|| PlatformError::Mismatch(format!("no line for {name}")))?;
+        let rivals = !promotion.candidates.is_empty();
+        let evidence = Evidence {
+            recipe: name.clone(),
+            recipe_hash: pipeline.recipe_hash(&refit.recipe),
+            line,
+            passed: promotion.candidates.iter().any(|c| c.name == name && c.passed),
+            best_p: rivals.then_some(promotion.best_p),
+            level: evaluation.level,
+            feature_ranges: ranges.to_vec(),
+        };
+        let evaluation_json = serde_json::to_string(&evidence).unwrap_or_default();
+        let artifact = store.lake.put_artifact(refit.bytes.clone()).await;
+        let artifact = artifact.map_err(PlatformError::lake("storing a model"))?;
+        let filter = ModelFilter { name: Some(pipeline.name.clone()), ..Default::default() };
+        let known = store.registry.model_versions(&filter).await?;
+        let same = |v: &ModelVersion| {
+            (v.hash, v.dataset) == (refit.hash, dataset) && v.evaluation_json == evaluation_json
+        };
+        if let Some(version) = known.into_iter().find(same) {
+            return Ok((name, version));
+        }
+        let version = ModelVersion {
+            name: pipeline.name.clone(),
+            version: 0,
+            run_id: self.id.to_owned(),
+            spec_json: serde_json::to_string(&refit.recipe.spec).unwrap_or_default(),
+            hash: refit.hash,
+            artifact,
+            dataset,
+            feature_set: refit.model.feature_set,
+            fitted_as_of: self.made.present,
+            train_from: refit.model.train_from,
+            train_to: refit.model.train_to,
+            calibration_json: serde_json::to_string(&judged.calibration).unwrap_or_default(),
+            evaluation_json,
+            created_at: store.clock.now(),
+        };
+        Ok((name, store.registry.insert_model_version(&version).await?))
+    }
+
+    async fn write_ledger(&self, promotion: &Promotion) -> Result<(), PlatformError> {
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let pipeline = self.pipeline;
+        let mut trials = Vec::new();
+        for judged in &evaluation.recipes {
+            let recipe = Recipe { name: judged.name.clone(), spec: judged.spec.clone() };
+            let recipe_hash = pipeline.recipe_hash(&recipe);
+            let verdict = promotion.candidates.iter().find(|c| c.name == judged.name);
+            trials.push(Trial {
+                id: Trial::id_of(self.id, &recipe_hash),
+                run_id: self.id.to_owned(),
+                pipeline: pipeline.name.clone(),
+                instrument: pipeline.instrument.clone(),
+                horizon: pipeline.label.horizon,
+                recipe_name: judged.name.clone(),
+                recipe_hash,
+                p_value: verdict.map(|v| v.p_holm),
+                alpha_spent: verdict.map_or(0.0, |_| promotion.alpha_spent),
+                losses: judged.losses.clone(),
+                returns: judged.returns.clone(),
+                created_at: self.store.clock.now(),
+            });
+        }
+        self.store.registry.insert_trials(&trials).await?;
+        Ok(())
+    }
+
+    async fn write_metrics(&self) -> Result<(), PlatformError> {
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let mut metrics = Vec::new();
+        for line in training::table(evaluation) {
+            let mut put = |what: &str, value: Option<f64>| {
+                if let Some(value) = value.filter(|v| v.is_finite()) {
+                    let name = format!("{}/{what}", line.name);
+                    metrics.push(Metric { name, value, step: 0 });
+                }
+            };
+            put("mae_bp", Some(line.mae_bp));
+            put("relative_mae", line.relative_mae);
+            put("mase", line.mase);
+            put("rmsse", line.rmsse);
+            put("r2_zero", line.r2_zero);
+            put("directional_accuracy", line.directional_accuracy);
+            put("crps_bp", Some(line.crps_bp));
+            put("coverage", Some(line.coverage));
+            put("width_bp", Some(line.width_bp));
+            put("skill", line.skill);
+            put("p_value", line.p_value);
+        }
+        let param = |name: &str, value: String| Param { name: name.to_owned(), value };
+        let raw_version = needs(&self.made.raw, "the raw table")?.0;
+        let params = [
+            param("raw_version", raw_version.to_string()),
+            param("present", self.made.present.to_string()),
+            param("dataset", needs(&self.made.fingerprint, "the fingerprint")?.to_string()),
+            param("feature_set", self.pipeline.features.set.clone()),
+            param("seed", self.pipeline.seed.to_string()),
+            param("cpu_features", foretell_model::cpu_features()),
+            param("product_version", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let registry = &self.store.registry;
+        registry.put_params(self.id, &params).await?;
+        registry.put_metrics(self.id, &metrics).await?;
+        Ok(())
+    }
+
+    /// Opens the lock-box for every recipe that has not looked yet, instead of judging
+    /// on the rows outside it.
+    pub(crate) async fn open_lock_box(mut self) -> Result<RunReport, PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let made = needs(&self.made.materialised, "the features")?;
+        let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
+        let opened = crate::lockbox::open(store, pipeline, made, observer, stop).await?;
+        let demo = pipeline.as_of == Present::EndOfData;
+        let better = opened.table.iter().filter(|l| l.p_value.is_some_and(|p| p < pipeline.alpha));
+        let better: Vec<&str> = better.map(|l| l.name.as_str()).collect();
+        let reason = match better.is_empty() {
+            true => "in the lock-box nothing beats the random walk".to_owned(),
+            false => format!("in the lock-box {} beat the random walk", better.join(", ")),
+        };
+        let reason = match opened.looked {
+            0 => format!("{reason}; every recipe had looked before, its stored result is shown"),
+            _ => reason,
+        };
+        let skilled = !better.is_empty();
+        Ok(RunReport {
+            run: self.id.to_owned(),
+            pipeline: pipeline.name.clone(),
+            instrument: pipeline.instrument.clone(),
+            horizon: pipeline.label.horizon,
+            historical_demo: demo.then_some(self.made.present),
+            dataset: self.made.fingerprint.take().unwrap_or_else(|| Fingerprint::of_bytes(b"")),
+            refits: opened.refits,
+            rows: opened.rows,
+            level: pipeline.evaluation.coverage,
+            table: opened.table,
+            champion: String::new(),
+            promoted: false,
+            skilled,
+            reason,
+            lock_box: crate::lockbox::line(store, pipeline).await?,
+            forecast: serde_json::Value::Null,
+            report: String::new(),
+            seconds: (store.clock.now().micros() - self.started_at.micros()) as f64 / 1e6,
+        })
+    }
+
+    fn provenance(&self, raw_version: u64) -> Provenance<'_> {
+        Provenance { run: self.id, raw_version, present: self.made.present }
+    }
+
+    async fn forecast(&mut self) -> Result<String, PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let record = needs(&self.made.champion, "the champion")?;
+        let (raw_version, _) = needs(&self.made.raw, "the raw table")?;
+        let (_, clean) = needs(&self.made.clean, "the clean rows")?;
+        let version = store.served_version(pipeline, record, CHAMPION).await?;
+        let calibration = store.calibration(record, self.made.present).await?;
+        let provenance = self.provenance(*raw_version);
+        let made = store.forecast(pipeline, &version, calibration, clean, provenance).await?;
+        if let Some(record) = &made.record {
+            store.registry.insert_forecast(record).await?;
+        }
+        let view = foretell_forecaster::view(&made.forecast, store.clock.now());
+        let json = serde_json::to_value(&view).unwrap_or_default();
+        let line = forecast_line(&made.forecast, needs(&self.made.evaluation, "the evaluation")?);
+        self.board.put(made.forecast);
+        self.made.forecast = Some(json);
+        Ok(line)
+    }
+
+    async fn report(&mut self) -> Result<String, PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let promotion = needs(&self.made.promotion, "the promotion")?;
+        let demo = pipeline.as_of == Present::EndOfData;
+        let page = format!("reports/{}.html", self.id);
+        let report = RunReport {
+            run: self.id.to_owned(),
+            pipeline: pipeline.name.clone(),
+            instrument: pipeline.instrument.clone(),
+            horizon: pipeline.label.horizon,
+            historical_demo: demo.then_some(self.made.present),
+            dataset: *needs(&self.made.fingerprint, "the fingerprint")?,
+            refits: evaluation.folds.len(),
+            rows: evaluation.times.len(),
+            level: evaluation.level,
+            table: training::table(evaluation),
+            champion: promotion.winner.clone(),
+            promoted: promotion.promoted,
+            skilled: promotion.skilled,
+            reason: promotion.reason.clone(),
+            lock_box: crate::lockbox::line(store, pipeline).await?,
+            forecast: self.made.forecast.clone().unwrap_or_default(),
+            report: page.clone(),
+            seconds: (store.clock.now().micros() - self.started_at.micros()) as f64 / 1e6,
+        };
+        let contents = report::Contents {
+            report: &report,
+            price_column: &pipeline.label.price,
+            clean: &needs(&self.made.clean, "the clean rows")?.1,
+            gate: needs(&self.made.gate, "the gate's outcome")?,
+            evaluation,
+            promotion,
+            refits: &self.made.refits,
+        };
+        let html = report::html(&contents);
+        let path = store.dir.file("reports", &format!("{}.html", self.id));
+        crate::data_dir::write_atomically(&path, html.as_bytes())?;
+        let artifact = foretell_registry::Artifact {
+            run_id: self.id.to_owned(),
+            name: "report.html".to_owned(),
+            place: foretell_registry::ArtifactPlace::Path(page.clone()),
+        };
+        store.registry.put_artifact(&artifact).await?;
+        self.made.report = Some(report);
+        Ok(path.display().to_string())
+    }
+}
+
+fn extract_line(pipeline: &Pipeline, rows: &RawTable) -> String {
+    let first = rows.rows.iter().map(|r| r.time).min();
+    let last = rows.rows.iter().map(|r| r.time).max();
+    let span = match (first, last) {
+        (Some(first), Some(last)) => {
+            format!("{} … {} UTC", first.date_string(), last.date_string())
+        }
+        _ => "no rows".to_owned(),
+    };
+    let what = if pipeline.gate.expect == "snapshots" { "snapshots" } else { "candles" };
+    format!("{} {what}   {span}   {}", wording::thousands(rows.len() as u64), rows.origin)
+}
+
+fn forecast_line(forecast: &foretell_forecaster::Forecast, evaluation: &Evaluation) -> String {
+    let head = format!("{}  {}", forecast.instrument, forecast.target_time.human());
+    let (Some(point), Some(interval)) = (forecast.point, &forecast.interval) else {
+        let reason = forecast.abstained.as_deref().unwrap_or("no reason given");
+        return format!("{head}   abstains: {reason}");
+    };
+    let mut line = format!(
+        "{head}   {}   {:.0} %: {} … {}",
+        wording::price(point),
+        interval.level * 100.0,
+        wording::price(interval.lower),
+        wording::price(interval.upper)
+    );
+    if let Some(volatility) = &evaluation.volatility {
+        let p = wording::p_value(volatility.p_value());
+        let verdict = match volatility.p_value() < 0.05 {
+            true => "its spread is forecastable",
+            false => "its spread is not shown to be forecastable",
+        };
+        line.push_str(&format!("   ({verdict}: EWMA volatility, p = {p})"));
+    }
+    line
+}
+
+/// The dataset as a table: features, then context, label and price, one row per decision.
+fn dataset_frame(dataset: &Dataset, clean: &Frame) -> Result<Frame, PlatformError> {
+    let interval = clean.interval();
+    let mut rows = Vec::with_capacity(dataset.len());
+    for label in &dataset.labels {
+        let time = label.start - interval;
+        let found = clean.rows().binary_search_by_key(&time, |r| r.time);
+        let found = found.map_err(|_| {
+            PlatformError::Mismatch(format!("the dataset has a row at {time} that was not clean"))
+        })?;
+        rows.push(clean.rows()[found]);
+    }
+    let mut columns = Vec::new();
+    for (j, name) in dataset.feature_names.iter().enumerate() {
+        columns.push(Column::new(name.clone(), dataset.features.column(j)));
+    }
+    for (j, name) in dataset.context_names.iter().enumerate() {
+        columns.push(Column::new(format!("context.{name}"), dataset.context.column(j)));
+    }
+    let labels = dataset.labels.iter().map(|l| l.value).collect();
+    columns.push(Column::new("label.log_return", labels));
+    columns.push(Column::new("base_price", dataset.base_prices.clone()));
+    Frame::new(dataset.instrument.clone(), interval, rows, columns)
+        .map_err(|e| PlatformError::Mismatch(format!("the dataset is no table: {e}")))
+}
+
+/// The name of the recipe behind a version.
+pub(crate) fn recipe_of(version: &ModelVersion) -> Result<String, PlatformError> {
+    let evidence: Evidence = serde_json::from_str(&version.evaluation_json).map_err(|e| {
+        let what = format!("{} version {}", version.name, version.version);
+        PlatformError::Mismatch(format!("the evidence of {what} cannot be read: {e}"))
+    })?;
+    Ok(evidence.recipe)
+}

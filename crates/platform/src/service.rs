@@ -1,0 +1,628 @@
+//! The facade: every use case on a data directory, as functions over plain data.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foretell_forecaster::{ForecastView, view};
+use foretell_market::{Candle, Clock, Instrument, Interval, Timestamp};
+use foretell_registry::{
+    AuditEvent, ModelFilter, ModelVersion, RegistryError, Run as RunRecord, RunFilter, Status,
+};
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::board::Board;
+use crate::clock::SystemClock;
+use crate::data_dir::{DataDir, Owner, Ownership};
+use crate::error::PlatformError;
+use crate::execution::{execute, graph};
+use crate::forecasting::{CHAMPION, StoredForecast};
+use crate::observer::{Observer, Stop};
+use crate::pipeline::{Pipeline, Present};
+use crate::prove::{config_json, pipeline_of};
+use crate::remote::Remote;
+use crate::run::{Made, Run};
+use crate::store::Store;
+use crate::training::Evidence;
+use crate::views::{
+    CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, RunDetail, RunReport,
+    RunView, Served,
+};
+
+/// What a run is asked for besides its pipeline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// Fail when nothing beats the random walk.
+    pub require_skill: bool,
+    /// Open the lock-box instead of judging on the rows outside it.
+    pub lock_box: bool,
+}
+
+/// A data directory, either owned by this process or by one that answers for it.
+#[derive(Debug)]
+pub enum Connection {
+    /// This process owns it.
+    Local(Box<Service>),
+    /// Another process owns it and serves its API.
+    Remote(Remote),
+}
+
+/// Takes a data directory, or finds the API of the process that has it.
+///
+/// # Errors
+/// When it cannot be opened, or its owner serves no API.
+pub async fn connect(path: &Path, command: &str) -> Result<Connection, PlatformError> {
+    match DataDir::take(path, command)? {
+        Ownership::Mine(dir) => {
+            let service = Service::open(dir, command, Arc::new(SystemClock)).await?;
+            Ok(Connection::Local(Box::new(service)))
+        }
+        Ownership::Theirs(Owner { api: Some(api), .. }) => {
+            Ok(Connection::Remote(Remote::new(&api, client_token()?)?))
+        }
+        Ownership::Theirs(owner) => Err(PlatformError::InUse {
+            path: path.to_owned(),
+            owner: format!("`{}` (process {})", owner.command, owner.pid),
+        }),
+    }
+}
+
+/// The token of the API that answers for a data directory, where it has one.
+fn client_token() -> Result<Option<String>, PlatformError> {
+    let Some(path) = std::env::var_os("FORETELL_TOKEN_FILE") else { return Ok(None) };
+    let text = crate::read_text(Path::new(&path))?;
+    Ok(text.lines().next().map(|line| line.trim().to_owned()))
+}
+
+/// A data directory and everything that can be done with it.
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) store: Store,
+    pub(crate) board: Board,
+    command: String,
+    /// One run at a time: two cores are busy with one.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    running: AtomicUsize,
+}
+
+/// Counts a run as long as it goes on.
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Service {
+    /// Opens a data directory that this process owns; time comes from `clock`.
+    ///
+    /// # Errors
+    /// When its registry or lake cannot be opened.
+    pub async fn open(
+        dir: DataDir,
+        command: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, PlatformError> {
+        let store = Store::open(dir, clock).await?;
+        let service = Self {
+            store,
+            board: Board::default(),
+            command: command.to_owned(),
+            turn: tokio::sync::Mutex::new(()),
+            running: AtomicUsize::new(0),
+        };
+        for (_, pipeline) in service.pipelines().await? {
+            service.show_stored(&pipeline).await?;
+        }
+        Ok(service)
+    }
+
+    /// Puts the latest stored forecast of a pipeline on the board.
+    async fn show_stored(&self, pipeline: &Pipeline) -> Result<(), PlatformError> {
+        let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
+        let latest = self.store.registry.latest_forecast(instrument, horizon, CHAMPION).await?;
+        if let Some(record) = latest {
+            self.board.put(StoredForecast::read(&record)?.forecast);
+        }
+        Ok(())
+    }
+
+    /// Tells other processes where this one's API is.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn announce(&self, api: &str) -> Result<(), PlatformError> {
+        let (pid, command) = (std::process::id(), self.command.clone());
+        self.store.dir.announce(&Owner { pid, command, api: Some(api.to_owned()) })
+    }
+
+    /// The latest run of every pipeline that got as far as a model, with its pipeline.
+    pub(crate) async fn pipelines(&self) -> Result<Vec<(RunRecord, Pipeline)>, PlatformError> {
+        let filter = RunFilter { status: Some(Status::Succeeded), ..Default::default() };
+        let mut found: Vec<(RunRecord, Pipeline)> = Vec::new();
+        for run in self.store.registry.runs(&filter).await? {
+            if found.iter().any(|(known, _)| known.pipeline == run.pipeline) {
+                continue;
+            }
+            // A pipeline text of an older version may not be readable any more; its
+            // forecasts are, so this is no reason to refuse the directory.
+            if let Ok(pipeline) = pipeline_of(&run) {
+                found.push((run, pipeline));
+            }
+        }
+        found.sort_by(|a, b| a.0.pipeline.cmp(&b.0.pipeline));
+        Ok(found)
+    }
+
+    /// Runs a pipeline: every station of the river, then the forecast and the report.
+    ///
+    /// # Errors
+    /// What the first failing station failed with; what was committed before is kept.
+    pub async fn run(
+        &self,
+        pipeline: Pipeline,
+        options: RunOptions,
+        observer: Arc<dyn Observer>,
+        stop: Arc<Stop>,
+    ) -> Result<RunReport, PlatformError> {
+        let _turn = self.turn.lock().await;
+        let _running = Running::begin(&self.running);
+        let kind = if options.lock_box { "evaluate" } else { "run" };
+        let record = self.begin(&pipeline, kind).await?;
+        let outcome = self.stations(&record, &pipeline, options, observer, stop).await;
+        self.end(&record.id, outcome.as_ref().err()).await?;
+        let report = outcome?;
+        if options.require_skill && !report.skilled {
+            return Err(PlatformError::NoSkill(report.reason));
+        }
+        Ok(report)
+    }
+
+    /// Registers a run that begins now.
+    pub(crate) async fn begin(
+        &self,
+        pipeline: &Pipeline,
+        kind: &str,
+    ) -> Result<RunRecord, PlatformError> {
+        let record = RunRecord {
+            id: Ulid::generate().to_string(),
+            pipeline: pipeline.name.clone(),
+            kind: kind.to_owned(),
+            status: Status::Running,
+            started_at: self.store.clock.now(),
+            finished_at: None,
+            config_json: config_json(pipeline),
+            error: None,
+        };
+        self.store.registry.insert_run(&record).await?;
+        Ok(record)
+    }
+
+    /// Writes down how a run ended.
+    pub(crate) async fn end(
+        &self,
+        id: &str,
+        error: Option<&PlatformError>,
+    ) -> Result<(), PlatformError> {
+        let status = match error {
+            None => Status::Succeeded,
+            Some(PlatformError::Gate(_)) => Status::Refused,
+            Some(PlatformError::Interrupted) => Status::Cancelled,
+            Some(_) => Status::Failed,
+        };
+        let text = error.map(PlatformError::chain);
+        let now = Some(self.store.clock.now());
+        self.store.registry.set_run_status(id, status, now, text.as_deref()).await?;
+        Ok(())
+    }
+
+    async fn stations(
+        &self,
+        record: &RunRecord,
+        pipeline: &Pipeline,
+        options: RunOptions,
+        observer: Arc<dyn Observer>,
+        stop: Arc<Stop>,
+    ) -> Result<RunReport, PlatformError> {
+        let mut run = Run {
+            store: &self.store,
+            board: &self.board,
+            pipeline,
+            id: &record.id,
+            observer: Arc::clone(&observer),
+            stop: Arc::clone(&stop),
+            started_at: record.started_at,
+            made: Made::default(),
+        };
+        let whole = graph();
+        let graph = match options.lock_box {
+            true => whole.only(&["dataset"]).expect("the dataset is a station"),
+            false => whole,
+        };
+        let (store, seed) = (&self.store, pipeline.seed);
+        execute(graph, store, &record.id, seed, &*observer, &stop, &mut run).await?;
+        if options.lock_box {
+            return run.open_lock_box().await;
+        }
+        run.made.report.take().ok_or_else(|| {
+            PlatformError::Mismatch("the run ended without a report: a bug".to_owned())
+        })
+    }
+
+    /// The latest forecast of an instrument, read now.
+    ///
+    /// # Errors
+    /// When none is served.
+    pub fn forecast(
+        &self,
+        instrument: &Instrument,
+        horizon: Option<Interval>,
+    ) -> Result<ForecastView, PlatformError> {
+        let found = self.board.get(instrument, horizon);
+        let found = found.ok_or_else(|| {
+            let served = self.board.all();
+            let names: Vec<String> =
+                served.iter().map(|f| format!("{} {}", f.instrument, f.horizon)).collect();
+            let ahead = horizon.map_or_else(String::new, |h| format!(" {h} ahead"));
+            let hint = match names.is_empty() {
+                true => "run a pipeline first: `foretell run pipelines/btc-usd-hourly.toml`".into(),
+                false => format!("there is {}", names.join(", ")),
+            };
+            PlatformError::not_found(format!("forecast of {instrument}{ahead}"), hint)
+        })?;
+        Ok(view(&found, self.store.clock.now()))
+    }
+
+    /// [`Service::forecast`] as JSON.
+    ///
+    /// # Errors
+    /// When none is served.
+    pub fn forecast_json(
+        &self,
+        instrument: &Instrument,
+        horizon: Option<Interval>,
+    ) -> Result<serde_json::Value, PlatformError> {
+        let view = self.forecast(instrument, horizon)?;
+        Ok(serde_json::to_value(&view).unwrap_or_default())
+    }
+
+    /// One forecast by its id, read now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn forecast_by_id(&self, id: &str) -> Result<ForecastView, PlatformError> {
+        let record = self.store.registry.forecast(id).await.map_err(|e| match e {
+            RegistryError::NotFound { .. } => PlatformError::not_found(
+                format!("forecast `{id}`"),
+                "`foretell forecast` shows the id of the latest",
+            ),
+            other => other.into(),
+        })?;
+        Ok(view(&StoredForecast::read(&record)?.forecast, self.store.clock.now()))
+    }
+
+    /// Every forecast that is served, with its age.
+    pub fn served(&self) -> Vec<Served> {
+        let now = self.store.clock.now();
+        let age = |f: &foretell_forecaster::Forecast| view(f, now).age_seconds;
+        let served = self.board.all();
+        let served = served.iter().map(|f| Served {
+            instrument: f.instrument.clone(),
+            horizon: f.horizon,
+            age_seconds: age(f),
+        });
+        served.collect()
+    }
+
+    /// Every instrument with a pipeline that ran.
+    ///
+    /// # Errors
+    /// When the registry or the lake cannot be read.
+    pub async fn instruments(&self) -> Result<Vec<InstrumentView>, PlatformError> {
+        let mut views: Vec<InstrumentView> = Vec::new();
+        for (_, pipeline) in self.pipelines().await? {
+            let clean = self.store.clean(&pipeline).await?;
+            let rows = clean.as_ref().map_or(&[][..], |c| c.rows());
+            let demo = pipeline.as_of == Present::EndOfData;
+            let end = rows.last().map(|r| r.time + pipeline.interval);
+            let same = |v: &&mut InstrumentView| {
+                v.instrument == pipeline.instrument && v.interval == pipeline.interval
+            };
+            if let Some(view) = views.iter_mut().find(same) {
+                view.pipelines.push(pipeline.name.clone());
+                view.horizons.push(pipeline.label.horizon);
+                continue;
+            }
+            views.push(InstrumentView {
+                instrument: pipeline.instrument.clone(),
+                pipelines: vec![pipeline.name.clone()],
+                horizons: vec![pipeline.label.horizon],
+                interval: pipeline.interval,
+                from: rows.first().map(|r| r.time),
+                to: rows.last().map(|r| r.time),
+                rows: rows.len(),
+                historical_demo: end.filter(|_| demo),
+            });
+        }
+        Ok(views)
+    }
+
+    /// Clean candles of an instrument.
+    ///
+    /// # Errors
+    /// When no pipeline of that instrument (and interval) ran.
+    pub async fn candles(
+        &self,
+        instrument: &Instrument,
+        range: &CandleRange,
+    ) -> Result<CandlesView, PlatformError> {
+        let pipelines = self.pipelines().await?;
+        let wanted = |p: &&(RunRecord, Pipeline)| {
+            p.1.instrument == *instrument && range.interval.is_none_or(|i| i == p.1.interval)
+        };
+        let found = pipelines.iter().filter(wanted).min_by_key(|p| p.1.interval);
+        let Some((_, pipeline)) = found else {
+            let names: Vec<String> =
+                pipelines.iter().map(|(_, p)| format!("{} {}", p.instrument, p.interval)).collect();
+            return Err(PlatformError::not_found(
+                format!("candle of {instrument}"),
+                format!("there are candles of: {}", names.join(", ")),
+            ));
+        };
+        let clean = self.store.clean(pipeline).await?;
+        let Some(clean) = clean else {
+            return Err(PlatformError::not_found(
+                format!("candle of {instrument}"),
+                "run its pipeline again",
+            ));
+        };
+        let from = range.from.unwrap_or(Timestamp::MIN);
+        let part = clean.between(from, range.to.unwrap_or(Timestamp::MAX));
+        let part = part.slice(part.len().saturating_sub(range.limit)..part.len());
+        // Snapshots have one price: it is all four of the candle's.
+        let price = part.require(&pipeline.label.price);
+        let price = price.map_err(|e| PlatformError::Mismatch(e.to_string()))?;
+        let of = |name: &str, i: usize| part.column(name).map_or(price[i], |c| c[i]);
+        let volume = part.column("volume").or_else(|| part.column("total_volume"));
+        let trades = part.column("trades");
+        let candle = |i: usize| Candle {
+            open_time: part.rows()[i].time,
+            open: of("open", i),
+            high: of("high", i),
+            low: of("low", i),
+            close: of("close", i),
+            volume: volume.map_or(0.0, |v| v[i]),
+            trades: trades.map(|t| t[i]).filter(|t| t.is_finite()).map(|t| t as u64),
+        };
+        let demo = pipeline.as_of == Present::EndOfData;
+        let end = clean.rows().last().map(|r| r.time + pipeline.interval);
+        Ok(CandlesView {
+            instrument: instrument.clone(),
+            interval: pipeline.interval,
+            candles: (0..part.len()).map(candle).collect(),
+            historical_demo: end.filter(|_| demo),
+        })
+    }
+
+    /// Every model version, newest first.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub async fn models(&self) -> Result<Vec<ModelView>, PlatformError> {
+        self.model_views(&ModelFilter::default()).await
+    }
+
+    async fn model_views(&self, filter: &ModelFilter) -> Result<Vec<ModelView>, PlatformError> {
+        let registry = &self.store.registry;
+        let aliases = registry.aliases(None).await?;
+        let versions = registry.model_versions(filter).await?;
+        let view = |v: ModelVersion| {
+            let evidence: Option<Evidence> = serde_json::from_str(&v.evaluation_json).ok();
+            let spec: serde_json::Value = serde_json::from_str(&v.spec_json).unwrap_or_default();
+            let of = |a: &&foretell_registry::Alias| a.model == v.name && a.version == v.version;
+            ModelView {
+                aliases: aliases.iter().filter(of).map(|a| a.alias.clone()).collect(),
+                recipe: evidence.as_ref().map_or_else(String::new, |e| e.recipe.clone()),
+                kind: spec["kind"].as_str().unwrap_or_default().to_owned(),
+                hash: v.hash.to_string(),
+                run: v.run_id,
+                dataset: v.dataset.to_string(),
+                fitted_as_of: v.fitted_as_of,
+                skill: evidence.as_ref().and_then(|e| e.line.skill),
+                p_value: evidence.as_ref().and_then(|e| e.line.p_value),
+                created_at: v.created_at,
+                name: v.name,
+                version: v.version,
+            }
+        };
+        Ok(versions.into_iter().map(view).collect())
+    }
+
+    /// Makes a version the champion by hand; without a number, the champion before the
+    /// present one. The audit trail keeps it, and the next forecast comes from it.
+    ///
+    /// # Errors
+    /// When there is no such model or version.
+    pub async fn promote(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<ModelView, PlatformError> {
+        let registry = &self.store.registry;
+        let (number, action) = match version {
+            Some(number) => (number, "promote"),
+            None => {
+                let history = registry.alias_history(name, CHAMPION).await?;
+                let mut numbers: Vec<u32> = history.iter().filter_map(|h| h.version).collect();
+                if history.windows(2).all(|w| w[0].at <= w[1].at) {
+                    numbers.reverse();
+                }
+                let present = numbers.first().copied();
+                let before = numbers.into_iter().find(|v| Some(*v) != present);
+                let before = before.ok_or_else(|| {
+                    PlatformError::not_found(
+                        format!("earlier champion of `{name}`"),
+                        "`foretell models list` shows every version; promote one by number",
+                    )
+                })?;
+                (before, "rollback")
+            }
+        };
+        let missing = || {
+            PlatformError::not_found(
+                format!("version {number} of `{name}`"),
+                "`foretell models list` shows every version",
+            )
+        };
+        registry.model_version(name, number).await.map_err(|e| match e {
+            RegistryError::NotFound { .. } => missing(),
+            other => other.into(),
+        })?;
+        let audit = AuditEvent {
+            at: self.store.clock.now(),
+            actor: "operator".to_owned(),
+            action: action.to_owned(),
+            subject: format!("{name} version {number}"),
+            detail_json: "{}".to_owned(),
+        };
+        registry.promote(name, number, CHAMPION, &audit).await?;
+        self.forecast_again(name).await?;
+        let filter = ModelFilter { name: Some(name.to_owned()), ..Default::default() };
+        let views = self.model_views(&filter).await?;
+        views.into_iter().find(|v| v.version == number).ok_or_else(missing)
+    }
+
+    /// The latest runs, newest first.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub async fn runs(&self) -> Result<Vec<RunView>, PlatformError> {
+        let filter = RunFilter { limit: Some(200), ..Default::default() };
+        Ok(self.store.registry.runs(&filter).await?.into_iter().map(run_view).collect())
+    }
+
+    /// One run with what is recorded of it.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub async fn run_detail(&self, id: &str) -> Result<RunDetail, PlatformError> {
+        let registry = &self.store.registry;
+        let run = registry.run(id).await.map_err(|e| match e {
+            RegistryError::NotFound { .. } => {
+                PlatformError::not_found(format!("run `{id}`"), "`foretell runs list` shows them")
+            }
+            other => other.into(),
+        })?;
+        let params = registry.params(id).await?.into_iter().map(|p| (p.name, p.value)).collect();
+        let metrics = registry.metrics(id).await?.into_iter().map(|m| (m.name, m.value)).collect();
+        let filter = ModelFilter { run_id: Some(id.to_owned()), ..Default::default() };
+        let models = self.model_views(&filter).await?;
+        Ok(RunDetail { run: run_view(run), params, metrics, models })
+    }
+
+    /// The report of a run, as HTML.
+    ///
+    /// # Errors
+    /// When there is no such run or it made no report.
+    pub async fn report(&self, run: &str) -> Result<String, PlatformError> {
+        let missing = || {
+            PlatformError::not_found(
+                format!("report of run `{run}`"),
+                "`foretell runs list` shows the runs that succeeded",
+            )
+        };
+        // Only ids of the registry become file names.
+        let record = self.store.registry.run(run).await.map_err(|_| missing())?;
+        let path = self.store.dir.file("reports", &format!("{}.html", record.id));
+        std::fs::read_to_string(path).map_err(|_| missing())
+    }
+
+    /// The report of the latest run that made one.
+    ///
+    /// # Errors
+    /// When no run did.
+    pub async fn latest_report(&self) -> Result<String, PlatformError> {
+        let filter = RunFilter {
+            status: Some(Status::Succeeded),
+            kind: Some("run".to_owned()),
+            limit: Some(1),
+            ..Default::default()
+        };
+        let run = self.store.registry.runs(&filter).await?;
+        let Some(run) = run.first() else {
+            return Err(PlatformError::not_found(
+                "report yet",
+                "a run writes one when it ends; the API is described at /api/openapi.json",
+            ));
+        };
+        self.report(&run.id).await
+    }
+
+    /// Recomputes a forecast from the raw rows and compares it bit by bit.
+    ///
+    /// # Errors
+    /// When there is no such forecast, or its rows or model are gone.
+    pub async fn verify(&self, id: &str) -> Result<Proof, PlatformError> {
+        self.store.verify(id).await
+    }
+
+    /// Retrains a run and compares the hashes of its models.
+    ///
+    /// # Errors
+    /// When there is no such run, or its rows are gone.
+    pub async fn reproduce(
+        &self,
+        id: &str,
+        observer: Arc<dyn Observer>,
+        stop: Arc<Stop>,
+    ) -> Result<Proof, PlatformError> {
+        let _running = Running::begin(&self.running);
+        self.store.reproduce(id, observer, stop).await
+    }
+
+    /// Whether the service answers, and with what.
+    pub fn health(&self) -> Health {
+        Health {
+            status: "ok".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instruments: self.board.all().len(),
+            running: self.running.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What is served, in one line.
+    pub fn state_line(&self) -> String {
+        let served = self.board.all();
+        if served.is_empty() {
+            return "no forecast yet: run a pipeline".to_owned();
+        }
+        let line = |f: &Arc<foretell_forecaster::Forecast>| match f.historical_demo {
+            true => format!("{}: historical demo, data ends {}", f.instrument, f.as_of.human()),
+            false => format!("{}: live, as of {}", f.instrument, f.as_of.human()),
+        };
+        let mut lines: Vec<String> = served.iter().map(line).collect();
+        lines.dedup();
+        lines.join(" · ")
+    }
+}
+
+fn run_view(run: RunRecord) -> RunView {
+    RunView {
+        id: run.id,
+        pipeline: run.pipeline,
+        kind: run.kind,
+        status: run.status.as_str().to_owned(),
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        error: run.error,
+    }
+}

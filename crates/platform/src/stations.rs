@@ -1,0 +1,405 @@
+//! One station alone, on a file: nothing is stored but the output that is asked for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use foretell_feature::{FeatureDoc, audit as look_ahead, compute};
+use foretell_market::{Clock, Timestamp};
+use foretell_model::evaluate::decide_promotion;
+use foretell_panel::{Frame, RawTable};
+use foretell_quality::{
+    CheckResult, Profile, QuarantinedRow, profile_html, replay as mend_and_gate,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::SystemClock;
+use crate::data_dir::write_atomically;
+use crate::error::PlatformError;
+use crate::materialise::{Materialised, materialise};
+use crate::observer::{Observer, Stop};
+use crate::pipeline::Pipeline;
+use crate::table_file::write_frame;
+use crate::training::{self, run_cpu};
+use crate::views::RecipeLine;
+use crate::{extract as extracting, gate as gating, wording};
+
+/// A pipeline and where its rows come from this time.
+#[derive(Debug, Clone)]
+pub struct StationInput {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// The file that stands in for the pipeline's source.
+    pub input: Option<PathBuf>,
+}
+
+impl StationInput {
+    /// Reads the pipeline file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not valid.
+    pub fn open(pipeline: &Path, input: Option<&Path>) -> Result<Self, PlatformError> {
+        let (pipeline, _) = crate::read_pipeline(pipeline)?;
+        Ok(Self { pipeline, input: input.map(Path::to_owned) })
+    }
+
+    async fn raw(&self, observer: &dyn Observer) -> Result<RawTable, PlatformError> {
+        let input = self.input.as_deref();
+        extracting::extract(&self.pipeline, input, None, &SystemClock, observer).await
+    }
+
+    fn present(&self, raw: &RawTable) -> Timestamp {
+        gating::present(&self.pipeline, raw, SystemClock.now())
+    }
+
+    async fn clean(&self, observer: &dyn Observer) -> Result<Frame, PlatformError> {
+        let raw = self.raw(observer).await?;
+        let outcome = gating::gate(&self.pipeline, &raw, self.present(&raw))?;
+        Ok(gating::admit(outcome, &raw, &raw.origin, None)?.0)
+    }
+
+    async fn materialised(&self, observer: &dyn Observer) -> Result<Materialised, PlatformError> {
+        let (pipeline, clean) = (self.pipeline.clone(), self.clean(observer).await?);
+        run_cpu(move || materialise(&pipeline, &clean)).await?
+    }
+}
+
+/// What a station that makes a table did.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableDone {
+    /// Rows of the table.
+    pub rows: usize,
+    /// Its numeric columns.
+    pub columns: Vec<String>,
+    /// First row's time.
+    pub from: Option<Timestamp>,
+    /// Last row's time.
+    pub to: Option<Timestamp>,
+    /// Fingerprint of its logical rows, where rows are unique in time.
+    pub fingerprint: Option<String>,
+    /// The line for people.
+    pub summary: String,
+}
+
+/// Takes in the rows and writes them as they came, duplicates and disorder included.
+///
+/// # Errors
+/// When the source fails or the output cannot be written.
+pub async fn extract(
+    input: &StationInput,
+    output: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<TableDone, PlatformError> {
+    let raw = input.raw(observer).await?;
+    if let Some(path) = output {
+        crate::table_file::write_raw(&raw, path)?;
+    }
+    let from = raw.rows.iter().map(|r| r.time).min();
+    let to = raw.rows.iter().map(|r| r.time).max();
+    let rows = wording::thousands(raw.len() as u64);
+    let faults = match raw.faults.len() {
+        0 => String::new(),
+        n => format!(" · {n} cells could not be read"),
+    };
+    let summary = format!("{rows} rows from {}{faults}", raw.origin);
+    let columns = raw.columns.iter().map(|c| c.name.clone()).collect();
+    Ok(TableDone { rows: raw.len(), columns, from, to, fingerprint: None, summary })
+}
+
+fn done(frame: &Frame, summary: String) -> TableDone {
+    TableDone {
+        rows: frame.len(),
+        columns: frame.columns().iter().map(|c| c.name.clone()).collect(),
+        from: frame.rows().first().map(|r| r.time),
+        to: frame.rows().last().map(|r| r.time),
+        fingerprint: Some(frame.fingerprint().to_string()),
+        summary,
+    }
+}
+
+/// What the gate did to a file.
+#[derive(Debug, Clone, Serialize)]
+pub struct GateDone {
+    /// Every check and how it ended.
+    pub checks: Vec<CheckResult>,
+    /// The clean table.
+    pub table: TableDone,
+    /// Rows put aside.
+    pub quarantined: Vec<QuarantinedRow>,
+    /// The line for people.
+    pub summary: String,
+}
+
+/// A quarantine file: the rows put aside, to be mended and replayed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Quarantine {
+    /// Version of this form.
+    pub(crate) format: u32,
+    /// Where the rows came from.
+    pub(crate) origin: String,
+    /// The rows with their reasons.
+    pub(crate) rows: Vec<QuarantinedRow>,
+}
+
+/// Gates the rows; with `replay`, after the mended rows of a quarantine file were put
+/// back in their places. The clean rows are written to `output`.
+///
+/// # Errors
+/// [`PlatformError::Gate`] when a blocking check fails; then nothing is written but the
+/// quarantine file beside the output.
+pub async fn gate(
+    input: &StationInput,
+    replay: Option<&Path>,
+    output: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<GateDone, PlatformError> {
+    let raw = input.raw(observer).await?;
+    let present = input.present(&raw);
+    let outcome = match replay {
+        None => gating::gate(&input.pipeline, &raw, present)?,
+        Some(path) => {
+            let mended = read_quarantine(path)?;
+            let expectations = gating::expectations(&input.pipeline.gate)?;
+            let now = SystemClock.now();
+            mend_and_gate(&raw, &mended, &expectations, now, present.max(now)).map_err(|e| {
+                PlatformError::Usage {
+                    message: e.to_string(),
+                    hint: format!("mend {}", path.display()),
+                }
+            })?
+        }
+    };
+    let quarantine = output.map(|path| path.with_extension("quarantine.json"));
+    let (clean, outcome) = gating::admit(outcome, &raw, &raw.origin, quarantine.as_deref())?;
+    if let Some(path) = output {
+        write_frame(&clean, path)?;
+    }
+    let summary = outcome.summary();
+    let table = done(&clean, summary.clone());
+    Ok(GateDone { checks: outcome.checks, table, quarantined: outcome.quarantined, summary })
+}
+
+fn read_quarantine(path: &Path) -> Result<Vec<QuarantinedRow>, PlatformError> {
+    let text = crate::read_text(path)?;
+    let read: Quarantine = serde_json::from_str(&text).map_err(|e| PlatformError::Usage {
+        message: format!("{}: {e}", path.display()),
+        hint: "edit the values of a quarantine file and leave its form as it is".to_owned(),
+    })?;
+    Ok(read.rows)
+}
+
+/// What `profile` found.
+#[derive(Debug)]
+pub struct ProfileDone {
+    /// The profile.
+    pub profile: Profile,
+    /// The line for people.
+    pub summary: String,
+}
+
+/// Describes the rows; writes JSON or an HTML page, by the output's ending.
+///
+/// # Errors
+/// When the source fails, or the ending is neither.
+pub async fn profile(
+    input: &StationInput,
+    output: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<ProfileDone, PlatformError> {
+    let raw = input.raw(observer).await?;
+    let profile = foretell_quality::profile(&raw);
+    if let Some(path) = output {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let text = match ending.as_str() {
+            "json" => serde_json::to_string_pretty(&profile).unwrap_or_default(),
+            "html" => {
+                let outcome = gating::gate(&input.pipeline, &raw, input.present(&raw))?;
+                let title = format!("Profile of {}", input.pipeline.name);
+                profile_html(&profile, Some(&outcome), &title)
+            }
+            _ => {
+                return Err(PlatformError::Usage {
+                    message: format!("`{}` is neither .json nor .html", path.display()),
+                    hint: "give --output profile.html or profile.json".to_owned(),
+                });
+            }
+        };
+        write_atomically(path, text.as_bytes())?;
+    }
+    let summary = format!(
+        "{} rows, {} columns, quality {:.1} of 100",
+        wording::thousands(raw.len() as u64),
+        raw.columns.len(),
+        profile.quality_score
+    );
+    Ok(ProfileDone { profile, summary })
+}
+
+/// Computes the features and writes them to `output`.
+///
+/// # Errors
+/// When the source or the gate fails, or a column is absent.
+pub async fn features(
+    input: &StationInput,
+    output: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<TableDone, PlatformError> {
+    let made = input.materialised(observer).await?;
+    if let Some(path) = output {
+        write_frame(&made.features, path)?;
+    }
+    let rows = wording::thousands(made.features.len() as u64);
+    Ok(done(&made.features, format!("{rows} rows · {}", made.features_summary())))
+}
+
+/// The definitions of a pipeline's features.
+///
+/// # Errors
+/// When the set's parameters are not valid.
+pub fn feature_list(input: &StationInput) -> Result<Vec<FeatureDoc>, PlatformError> {
+    Ok(input.pipeline.features.feature_set()?.definitions())
+}
+
+/// A model that `train` fitted.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainedModel {
+    /// The recipe.
+    pub name: String,
+    /// Rows it learnt from.
+    pub rows: usize,
+    /// Content hash.
+    pub hash: String,
+    /// Where it was written.
+    pub file: Option<PathBuf>,
+}
+
+/// Fits every recipe on all allowed rows and writes the models into a folder.
+///
+/// # Errors
+/// When a station before it or a fit fails.
+pub async fn train(
+    input: &StationInput,
+    output: Option<&Path>,
+    observer: Arc<dyn Observer>,
+    stop: Arc<Stop>,
+) -> Result<Vec<TrainedModel>, PlatformError> {
+    let made = input.materialised(&*observer).await?;
+    let dataset = Arc::new(made.allowed(&input.pipeline));
+    let recipes = training::recipes(&input.pipeline);
+    let refits = training::refit(recipes, dataset, input.pipeline.seed, observer, stop).await?;
+    let mut models = Vec::new();
+    for refit in refits {
+        let name = refit.recipe.name.clone();
+        let file = output.map(|folder| folder.join(format!("{}.json", name.replace(' ', "-"))));
+        if let Some(path) = &file {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            std::fs::create_dir_all(folder)
+                .map_err(|source| PlatformError::Write { path: folder.to_owned(), source })?;
+            write_atomically(path, &refit.bytes)?;
+        }
+        let (rows, hash) = (refit.model.rows, refit.hash.to_string());
+        models.push(TrainedModel { name, rows, hash, file });
+    }
+    Ok(models)
+}
+
+/// What `evaluate` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvaluateDone {
+    /// One line per recipe.
+    pub table: Vec<RecipeLine>,
+    /// Level of the intervals.
+    pub level: f64,
+    /// Whether something beats the random walk.
+    pub skill: bool,
+    /// The verdict in words.
+    pub reason: String,
+    /// Out-of-sample rows.
+    pub rows: usize,
+    /// Refits.
+    pub refits: usize,
+}
+
+/// Judges every recipe by walk-forward; nothing is promoted and nothing is kept in the
+/// ledger. The whole evaluation is written to `output` as JSON.
+///
+/// # Errors
+/// When a station before it or a fit fails.
+pub async fn evaluate(
+    input: &StationInput,
+    output: Option<&Path>,
+    observer: Arc<dyn Observer>,
+    stop: Arc<Stop>,
+) -> Result<EvaluateDone, PlatformError> {
+    let pipeline = &input.pipeline;
+    let made = input.materialised(&*observer).await?;
+    let dataset = Arc::new(made.allowed(pipeline));
+    let (recipes, plan) = (training::recipes(pipeline), training::plan(pipeline));
+    let evaluation = training::judge(dataset, recipes, plan, observer, stop).await?;
+    training::check_floor(pipeline, evaluation.folds.len())?;
+    if let Some(path) = output {
+        let json = serde_json::to_vec(&evaluation).unwrap_or_default();
+        write_atomically(path, &json)?;
+    }
+    let verdict = decide_promotion(&evaluation, None, pipeline.alpha, 0);
+    Ok(EvaluateDone {
+        table: training::table(&evaluation),
+        level: evaluation.level,
+        skill: verdict.skilled,
+        reason: verdict.reason,
+        rows: evaluation.times.len(),
+        refits: evaluation.folds.len(),
+    })
+}
+
+/// What the look-ahead audit found.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditDone {
+    /// Features that moved when the future was replaced; none is the proof.
+    pub offenders: Vec<String>,
+    /// The line for people.
+    pub summary: String,
+}
+
+/// Replaces the future by garbage and looks whether a feature moves.
+///
+/// # Errors
+/// When a station before it fails.
+pub async fn audit(
+    input: &StationInput,
+    observer: &dyn Observer,
+) -> Result<AuditDone, PlatformError> {
+    let clean = input.clean(observer).await?;
+    let pipeline = input.pipeline.clone();
+    let set = pipeline.features.feature_set()?;
+    let report = run_cpu(move || {
+        let context = pipeline.context_spec();
+        let price = pipeline.label.price.clone();
+        // Features and the columns for baselines alike: both are known at the decision.
+        let all = |frame: &Frame| {
+            let mut columns = compute(&set, frame)?;
+            for column in foretell_feature::context(frame, &price, &context)?.columns() {
+                let mut column = column.clone();
+                column.name = format!("context.{}", column.name);
+                columns = columns.with_column(column)?;
+            }
+            Ok(columns)
+        };
+        look_ahead(&clean, &all, pipeline.seed)
+    })
+    .await?;
+    let mut offenders: Vec<String> = report.offenders.iter().map(|o| o.column.clone()).collect();
+    offenders.sort();
+    offenders.dedup();
+    offenders.extend(report.failures.iter().cloned());
+    let summary = format!(
+        "{} columns, {} values compared over {} runs with a garbage future: {}",
+        report.columns.len(),
+        wording::thousands(report.values),
+        report.comparisons,
+        match report.passed() {
+            true => "none moved".to_owned(),
+            false => format!("{} moved", offenders.len()),
+        }
+    );
+    Ok(AuditDone { summary, offenders })
+}

@@ -1,0 +1,234 @@
+//! The train station: walk-forward evaluation, then refits on all allowed rows.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foretell_forecaster::FeatureRange;
+use foretell_market::Fingerprint;
+use foretell_model::evaluate::{
+    Evaluation, EvaluationPlan, EvaluationProgress, Recipe, RecipeEvaluation, evaluate,
+};
+use foretell_model::{EstimatorSpec, FitContext, SavedModel, cpu_features};
+use foretell_panel::Dataset;
+use serde::{Deserialize, Serialize};
+
+use crate::error::PlatformError;
+use crate::observer::{Event, Observer, Station, Stop};
+use crate::pipeline::Pipeline;
+use crate::views::RecipeLine;
+
+/// The name under which the random walk stands in every table.
+pub const RANDOM_WALK: &str = "random walk";
+
+/// A recipe fitted on all allowed rows, ready to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Refit {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The model as data.
+    pub model: SavedModel,
+    /// Its stored bytes.
+    pub bytes: Vec<u8>,
+    /// Its content hash.
+    pub hash: Fingerprint,
+    /// Share of importance by feature, the largest first.
+    pub importance: Vec<(String, f64)>,
+}
+
+/// What is kept with a model version: why it may be trusted, and how far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Evidence {
+    /// The recipe's name.
+    pub recipe: String,
+    /// Hash of everything that decides its forecasts.
+    pub recipe_hash: Fingerprint,
+    /// Its line of the closing table.
+    pub line: RecipeLine,
+    /// Whether it passed the promotion rule.
+    pub passed: bool,
+    /// Smallest p-value of the run's candidates; what the random walk is shown with.
+    pub best_p: Option<f64>,
+    /// Level of its intervals.
+    pub level: f64,
+    /// Smallest and largest training value of each feature.
+    pub feature_ranges: Vec<(f64, f64)>,
+}
+
+/// The recipes of a pipeline, the random walk first and always.
+pub(crate) fn recipes(pipeline: &Pipeline) -> Vec<Recipe> {
+    let is_walk = |r: &Recipe| r.spec == EstimatorSpec::RandomWalk;
+    let walk = pipeline.models.iter().find(|r| is_walk(r)).cloned();
+    let walk = walk
+        .unwrap_or_else(|| Recipe { name: RANDOM_WALK.into(), spec: EstimatorSpec::RandomWalk });
+    let others = pipeline.models.iter().filter(|r| !is_walk(r)).cloned();
+    std::iter::once(walk).chain(others).collect()
+}
+
+/// How many fits run at once on this machine; results do not depend on it.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The plan that a pipeline's keys describe.
+pub(crate) fn plan(pipeline: &Pipeline) -> EvaluationPlan {
+    let settings = &pipeline.evaluation;
+    EvaluationPlan {
+        walk_forward: settings.walk_forward,
+        level: settings.coverage,
+        seed: pipeline.seed,
+        threads: threads(),
+        block_length: None,
+        bootstrap_draws: settings.bootstrap_draws,
+        cost_bp: settings.cost_bp,
+    }
+}
+
+/// Progress of an evaluation, as events.
+struct Steps {
+    observer: Arc<dyn Observer>,
+    doing: Mutex<String>,
+    /// Largest count told so far: calls may arrive out of order.
+    told: AtomicU64,
+}
+
+impl EvaluationProgress for Steps {
+    fn fitting(&self, recipe: &str, fold: usize, folds: usize) {
+        let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        *doing = format!("{recipe}   fold {fold}/{folds}");
+    }
+
+    fn steps(&self, done: u64, total: u64) {
+        if self.told.fetch_max(done, Ordering::Relaxed) > done {
+            return;
+        }
+        let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let total = Some(total);
+        self.observer.event(Event::Progress { station: Station::Train, doing, done, total });
+    }
+}
+
+/// Runs CPU-bound work off the threads that answer requests.
+pub(crate) async fn run_cpu<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PlatformError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| PlatformError::Mismatch(format!("the work panicked, which is a bug: {e}")))
+}
+
+/// Judges recipes by walk-forward on the given rows.
+///
+/// # Errors
+/// When the rows are too few, a fit fails, or the stop flag was raised.
+pub(crate) async fn judge(
+    dataset: Arc<Dataset>,
+    recipes: Vec<Recipe>,
+    plan: EvaluationPlan,
+    observer: Arc<dyn Observer>,
+    stop: Arc<Stop>,
+) -> Result<Evaluation, PlatformError> {
+    let steps = Steps { observer, doing: Mutex::default(), told: AtomicU64::new(0) };
+    let work = move || evaluate(&dataset, &recipes, &plan, stop.flag(), &steps);
+    run_cpu(work).await?.map_err(PlatformError::model("the evaluation"))
+}
+
+/// Refuses an evaluation with fewer refits than the pipeline's floor.
+///
+/// # Errors
+/// When it has fewer; the message says what to change.
+pub(crate) fn check_floor(pipeline: &Pipeline, refits: usize) -> Result<(), PlatformError> {
+    let floor = pipeline.evaluation.min_refits;
+    if refits >= floor {
+        return Ok(());
+    }
+    Err(PlatformError::Usage {
+        message: format!("the evaluation has {refits} refits, the pipeline's floor is {floor}"),
+        hint: "bring more history, shorten `initial_train` or `refit_every`, or lower \
+               `min_refits` in [evaluation]"
+            .to_owned(),
+    })
+}
+
+/// Fits one recipe on all rows of a dataset.
+///
+/// # Errors
+/// When the fit fails or the stop flag was raised.
+pub(crate) fn fit(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    seed: u64,
+    stop: &Stop,
+) -> Result<Refit, PlatformError> {
+    let named = || PlatformError::model(recipe.name.clone());
+    let context = FitContext { seed, threads: threads(), stop: stop.flag(), progress: &() };
+    let estimator = recipe.spec.build().map_err(named())?;
+    let fitted = estimator.fit(dataset, &context).map_err(named())?;
+    let model = SavedModel::new(&*fitted, &recipe.spec, dataset, seed, &cpu_features());
+    let mut importance = fitted.importance();
+    importance.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let (bytes, hash) = (model.to_bytes(), model.hash());
+    Ok(Refit { recipe: recipe.clone(), model, bytes, hash, importance })
+}
+
+/// Fits every recipe on all rows of a dataset.
+///
+/// # Errors
+/// When a fit fails or the stop flag was raised.
+pub(crate) async fn refit(
+    recipes: Vec<Recipe>,
+    dataset: Arc<Dataset>,
+    seed: u64,
+    observer: Arc<dyn Observer>,
+    stop: Arc<Stop>,
+) -> Result<Vec<Refit>, PlatformError> {
+    let work = move || {
+        let total = recipes.len();
+        let fit_one = |(i, recipe): (usize, &Recipe)| {
+            let doing = format!("refit {}", recipe.name);
+            let (done, total) = (i as u64, Some(total as u64));
+            observer.event(Event::Progress { station: Station::Promote, doing, done, total });
+            fit(recipe, &dataset, seed, &stop)
+        };
+        recipes.iter().enumerate().map(fit_one).collect::<Result<Vec<_>, _>>()
+    };
+    run_cpu(work).await?
+}
+
+/// The closing table of an evaluation, the random walk first.
+pub(crate) fn table(evaluation: &Evaluation) -> Vec<RecipeLine> {
+    let walk = evaluation.recipes.iter().filter(|r| r.is_random_walk());
+    let others = evaluation.recipes.iter().filter(|r| !r.is_random_walk());
+    walk.chain(others).map(line).collect()
+}
+
+fn line(recipe: &RecipeEvaluation) -> RecipeLine {
+    let (m, versus) = (&recipe.metrics, &recipe.versus_random_walk);
+    let rival = !recipe.is_random_walk();
+    let interval = (versus.skill_interval.lower, versus.skill_interval.upper);
+    RecipeLine {
+        name: recipe.name.clone(),
+        mae_bp: m.mae_bp,
+        relative_mae: finite(m.relative_mae),
+        mase: finite(m.mase),
+        rmsse: finite(m.rmsse),
+        r2_zero: finite(m.r2_zero),
+        directional_accuracy: finite(m.directional_accuracy),
+        directional_p: finite(m.directional_p),
+        crps_bp: m.crps * 1e4,
+        skill: rival.then_some(versus.skill),
+        skill_interval: (rival && interval.0.is_finite()).then_some(interval),
+        p_value: rival.then_some(versus.p_holm),
+        coverage: m.coverage,
+        width_bp: m.width_bp,
+    }
+}
+
+/// JSON has no NaN: what cannot be said is `None`.
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// Smallest and largest value of each feature.
+pub(crate) fn feature_ranges(dataset: &Dataset) -> Vec<(f64, f64)> {
+    FeatureRange::of(dataset).iter().map(|r| (r.min, r.max)).collect()
+}

@@ -1,0 +1,249 @@
+//! What the use cases answer with: plain data for the command line and the API.
+
+use foretell_market::{Candle, Fingerprint, Instrument, Interval, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One line of the closing table: a recipe against the random walk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecipeLine {
+    /// The recipe's name.
+    pub name: String,
+    /// Mean absolute error of log returns, basis points.
+    pub mae_bp: f64,
+    /// MAE relative to the random walk's on the same rows.
+    pub relative_mae: Option<f64>,
+    /// Mean absolute error scaled by the in-sample naive one.
+    pub mase: Option<f64>,
+    /// Root mean squared error scaled likewise.
+    pub rmsse: Option<f64>,
+    /// Out-of-sample R² against zero.
+    pub r2_zero: Option<f64>,
+    /// Share of right directions; `None` when the forecast names none.
+    pub directional_accuracy: Option<f64>,
+    /// Its p-value.
+    pub directional_p: Option<f64>,
+    /// Continuous ranked probability score, basis points.
+    pub crps_bp: f64,
+    /// 1 − relative MAE; `None` for the random walk.
+    pub skill: Option<f64>,
+    /// Its bootstrap interval.
+    pub skill_interval: Option<(f64, f64)>,
+    /// One-sided DM-HLN p-value after Holm; `None` for the random walk.
+    pub p_value: Option<f64>,
+    /// Realised coverage of the calibrated interval, 0 to 1.
+    pub coverage: f64,
+    /// Its mean width, basis points.
+    pub width_bp: f64,
+}
+
+/// What a run ended with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The run's id.
+    pub run: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What is forecast.
+    pub instrument: Instrument,
+    /// How far ahead.
+    pub horizon: Interval,
+    /// Whether the data is a historical demo, and then where it ends.
+    pub historical_demo: Option<Timestamp>,
+    /// Fingerprint of the dataset.
+    pub dataset: Fingerprint,
+    /// Walk-forward refits that were run.
+    pub refits: usize,
+    /// Out-of-sample rows.
+    pub rows: usize,
+    /// Level of the intervals.
+    pub level: f64,
+    /// One line per recipe, the random walk first.
+    pub table: Vec<RecipeLine>,
+    /// Name of the recipe that serves.
+    pub champion: String,
+    /// Whether it beats the random walk by the evidence of this run.
+    pub skilled: bool,
+    /// Whether it was promoted in this run.
+    pub promoted: bool,
+    /// Why, in words.
+    pub reason: String,
+    /// "lock-box opened N times", where there is a lock-box.
+    pub lock_box: Option<String>,
+    /// The forecast, as the API serves it.
+    pub forecast: serde_json::Value,
+    /// Path of the report, relative to the data directory.
+    pub report: String,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+/// An instrument that the data directory knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstrumentView {
+    /// Its name.
+    pub instrument: Instrument,
+    /// The pipelines that forecast it.
+    pub pipelines: Vec<String>,
+    /// Horizons that are forecast.
+    pub horizons: Vec<Interval>,
+    /// Interval of its rows.
+    pub interval: Interval,
+    /// First and last row's open time.
+    pub from: Option<Timestamp>,
+    /// Last row's open time.
+    pub to: Option<Timestamp>,
+    /// Number of clean rows.
+    pub rows: usize,
+    /// Where a historical demo's data ends.
+    pub historical_demo: Option<Timestamp>,
+}
+
+/// Candles of an instrument.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandlesView {
+    /// The instrument.
+    pub instrument: Instrument,
+    /// Their interval.
+    pub interval: Interval,
+    /// In time order. Snapshot sources have equal open, high, low and close.
+    pub candles: Vec<Candle>,
+    /// Where a historical demo's data ends.
+    pub historical_demo: Option<Timestamp>,
+}
+
+/// Which candles are wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CandleRange {
+    /// Their interval, when the instrument has several.
+    pub interval: Option<Interval>,
+    /// First open time.
+    pub from: Option<Timestamp>,
+    /// First open time after the last.
+    pub to: Option<Timestamp>,
+    /// The latest so many.
+    pub limit: usize,
+}
+
+/// A forecast that is served now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Served {
+    /// The instrument.
+    pub instrument: Instrument,
+    /// The horizon.
+    pub horizon: Interval,
+    /// Seconds since its decision time.
+    pub age_seconds: i64,
+}
+
+/// A version of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelView {
+    /// Name of the model: its pipeline's.
+    pub name: String,
+    /// Its number.
+    pub version: u32,
+    /// Recipe that made it.
+    pub recipe: String,
+    /// Kind of estimator.
+    pub kind: String,
+    /// `champion`, `challenger` or nothing.
+    pub aliases: Vec<String>,
+    /// Content hash.
+    pub hash: String,
+    /// The run that made it.
+    pub run: String,
+    /// Fingerprint of what it learnt from.
+    pub dataset: String,
+    /// When it was fitted, in data time.
+    pub fitted_as_of: Timestamp,
+    /// MAE skill against the random walk, out of sample.
+    pub skill: Option<f64>,
+    /// p-value of that skill.
+    pub p_value: Option<f64>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+/// A run as listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub id: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// `run`, `evaluate` or `advance`.
+    pub kind: String,
+    /// `running`, `succeeded`, `failed`, `refused` or `interrupted`.
+    pub status: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A run with everything that is recorded of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunView,
+    /// Parameters by name.
+    pub params: Vec<(String, String)>,
+    /// Metrics by name.
+    pub metrics: Vec<(String, f64)>,
+    /// The versions it registered.
+    pub models: Vec<ModelView>,
+}
+
+/// What `verify` or `reproduce` found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The forecast or the run.
+    pub subject: String,
+    /// Whether everything matched to the bit.
+    pub matches: bool,
+    /// Each comparison.
+    pub checks: Vec<ProofCheck>,
+}
+
+/// One comparison of a [`Proof`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProofCheck {
+    /// What was compared.
+    pub what: String,
+    /// The stored value.
+    pub stored: String,
+    /// The recomputed value.
+    pub recomputed: String,
+    /// Whether they are equal.
+    pub equal: bool,
+}
+
+impl ProofCheck {
+    pub(crate) fn of(what: impl Into<String>, stored: String, recomputed: String) -> Self {
+        let equal = stored == recomputed;
+        Self { what: what.into(), stored, recomputed, equal }
+    }
+}
+
+impl Proof {
+    pub(crate) fn of(subject: &str, checks: Vec<ProofCheck>) -> Self {
+        let matches = checks.iter().all(|c| c.equal);
+        Self { subject: subject.to_owned(), matches, checks }
+    }
+}
+
+/// What a health check tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// The product's version.
+    pub version: String,
+    /// Instruments with a served forecast.
+    pub instruments: usize,
+    /// Runs under way.
+    pub running: usize,
+}

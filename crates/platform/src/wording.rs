@@ -1,0 +1,70 @@
+//! Numbers as people read them.
+
+/// A whole number with commas between thousands.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A price with commas and as many decimals as its size asks for.
+pub fn price(value: f64) -> String {
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    let decimals = match value.abs() {
+        v if v >= 10_000.0 => 0,
+        v if v >= 100.0 => 2,
+        v if v >= 1.0 => 4,
+        _ => 8,
+    };
+    let text = format!("{:.decimals$}", value.abs());
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let whole = thousands(whole.parse().unwrap_or(0));
+    let sign = if value < 0.0 { "−" } else { "" };
+    let dot = if fraction.is_empty() { "" } else { "." };
+    format!("{sign}{whole}{dot}{fraction}")
+}
+
+/// A share as a signed percentage with one decimal.
+pub fn percent(share: f64) -> String {
+    if !share.is_finite() {
+        return "–".to_owned();
+    }
+    let sign = if share < 0.0 { "−" } else { "" };
+    format!("{sign}{:.1} %", share.abs() * 100.0)
+}
+
+/// A p-value: two decimals, or a bound when it is small.
+pub fn p_value(p: f64) -> String {
+    match p {
+        p if p.is_nan() => "–".to_owned(),
+        p if p < 0.001 => "< 0.001".to_owned(),
+        p if p < 0.1 => format!("{p:.3}"),
+        p => format!("{p:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(price(109_541.2), "109,541");
+        assert_eq!(price(7_195.245), "7,195.24");
+        assert_eq!(price(f64::NAN), "–");
+        assert_eq!(percent(-0.004), "−0.4 %");
+        assert_eq!(p_value(0.714), "0.71");
+        assert_eq!(p_value(0.0004), "< 0.001");
+    }
+}

@@ -1,0 +1,111 @@
+//! Prometheus metrics of the API, one recorder per server (nothing global).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use metrics::{Key, Label, Level, Metadata, Recorder as _};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// The latency buckets of the metric's contract, seconds.
+const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+const METADATA: Metadata<'_> = Metadata::new("foretell", Level::INFO, None);
+
+/// The metrics of one server.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS);
+        let recorder = builder.expect("the buckets are not empty").build_recorder();
+        let handle = recorder.handle();
+        let describe = |name: &'static str, text: &'static str| {
+            recorder.describe_counter(name.into(), None, text.into());
+        };
+        describe("api_requests_total", "Requests answered, by method, endpoint and status.");
+        describe("model_predictions_total", "Forecasts read, by model.");
+        recorder.describe_histogram(
+            "api_request_latency_seconds".into(),
+            None,
+            "Time to answer a request.".into(),
+        );
+        recorder.describe_gauge(
+            "api_active_requests".into(),
+            None,
+            "Requests being answered now.".into(),
+        );
+        recorder.describe_gauge(
+            "forecast_age_seconds".into(),
+            None,
+            "Age of the served forecast, by instrument and horizon.".into(),
+        );
+        let info = Key::from_parts(
+            "foretell_build_info",
+            vec![Label::new("version", env!("CARGO_PKG_VERSION"))],
+        );
+        recorder.register_gauge(&info, &METADATA).set(1.0);
+        Self { recorder, handle }
+    }
+
+    /// Sets the age of a served forecast.
+    pub(crate) fn forecast_age(&self, instrument: &str, horizon: &str, seconds: f64) {
+        let labels = vec![
+            Label::new("instrument", instrument.to_owned()),
+            Label::new("horizon", horizon.to_owned()),
+        ];
+        let key = Key::from_parts("forecast_age_seconds", labels);
+        self.recorder.register_gauge(&key, &METADATA).set(seconds);
+    }
+
+    /// Counts a forecast that was read.
+    pub(crate) fn forecast_read(&self, model: &str) {
+        let labels = vec![Label::new("model", model.to_owned())];
+        let key = Key::from_parts("model_predictions_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// The text format of Prometheus.
+    pub(crate) fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+/// Counts and times a request.
+pub(crate) async fn measure(
+    State(metrics): State<Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().to_string();
+    // The route's pattern, so that ids do not become labels.
+    let endpoint = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let active = metrics.recorder.register_gauge(&Key::from_name("api_active_requests"), &METADATA);
+    active.increment(1.0);
+    let started = Instant::now();
+    let response = next.run(request).await;
+    active.decrement(1.0);
+    let mut labels = vec![Label::new("method", method), Label::new("endpoint", endpoint)];
+    let latency = Key::from_parts("api_request_latency_seconds", labels.clone());
+    let histogram = metrics.recorder.register_histogram(&latency, &METADATA);
+    histogram.record(started.elapsed().as_secs_f64());
+    labels.push(Label::new("status", response.status().as_u16().to_string()));
+    let total = Key::from_parts("api_requests_total", labels);
+    metrics.recorder.register_counter(&total, &METADATA).increment(1);
+    response
+}

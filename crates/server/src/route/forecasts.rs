@@ -1,0 +1,58 @@
+//! Forecasts: the latest, one by its id, and its proof.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use foretell_platform::Service;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::App;
+use crate::problem::Problem;
+use crate::wire;
+
+/// Which forecast.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForecastQuery {
+    /// Horizon, such as `1h`; the shortest when left out.
+    horizon: Option<String>,
+}
+
+/// The latest forecast of an instrument, with its passport.
+#[utoipa::path(get, path = "/api/v1/forecasts/{instrument}", params(ForecastQuery),
+    responses((status = 200, body = wire::Forecast), (status = 404, body = Problem)))]
+pub(crate) async fn latest(
+    State(app): State<App>,
+    Path(instrument): Path<String>,
+    query: Result<Query<ForecastQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<wire::Forecast>, Problem> {
+    let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let instrument = wire::parse_one(&instrument)?;
+    let horizon = wire::parse(query.horizon.as_deref())?;
+    let view = app.service.forecast(&instrument, horizon)?;
+    let forecast = wire::Forecast::from(view);
+    app.metrics.forecast_read(&forecast.model.name);
+    Ok(Json(forecast))
+}
+
+/// One forecast by its id.
+#[utoipa::path(get, path = "/api/v1/forecast/{id}",
+    responses((status = 200, body = wire::Forecast), (status = 404, body = Problem)))]
+pub(crate) async fn by_id(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<wire::Forecast>, Problem> {
+    Ok(Json(service.forecast_by_id(&id).await?.into()))
+}
+
+/// Recomputes a forecast from the raw rows and compares it bit by bit.
+#[utoipa::path(post, path = "/api/v1/forecast/{id}/verify",
+    responses((status = 200, body = wire::Proof), (status = 404, body = Problem)))]
+pub(crate) async fn verify(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<wire::Proof>, Problem> {
+    Ok(Json(service.verify(&id).await?.into()))
+}

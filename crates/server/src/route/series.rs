@@ -1,0 +1,58 @@
+//! What is known: instruments and their candles.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use foretell_platform::{CandleRange, Service};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::problem::Problem;
+use crate::wire;
+
+/// Every instrument with a pipeline.
+#[utoipa::path(get, path = "/api/v1/instruments",
+    responses((status = 200, body = Vec<wire::Instrument>)))]
+pub(crate) async fn instruments(
+    State(service): State<Arc<Service>>,
+) -> Result<Json<Vec<wire::Instrument>>, Problem> {
+    Ok(Json(service.instruments().await?.into_iter().map(Into::into).collect()))
+}
+
+/// Which candles.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CandleQuery {
+    /// Interval, when the instrument has several: `1h`, `1d`.
+    interval: Option<String>,
+    /// First open time, RFC 3339 or a date (UTC).
+    from: Option<String>,
+    /// First open time after the last.
+    to: Option<String>,
+    /// The latest so many, 1 to 10,000 (500 when left out).
+    limit: Option<usize>,
+}
+
+/// Clean candles in time order.
+#[utoipa::path(get, path = "/api/v1/candles/{instrument}", params(CandleQuery),
+    responses((status = 200, body = wire::Candles), (status = 404, body = Problem)))]
+pub(crate) async fn candles(
+    State(service): State<Arc<Service>>,
+    Path(instrument): Path<String>,
+    query: Result<Query<CandleQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<wire::Candles>, Problem> {
+    let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let limit = query.limit.unwrap_or(500);
+    if !(1..=10_000).contains(&limit) {
+        return Err(Problem::bad_request("`limit` must be from 1 to 10,000"));
+    }
+    let range = CandleRange {
+        interval: wire::parse(query.interval.as_deref())?,
+        from: wire::parse(query.from.as_deref())?,
+        to: wire::parse(query.to.as_deref())?,
+        limit,
+    };
+    let instrument = wire::parse_one(&instrument)?;
+    Ok(Json(service.candles(&instrument, &range).await?.into()))
+}
