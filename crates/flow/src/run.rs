@@ -232,7 +232,8 @@ impl Run {
         Self { graph, span, seed, states, cancelled: false }
     }
 
-    /// A run from states that were stored, in the graph's order. Steps that were running are running still: apply
+    /// A run from states that were stored, in the graph's order, and from whether it was
+    /// cancelled. Steps that were running are running still: apply
     /// [`EventKind::Interrupted`] to those whose process ended.
     ///
     /// # Errors
@@ -243,13 +244,11 @@ impl Run {
         span: Span,
         seed: u64,
         states: Vec<StepState>,
+        cancelled: bool,
     ) -> Result<Self, TransitionError> {
         if states.len() != graph.len() {
             return Err(TransitionError::Mismatch { steps: graph.len(), states: states.len() });
         }
-        let cancelled = states
-            .iter()
-            .any(|s| matches!(s, StepState::Skipped { because: SkipReason::Cancelled, .. }));
         let run = Self { graph, span, seed, states, cancelled };
         for (place, state) in run.states.iter().enumerate() {
             let idle = matches!(state, StepState::Pending | StepState::Skipped { .. });
@@ -302,6 +301,11 @@ impl Run {
             _ => None,
         });
         rests.min()
+    }
+
+    /// Whether the run was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled
     }
 
     /// Whether every step is final.
@@ -544,7 +548,7 @@ mod tests {
         for attempt in 1..=3 {
             does(&mut run, "extract", attempt, EventKind::Started);
             let stored = run.states().to_vec();
-            run = Run::restore(run.graph().clone(), run.span(), 1, stored).unwrap();
+            run = Run::restore(run.graph().clone(), run.span(), 1, stored, false).unwrap();
             does(&mut run, "extract", attempt, EventKind::Interrupted);
         }
         assert!(matches!(run.state("extract"), Some(StepState::Failed { attempts: 3, .. })));
@@ -574,7 +578,7 @@ mod tests {
         let graph = run.graph().clone();
         let started = StepState::Running { attempt: 1, since: t(0) };
         let states = vec![StepState::Pending, started, StepState::Pending, StepState::Pending];
-        let error = Run::restore(graph, run.span(), 1, states).unwrap_err();
+        let error = Run::restore(graph, run.span(), 1, states, false).unwrap_err();
         assert!(matches!(error, TransitionError::Early { .. }));
     }
 
@@ -652,7 +656,7 @@ mod tests {
                     }
                 }
                 let stored = run.states().to_vec();
-                let again = Run::restore(run.graph().clone(), run.span(), 3, stored).unwrap();
+                let again = Run::restore(run.graph().clone(), run.span(), 3, stored, false).unwrap();
                 prop_assert_eq!(&again, &run);
             }
         }

@@ -103,28 +103,41 @@ pub(crate) fn schema(raw: &RawTable, expectations: &Expectations) -> Verdict {
     Verdict::of_table(issues, format!("columns {}", present.join(", ")))
 }
 
-pub(crate) fn types(raw: &RawTable) -> Verdict {
+pub(crate) fn types(raw: &RawTable, expectations: &Expectations) -> Verdict {
     let row_at: BTreeMap<u64, usize> =
         raw.positions.iter().enumerate().map(|(row, position)| (*position, row)).collect();
     let mut issues: Vec<Issue> = Vec::new();
     for fault in &raw.faults {
+        let column = fault.column.as_str();
         let message = if fault.text.trim().is_empty() {
-            format!("{} is empty", fault.column)
+            format!("{column} is empty")
         } else {
-            format!("{} is not a number: `{}`", fault.column, fault.text)
+            format!("{column} is not a number: `{}`", fault.text)
         };
         let row = row_at.get(&fault.position).copied();
         let position = Some(fault.position);
-        issues.push(Issue { row, position, ..table_issue(Some(&fault.column), message) });
+        // A row stands without a number that nobody requires; it does not stand without
+        // a time, which is no column of the table.
+        let optional = raw.column(column).is_some()
+            && !expectations.required_columns.iter().any(|r| r == column);
+        let quarantine = row.is_some() && !optional;
+        let issue = table_issue(Some(column), message);
+        issues.push(Issue { row, position, quarantine, only_warn: optional, ..issue });
     }
     for column in &raw.columns {
         for (row, value) in column.values.iter().enumerate().filter(|(_, v)| v.is_infinite()) {
             let message = format!("{} is not a finite number: {value}", column.name);
-            issues.push(row_issue(row, Some(&column.name), message));
+            let issue = row_issue(row, Some(&column.name), message);
+            issues.push(Issue { quarantine: true, ..issue });
         }
     }
     issues.sort_by_key(|i| (i.row.map_or(i.position, |r| Some(raw.positions[r])), i.row));
-    Verdict::of_rows(issues, "every cell is empty or a number", "with a cell that is no number")
+    let verdict = Verdict::of_rows(
+        issues.clone(),
+        "every cell is empty or a number",
+        "with a cell that is no number",
+    );
+    Verdict { issues, ..verdict }
 }
 
 pub(crate) fn off_grid(raw: &RawTable) -> Verdict {
@@ -149,7 +162,7 @@ pub(crate) fn unfinished(raw: &RawTable, as_of: Timestamp) -> Verdict {
     let late = |row: usize| {
         let close = raw.rows[row].time + raw.interval;
         (close > as_of).then(|| {
-            let message = format!("its interval ends {} after the as-of time {}", close, as_of);
+            let message = format!("its interval ends {close}, after the as-of time {as_of}");
             row_issue(row, None, message)
         })
     };
@@ -233,7 +246,7 @@ pub(crate) fn ohlc(raw: &RawTable, tolerance: f64) -> Verdict {
     Verdict::of_rows(
         issues,
         "low ≤ open, close ≤ high in every row",
-        "that break low ≤ open, close ≤ high",
+        "breaking low ≤ open, close ≤ high",
     )
 }
 
@@ -307,7 +320,7 @@ pub(crate) fn duplicates(
         exact: Verdict::of_rows(
             exact_issues,
             "no row repeats another",
-            "that repeat another, put aside",
+            "repeating another, put aside",
         ),
         conflicting: Verdict::of_rows(
             conflicts,
@@ -389,7 +402,8 @@ pub(crate) fn gaps(gaps: &[Gap], raw: &RawTable, tolerated: usize) -> Verdict {
     };
     let mut issues = Vec::new();
     if longest > tolerated {
-        let mut message = words("kept as gaps, not filled");
+        let kept = if gaps.len() == 1 { "kept as a gap" } else { "kept as gaps" };
+        let mut message = words(&format!("{kept}, not filled"));
         if let Some(gap) = gaps.iter().find(|g| g.intervals == longest && gaps.len() > 1) {
             message += &format!(
                 "; the longest, {}, begins {}",

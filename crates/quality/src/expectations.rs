@@ -129,8 +129,8 @@ pub struct Expectations {
     pub min_completeness: Check<f64>,
     /// What to do with missing intervals. Default: none.
     pub fill: Fill,
-    /// Longest run of missing intervals that is filled; longer ones stay gaps.
-    /// Default: 3.
+    /// Longest run of missing intervals that is filled, at most 1,000; longer ones stay
+    /// gaps. Default: 3.
     pub fill_limit: usize,
 }
 
@@ -207,6 +207,10 @@ impl Expectations {
                 return Err(ExpectationError { key, value, range: "that is finite" });
             }
         }
+        if self.fill_limit > crate::gate::MAX_FILL {
+            let (key, value) = ("fill_limit", self.fill_limit as f64);
+            return Err(ExpectationError { key, value, range: "of at most 1000" });
+        }
         Ok(())
     }
 }
@@ -219,7 +223,7 @@ impl Default for Expectations {
 
 /// A limit that cannot be meant.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("the threshold of `{key}` is {value}: give a number {range}")]
+#[error("`{key}` is {value}: give a number {range}")]
 pub struct ExpectationError {
     /// The key in the settings.
     pub key: &'static str,
@@ -360,6 +364,7 @@ mod tests {
             (r#"{"ohlc": {"severity": "fatal"}}"#, "unknown variant `fatal`"),
             (r#"{"max_null_share": {"threshold": 1.5}}"#, "`max_null_share` is 1.5"),
             (r#"{"max_staleness": {"threshold": -1}}"#, "a number of zero or more"),
+            (r#"{"fill_limit": 1001}"#, "`fill_limit` is 1001"),
         ] {
             let error = serde_json::from_str::<Expectations>(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

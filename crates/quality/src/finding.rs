@@ -5,7 +5,7 @@
 use std::fmt;
 
 use foretell_market::{RowFlags, Timestamp};
-use foretell_panel::{Frame, Gap, RawTable};
+use foretell_panel::{CellFault, Frame, Gap, RawTable};
 use serde::{Deserialize, Serialize};
 
 use crate::{Severity, wording};
@@ -134,16 +134,16 @@ impl QuarantinedRow {
         words.join("; ")
     }
 
-    pub(crate) fn of(raw: &RawTable, row: usize, reasons: Vec<Reason>) -> Self {
+    pub(crate) fn of(
+        raw: &RawTable,
+        row: usize,
+        faults: &[&CellFault],
+        reasons: Vec<Reason>,
+    ) -> Self {
         let (position, meta) = (raw.positions[row], raw.rows[row]);
-        let faults = raw.faults.iter().filter(|f| f.position == position);
-        let mut texts: Vec<(&str, &str)> =
-            faults.map(|f| (f.column.as_str(), f.text.as_str())).collect();
-        texts.sort_unstable();
         let values = raw.columns.iter().map(|c| {
             let value = c.values[row];
-            let text = texts.iter().find(|(column, _)| *column == c.name);
-            let text = text.map(|(_, t)| (*t).to_owned());
+            let text = faults.iter().find(|f| f.column == c.name).map(|f| f.text.clone());
             QuarantinedValue {
                 column: c.name.clone(),
                 value: value.is_finite().then_some(value),

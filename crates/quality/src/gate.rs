@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use foretell_market::{Interval, RowFlags, Timestamp};
-use foretell_panel::{Column, Frame, Gap, RawTable, RowMeta};
+use foretell_panel::{CellFault, Column, Frame, Gap, RawTable, RowMeta};
 
 use crate::checks::{self, Verdict};
 use crate::finding::{CheckResult, CheckStatus, Finding, GateOutcome, QuarantinedRow, Reason};
@@ -14,6 +14,9 @@ use crate::{Expectations, Fill, Severity, wording};
 
 /// How many findings of one check are listed; the rest are counted.
 pub const MAX_FINDINGS: usize = 100;
+
+/// The longest run of missing intervals that can be declared to be filled.
+pub(crate) const MAX_FILL: usize = 1_000;
 
 /// Judges a raw table as of an instant.
 ///
@@ -31,7 +34,7 @@ pub fn gate(raw: &RawTable, expectations: &Expectations, as_of: Timestamp) -> Ga
         record.block("schema", fault);
         return record.finish(None, Vec::new(), 0);
     }
-    record.add("types", e.types, checks::types(raw));
+    record.add("types", e.types, checks::types(raw, e));
     record.add("off_grid", e.off_grid, checks::off_grid(raw));
     if e.unfinished != Severity::Off {
         record.add("unfinished", e.unfinished, checks::unfinished(raw, as_of));
@@ -43,10 +46,9 @@ pub fn gate(raw: &RawTable, expectations: &Expectations, as_of: Timestamp) -> Ga
     record.add_unless_off("ohlc", e.ohlc.severity, || checks::ohlc(raw, e.ohlc.threshold));
 
     let mut sorted = record.rows_left();
-    let steps_back = sorted.windows(2).filter(|w| raw.rows[w[1]].time < raw.rows[w[0]].time);
-    let steps_back = steps_back.count();
+    let order = order_words(raw, &sorted);
     sorted.sort_by_key(|&row| (raw.rows[row].time, row));
-    record.note("order", order_words(sorted.len(), steps_back));
+    record.note("order", order);
     let duplicates = checks::duplicates(raw, &sorted, e.duplicates);
     record.add("exact_duplicates", e.exact_duplicates, duplicates.exact);
     let severity = if duplicates.unsettled { Severity::Block } else { Severity::Warn };
@@ -97,11 +99,16 @@ pub fn gate(raw: &RawTable, expectations: &Expectations, as_of: Timestamp) -> Ga
     }
 }
 
-fn order_words(rows: usize, steps_back: usize) -> String {
-    match steps_back {
-        0 => "in time order".to_owned(),
-        n if n + 1 == rows => "newest first; sorted".to_owned(),
-        n => format!("out of order in {}; sorted", wording::counted(n, "place", "places")),
+fn order_words(raw: &RawTable, rows: &[usize]) -> String {
+    let steps = |is: fn(&Timestamp, &Timestamp) -> bool| {
+        rows.windows(2).filter(|w| is(&raw.rows[w[0]].time, &raw.rows[w[1]].time)).count()
+    };
+    match (steps(Timestamp::gt), steps(Timestamp::lt)) {
+        (0, _) => "in time order".to_owned(),
+        (_, 0) => "newest first; sorted".to_owned(),
+        (back, _) => {
+            format!("out of order in {}; sorted", wording::counted(back, "place", "places"))
+        }
     }
 }
 
@@ -117,7 +124,8 @@ fn gaps_between(raw: &RawTable, sorted: &[usize]) -> Vec<Gap> {
 }
 
 fn fillable<'a>(gaps: &'a [Gap], e: &'a Expectations) -> impl Iterator<Item = &'a Gap> {
-    gaps.iter().filter(|g| e.fill == Fill::Previous && g.intervals <= e.fill_limit)
+    let limit = e.fill_limit.min(MAX_FILL);
+    gaps.iter().filter(move |g| e.fill == Fill::Previous && g.intervals <= limit)
 }
 
 /// Fills what may be filled from the row before: prices stand still, nothing was
@@ -285,9 +293,17 @@ impl<'a> Record<'a> {
 
     fn finish(self, clean: Option<Frame>, gaps: Vec<Gap>, filled: usize) -> GateOutcome {
         let raw = self.raw;
-        let rows = self.aside.into_iter().filter(|(row, _)| *row < raw.positions.len());
-        let mut quarantined: Vec<_> =
-            rows.map(|(row, reasons)| QuarantinedRow::of(raw, row, reasons)).collect();
+        let mut faults: BTreeMap<u64, Vec<&CellFault>> = BTreeMap::new();
+        for fault in &raw.faults {
+            faults.entry(fault.position).or_default().push(fault);
+        }
+        let rows = self.aside.into_iter();
+        let mut quarantined: Vec<_> = rows
+            .map(|(row, reasons)| {
+                let faults = faults.get(&raw.positions[row]).map_or(&[][..], |f| f);
+                QuarantinedRow::of(raw, row, faults, reasons)
+            })
+            .collect();
         quarantined.sort_by_key(|q| q.position);
         GateOutcome {
             clean,

@@ -145,6 +145,9 @@ pub struct Profile {
     pub quality_score: f64,
     /// The columns.
     pub columns: Vec<ColumnProfile>,
+    /// The natural logarithm of price over price one interval before, where both are
+    /// there and positive; `None` without such pairs.
+    pub log_return: Option<ColumnProfile>,
     /// Price and volume over time.
     pub overview: Overview,
 }
@@ -201,6 +204,7 @@ pub fn profile(raw: &RawTable) -> Profile {
         duplicate_share,
         quality_score: if rows == 0 { 0.0 } else { score },
         columns,
+        log_return: log_return(raw),
         overview: overview(raw),
     }
 }
@@ -272,7 +276,8 @@ fn column_profile(name: &str, values: &[f64], rows: usize, unreadable: usize) ->
         quantiles: if sorted.is_empty() {
             Vec::new()
         } else {
-            PROBABILITIES.iter().map(|&p| (p, stats::quantile(&sorted, p))).collect()
+            let quantiles = PROBABILITIES.iter().map(|&p| (p, stats::quantile(&sorted, p)));
+            quantiles.filter(|(_, q)| q.is_finite()).collect()
         },
         histogram: if wide {
             stats::log_histogram(&numbers, BINS)
@@ -280,6 +285,56 @@ fn column_profile(name: &str, values: &[f64], rows: usize, unreadable: usize) ->
             stats::histogram(&numbers, BINS)
         },
     }
+}
+
+fn log_return(raw: &RawTable) -> Option<ColumnProfile> {
+    let price = raw.column("close").or_else(|| raw.column("price"))?;
+    let priced = raw.rows.iter().zip(price).filter(|(_, p)| p.is_finite() && **p > 0.0);
+    // The last row of a time in the origin stands for it.
+    let by_time: BTreeMap<Timestamp, f64> = priced.map(|(r, p)| (r.time, *p)).collect();
+    let pairs = by_time.iter().zip(by_time.iter().skip(1));
+    let adjacent = pairs.filter(|((a, _), (b, _))| **a + raw.interval == **b);
+    let returns: Vec<f64> = adjacent.map(|((_, p), (_, q))| (q / p).ln()).collect();
+    let rows = returns.len();
+    (rows > 0).then(|| column_profile("log return", &returns, rows, 0))
+}
+
+/// The length of a stretch in microseconds: a round one where there is one of whole
+/// intervals.
+fn stretch_length(first: Timestamp, last: Timestamp, interval: Interval) -> i64 {
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 3_600;
+    const DAY: i64 = 86_400;
+    let round = [
+        MINUTE,
+        2 * MINUTE,
+        5 * MINUTE,
+        10 * MINUTE,
+        15 * MINUTE,
+        30 * MINUTE,
+        HOUR,
+        2 * HOUR,
+        3 * HOUR,
+        4 * HOUR,
+        6 * HOUR,
+        8 * HOUR,
+        12 * HOUR,
+        DAY,
+        2 * DAY,
+        3 * DAY,
+        4 * DAY,
+        7 * DAY,
+        14 * DAY,
+        28 * DAY,
+    ];
+    let steps = interval.steps(first, last) + 1;
+    // One stretch less than allowed, because the first may begin before the first row.
+    let least = (steps as u64).div_ceil(STRETCHES as u64 - 1).max(1) as i64;
+    let fits = |secs: &&i64| **secs % interval.secs() == 0 && **secs / interval.secs() >= least;
+    let intervals = if least == 1 { Some(1) } else { None };
+    let intervals =
+        intervals.or_else(|| round.iter().find(fits).map(|secs| secs / interval.secs()));
+    intervals.unwrap_or(least) * interval.micros()
 }
 
 fn overview(raw: &RawTable) -> Overview {
@@ -298,9 +353,8 @@ fn overview(raw: &RawTable) -> Overview {
         return Overview { price: None, volume: None, stretch_secs: 0, stretches: Vec::new() };
     };
     let first = raw.interval.floor(raw.rows[*first].time);
-    let steps = raw.interval.steps(first, raw.rows[*last].time) + 1;
-    let per_stretch = (steps as u64).div_ceil(STRETCHES as u64).max(1) as i64;
-    let length = per_stretch * raw.interval.micros();
+    let length = stretch_length(first, raw.rows[*last].time, raw.interval);
+    let first = Timestamp::from_micros(first.micros().div_euclid(length) * length);
     let index = |row: usize| (raw.rows[row].time.micros() - first.micros()) / length;
     let finite = |column: Option<&foretell_panel::Column>, row: usize| {
         column.map(|c| c.values[row]).filter(|v| v.is_finite())
@@ -316,7 +370,8 @@ fn overview(raw: &RawTable) -> Overview {
             low: extreme(low, f64::min),
             high: extreme(high, f64::max),
             last: rows.iter().rev().find_map(|&r| finite(price, r)),
-            volume: if rolling { volumes.last() } else { volumes.reduce(|a, b| a + b) },
+            volume: if rolling { volumes.last() } else { volumes.reduce(|a, b| a + b) }
+                .filter(|v| v.is_finite()),
         }
     });
     Overview {

@@ -2,14 +2,18 @@
 //!
 //! Shows what [`crate::profile`] and [`crate::gate`] found; finds nothing itself.
 
+use std::collections::BTreeMap;
+
+use foretell_panel::Gap;
+
 use crate::chart::{Axis, Chart, Tone, at};
 use crate::finding::{CheckStatus, GateOutcome};
 use crate::page::{Mood, Page, Table, escape};
-use crate::profile::{ColumnKind, ColumnProfile, Profile};
+use crate::profile::{ColumnKind, ColumnProfile, Profile, Stretch};
 use crate::{Severity, wording};
 
 /// Rows of a table that lists things found.
-const LISTED: usize = 50;
+const LISTED: usize = 20;
 
 /// The profile, and the gate's judgement where there is one, as a self-contained HTML
 /// page: no script, no network, light or dark as the reader's system has it.
@@ -36,7 +40,8 @@ pub fn profile_html(profile: &Profile, outcome: Option<&GateOutcome>, title: &st
     }
     page = page.section("Gaps", &gaps(p));
     page = page.section("Columns", &columns(p));
-    let histograms: String = p.columns.iter().filter_map(histogram).collect();
+    let described = p.log_return.iter().chain(&p.columns);
+    let histograms: String = described.filter_map(histogram).collect();
     if !histograms.is_empty() {
         page = page.section("Distributions", &format!("<div class=\"pair\">{histograms}</div>"));
     }
@@ -139,8 +144,54 @@ fn checks(outcome: &GateOutcome) -> String {
     html
 }
 
+/// Room left of every time chart, so that one time stands at one place.
+const MARGIN: u32 = 66;
+
+/// The time axis of all charts of the page.
+fn times(p: &Profile) -> Axis {
+    let first = p.overview.stretches.first().map_or(p.from, |s| Some(s.from));
+    match (first, p.to) {
+        (Some(from), Some(to)) => Axis::time().from(at(from)).to(at(to + p.interval)),
+        _ => Axis::time(),
+    }
+}
+
+/// Gaps beyond this many are shown as the share of intervals missing per stretch: each
+/// on its own, drawn as thin as can be seen, they would look like more than they are.
+const SPANS: usize = 60;
+
+/// The gaps as spans: all when they are few, else those of a whole stretch.
 fn gap_spans(p: &Profile) -> Vec<(f64, f64)> {
-    p.gaps.iter().map(|g| (at(g.from), at(g.to))).collect()
+    let few = p.gaps.len() <= SPANS;
+    let seen = |g: &&Gap| few || g.to.secs() - g.from.secs() >= p.overview.stretch_secs;
+    p.gaps.iter().filter(seen).map(|g| (at(g.from), at(g.to))).collect()
+}
+
+/// The share of intervals missing in each stretch that misses some: from, to, share.
+fn missing_shares(p: &Profile) -> Vec<(f64, f64, f64)> {
+    let length = p.overview.stretch_secs.max(1);
+    let mut missing: BTreeMap<i64, i64> = BTreeMap::new();
+    for gap in &p.gaps {
+        let (mut from, to) = (gap.from.secs(), gap.to.secs());
+        while from < to {
+            let stretch = from.div_euclid(length);
+            let end = to.min((stretch + 1) * length);
+            *missing.entry(stretch).or_default() += end - from;
+            from = end;
+        }
+    }
+    let share = |(stretch, secs): (i64, i64)| {
+        let from = (stretch * length) as f64;
+        (from, from + length as f64, secs as f64 / length as f64)
+    };
+    missing.into_iter().map(share).collect()
+}
+
+/// A price that grew many times over is read in ratios.
+fn price_axis(stretches: &[Stretch]) -> Axis {
+    let low = stretches.iter().filter_map(|s| s.low).fold(f64::INFINITY, f64::min);
+    let high = stretches.iter().filter_map(|s| s.high).fold(0.0, f64::max);
+    if low > 0.0 && high / low > 20.0 { Axis::log("logarithmic") } else { Axis::numbers("") }
 }
 
 fn overview(p: &Profile) -> String {
@@ -168,12 +219,15 @@ fn overview(p: &Profile) -> String {
             band.push((middle(s.from), number(s.low), number(s.high)));
             before = Some(s.from.secs());
         }
+        let spans = gap_spans(p);
         let chart = Chart::new(format!("Price ({price}), {}", p.instrument.quote()), description)
             .size(960, 320)
-            .x(Axis::time())
+            .margin(MARGIN)
+            .x(times(p))
+            .y(price_axis(stretches))
             .band("lowest to highest", Tone::Blue, band)
             .line(price.clone(), Tone::Blue, line)
-            .spans(if p.gaps.is_empty() { "" } else { "gap" }, Tone::Red, gap_spans(p));
+            .spans(if spans.is_empty() { "" } else { "gap" }, Tone::Red, spans);
         html += &chart.figure();
     }
     if let Some(volume) = &o.volume {
@@ -182,10 +236,14 @@ fn overview(p: &Profile) -> String {
             let from = at(s.from);
             (from, from + o.stretch_secs as f64, number(s.volume))
         });
-        let title = format!("Volume ({volume}) per {length}");
+        let title = match volume.as_str() {
+            "volume" => format!("Volume per {length}"),
+            name => format!("Volume ({name}), last of each {length}"),
+        };
         let chart = Chart::new(title, description)
             .size(960, 190)
-            .x(Axis::time())
+            .margin(MARGIN)
+            .x(times(p))
             .y(Axis::numbers("").from(0.0))
             .bars(volume.clone(), Tone::Grey, bars);
         html += &chart.figure();
@@ -207,12 +265,23 @@ fn gaps(p: &Profile) -> String {
         wording::intervals(missing, p.interval),
         wording::count(p.intervals_expected as u128)
     );
-    let chart = Chart::new("Where rows are missing", words.clone())
-        .size(960, 92)
-        .x(Axis::time().from(at(from)).to(at(to + p.interval)))
-        .y(Axis::numbers("").bare())
-        .spans("rows", Tone::Grey, [(at(from), at(to + p.interval))])
-        .spans("missing", Tone::Red, gap_spans(p));
+    let chart = if p.gaps.len() <= SPANS {
+        Chart::new("Where rows are missing", words.clone())
+            .size(960, 92)
+            .margin(MARGIN)
+            .x(times(p))
+            .y(Axis::numbers("").bare())
+            .spans("rows", Tone::Grey, [(at(from), at(to + p.interval))])
+            .spans("missing", Tone::Red, gap_spans(p))
+    } else {
+        let length = wording::span(p.overview.stretch_secs * 1_000_000);
+        Chart::new(format!("Share of intervals missing, per {length}"), words.clone())
+            .size(960, 150)
+            .margin(MARGIN)
+            .x(times(p))
+            .y(Axis::shares("").from(0.0).to(1.0))
+            .bars("missing", Tone::Red, missing_shares(p))
+    };
     let mut longest: Vec<_> = p.gaps.iter().collect();
     longest.sort_by_key(|g| (std::cmp::Reverse(g.intervals), g.from));
     let shown = longest.len().min(12);
@@ -265,7 +334,7 @@ fn columns(p: &Profile) -> String {
         "Moments",
         &["Column", "#Mean", "#Standard deviation", "#Skewness", "#Excess kurtosis"],
     );
-    for c in &p.columns {
+    for c in p.columns.iter().chain(&p.log_return) {
         let share = c.missing as f64 / p.rows.max(1) as f64;
         let missing = match c.missing {
             0 => "0".to_owned(),
@@ -310,8 +379,14 @@ fn histogram(column: &ColumnProfile) -> Option<String> {
         return None;
     }
     let bars = h.counts.iter().zip(h.edges.windows(2)).map(|(n, e)| (e[0], e[1], *n as f64));
-    let (axis, remark) =
-        if h.log10 { (Axis::exponents(""), ", logarithmic axis") } else { (Axis::numbers(""), "") };
+    let returns = column.name == "log return";
+    let (axis, remark) = match (h.log10, returns) {
+        (true, _) => (Axis::exponents(""), ", logarithmic axis"),
+        (false, true) => (Axis::numbers(""), " of one interval, logarithmic count"),
+        (false, false) => (Axis::numbers(""), ""),
+    };
+    // What matters of returns is their tails, seen only where counts are logarithmic.
+    let rows = if returns { Axis::log("rows").from(0.8) } else { Axis::numbers("rows").from(0.0) };
     let description = format!(
         "Histogram of {} values of {} in {} bins of equal width{remark}.",
         wording::count(column.count as u128),
@@ -321,7 +396,7 @@ fn histogram(column: &ColumnProfile) -> Option<String> {
     let chart = Chart::new(format!("{}{remark}", column.name), description)
         .size(470, 210)
         .x(axis)
-        .y(Axis::numbers("rows").from(0.0))
+        .y(rows)
         .bars(column.name.clone(), Tone::Blue, bars);
     Some(chart.figure())
 }

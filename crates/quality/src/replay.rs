@@ -2,7 +2,7 @@
 //!
 //! Mends nothing itself: people or programs change the values, this puts them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foretell_market::{RowFlags, Timestamp};
 use foretell_panel::{Column, RawTable, RowMeta};
@@ -70,6 +70,8 @@ pub fn mend(
             return Err(ReplayError::Twice(row.position));
         }
     }
+    let touched: BTreeSet<u64> = by_position.keys().copied().collect();
+    let faulty: BTreeSet<u64> = raw.faults.iter().map(|f| f.position).collect();
     let mut table = raw.clone();
     let mut columns: Vec<Vec<f64>> = raw.columns.iter().map(|c| c.values.to_vec()).collect();
     for (i, position) in raw.positions.iter().enumerate() {
@@ -77,16 +79,16 @@ pub fn mend(
             let values: Vec<f64> = raw.columns.iter().map(|c| row.value(&c.name)).collect();
             let was = raw.columns.iter().map(|c| c.values[i]);
             let same = |(a, b): (&f64, f64)| *a == b || (a.is_nan() && b.is_nan());
-            let faulty = raw.faults.iter().any(|f| f.position == *position);
-            let kept = row.time == raw.rows[i].time && values.iter().zip(was).all(same) && !faulty;
+            let kept = row.time == raw.rows[i].time
+                && values.iter().zip(was).all(same)
+                && !faulty.contains(position);
             table.rows[i] = if kept { raw.rows[i] } else { corrected(row, mended_at) };
             for (column, value) in columns.iter_mut().zip(values) {
                 column[i] = value;
             }
         }
     }
-    let touched = |position: &u64| mended.iter().any(|m| m.position == *position);
-    table.faults.retain(|f| !touched(&f.position));
+    table.faults.retain(|f| !touched.contains(&f.position));
     for (position, row) in by_position {
         table.positions.push(position);
         table.rows.push(corrected(row, mended_at));

@@ -35,30 +35,24 @@ pub fn std(values: &[f64]) -> f64 {
     (moments(values).0 * n / (n - 1.0)).sqrt()
 }
 
-/// The bias-corrected skewness (`pandas.Series.skew`); NaN under three values, 0 when
-/// all are equal.
+/// The bias-corrected skewness (`pandas.Series.skew` of pandas 3); NaN under three
+/// values and when all are equal.
 pub fn skewness(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     let (m2, m3, _) = moments(values);
-    if n < 3.0 {
+    if n < 3.0 || m2 == 0.0 {
         return f64::NAN;
-    }
-    if m2 == 0.0 {
-        return 0.0;
     }
     m3 / m2.powf(1.5) * (n * (n - 1.0)).sqrt() / (n - 2.0)
 }
 
-/// The bias-corrected excess kurtosis (`pandas.Series.kurt`); NaN under four values, 0
-/// when all are equal.
+/// The bias-corrected excess kurtosis (`pandas.Series.kurt` of pandas 3); NaN under four
+/// values and when all are equal.
 pub fn excess_kurtosis(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     let (m2, _, m4) = moments(values);
-    if n < 4.0 {
+    if n < 4.0 || m2 == 0.0 {
         return f64::NAN;
-    }
-    if m2 == 0.0 {
-        return 0.0;
     }
     let g2 = m4 / (m2 * m2) - 3.0;
     (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * g2 + 6.0)
@@ -95,7 +89,8 @@ pub struct Histogram {
 pub fn histogram(values: &[f64], bins: usize) -> Histogram {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if bins == 0 || !(low.is_finite() && high.is_finite()) {
+    // A range beyond the largest number cannot be cut into bins.
+    if bins == 0 || !(low.is_finite() && high.is_finite() && (high - low).is_finite()) {
         return Histogram { edges: Vec::new(), counts: Vec::new(), log10: false };
     }
     let (low, high) = if low == high { (low - 0.5, high + 0.5) } else { (low, high) };

@@ -50,7 +50,8 @@ pub fn rounded(value: f64, digits: usize) -> String {
     format!("{sign}{}{point}{decimals}", grouped(whole))
 }
 
-/// A share of one in percent: `99.2 %`; never rounded to 0 or 100 when it is neither.
+/// A share of one in percent: `99.2 %`, `50 %`; never rounded to 0 or 100 when it is
+/// neither.
 pub fn percent(share: f64) -> String {
     let value = 100.0 * share;
     if !value.is_finite() {
@@ -60,6 +61,7 @@ pub fn percent(share: f64) -> String {
         let text = format!("{value:.decimals$}");
         let shown: f64 = text.parse().unwrap_or(value);
         if (shown == 0.0) == (value == 0.0) && (shown == 100.0) == (value == 100.0) {
+            let text = text.strip_suffix(".0").unwrap_or(&text);
             return format!("{} %", text.replace('-', "−"));
         }
     }
@@ -117,10 +119,10 @@ mod tests {
     #[test]
     fn a_share_is_never_rounded_to_all_or_nothing() {
         assert_eq!(percent(0.992), "99.2 %");
-        assert_eq!(percent(1.0), "100.0 %");
+        assert_eq!(percent(1.0), "100 %");
         assert_eq!(percent(0.99998), "99.998 %");
         assert_eq!(percent(0.0001), "0.01 %");
-        assert_eq!(percent(0.0), "0.0 %");
+        assert_eq!(percent(0.0), "0 %");
     }
 
     #[test]

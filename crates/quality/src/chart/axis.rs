@@ -158,6 +158,10 @@ fn linear(low: f64, high: f64, aim: usize, percent: bool) -> Vec<Tick> {
     });
     let decimals = decimals.unwrap_or(12) as usize;
     let largest = low.abs().max(high.abs());
+    if last.saturating_sub(first) > 100 {
+        // The step is lost in the size of the numbers.
+        return Vec::new();
+    }
     let tick = |i: i64| {
         let value = i as f64 * step;
         let label = if percent {
@@ -196,7 +200,12 @@ pub(crate) fn compact(value: f64) -> String {
 
 /// Exponents with labels: whole powers, with 2 and 5 between them when there are few.
 fn powers(low: f64, high: f64, aim: usize) -> Vec<(f64, String)> {
+    // No number lies beyond these powers, and the ends may be anything.
+    let (low, high) = (low.max(-324.0), high.min(309.0));
     let span = high - low;
+    if span.is_nan() || span <= 0.0 {
+        return Vec::new();
+    }
     if span < 0.7 {
         // Within less than a decade round values say more than powers.
         let values = linear(10f64.powf(low), 10f64.powf(high), aim, false);
@@ -230,6 +239,9 @@ const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 fn time(low: f64, high: f64, aim: usize) -> Vec<Tick> {
+    // Beyond the calendar there is nothing to label.
+    let (low, high) =
+        (low.max(Timestamp::MIN.secs() as f64), high.min(Timestamp::MAX.secs() as f64));
     let span = high - low;
     let steps = [
         1,
@@ -249,13 +261,15 @@ fn time(low: f64, high: f64, aim: usize) -> Vec<Tick> {
         43_200,
         DAY,
         2 * DAY,
+        3 * DAY,
         7 * DAY,
+        14 * DAY,
     ];
     let fits = |step: &i64| span / *step as f64 <= aim as f64;
     match steps.into_iter().find(fits) {
         Some(step) => {
             // Weeks begin on Monday; the epoch was a Thursday.
-            let origin = if step == 7 * DAY { 4 * DAY } else { 0 };
+            let origin = if step % (7 * DAY) == 0 { 4 * DAY } else { 0 };
             let first = ((low - origin as f64) / step as f64).ceil() as i64;
             let last = ((high - origin as f64) / step as f64).floor() as i64;
             let instants = (first..=last).map(|i| origin + i * step);

@@ -91,6 +91,7 @@ pub(crate) fn chart(chart: &Chart) -> String {
     let y_ticks = if chart.y.bare { Vec::new() } else { y_ticks };
     let widest = y_ticks.iter().map(|t| t.label.chars().count()).max().unwrap_or(0);
     let left = if chart.y.bare { 12.0 } else { widest as f64 * CHARACTER + 14.0 };
+    let left = left.max(chart.margin);
     let right = chart.width - 18.0;
     let x = Ruler::new(chart.x.scale, x_range.0, x_range.1, left, right);
     let y = Ruler::new(chart.y.scale, y_range.0, y_range.1, bottom, top);
@@ -136,7 +137,7 @@ fn x_axis(svg: &mut Svg, chart: &Chart, plot: &Plot, range: (f64, f64)) {
         svg.rule("grid", at, plot.top, at, plot.bottom);
         let half = tick.label.chars().count() as f64 * CHARACTER / 2.0;
         // A label that would run into its neighbour or out of the drawing is left out.
-        if at - half > edge + 6.0 && at + half < chart.width {
+        if at - half > (edge + 6.0).max(0.0) && at + half < chart.width {
             svg.text("", at, plot.bottom + 15.0, "middle", &tick.label);
             edge = at + half;
         }
@@ -147,31 +148,38 @@ fn x_axis(svg: &mut Svg, chart: &Chart, plot: &Plot, range: (f64, f64)) {
     }
 }
 
-/// The least and largest of what an axis must show, widened where they are equal.
+/// The least and largest of what an axis must show, widened where they are equal. A
+/// fixed end that the scale cannot show is as good as none.
 fn range(axis: &Axis, values: impl Iterator<Item = f64>, pad: f64) -> Option<(f64, f64)> {
-    let usable = |v: &f64| v.is_finite() && (axis.scale != Scale::Log || *v > 0.0);
+    let log = axis.scale == Scale::Log;
+    let shows = |v: &f64| v.is_finite() && (!log || *v > 0.0);
+    let (from, to) = (axis.from.filter(shows), axis.to.filter(shows));
     let (low, high) = values
-        .filter(usable)
+        .filter(shows)
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    let (low, high) = match (low.is_finite(), axis.from, axis.to) {
+    let (low, high) = match (low.is_finite(), from, to) {
         (true, from, to) => (from.unwrap_or(low), to.unwrap_or(high)),
         (false, Some(from), Some(to)) => (from, to),
         _ => return None,
     };
-    let (mut low, mut high) = (low.min(high), low.max(high));
-    if high - low <= 1e-12 * low.abs().max(high.abs()) {
-        let by = if axis.scale == Scale::Log { 0.1 * low } else { (0.05 * low.abs()).max(0.5) };
-        (low, high) = (low - by, high + by);
+    let (low, high) = (low.min(high), low.max(high));
+    // Margins are taken in the units that are equal on the axis.
+    let (mut a, mut b) = if log { (low.ln(), high.ln()) } else { (low, high) };
+    if b - a <= 1e-12 * a.abs().max(b.abs()) {
+        let by = if log { 0.1 } else { (0.05 * a.abs()).max(0.5) };
+        (a, b) = (a - by, b + by);
     }
-    let (width, ratio) = (high - low, high / low);
-    let log = axis.scale == Scale::Log;
-    if axis.from.is_none() && pad > 0.0 && low != 0.0 {
-        low = if log { low / ratio.powf(pad) } else { low - pad * width };
+    let width = b - a;
+    if from.is_none() && pad > 0.0 && (log || low != 0.0) {
+        a -= pad * width;
     }
-    if axis.to.is_none() && pad > 0.0 && high != 0.0 {
-        high = if log { high * ratio.powf(pad) } else { high + pad * width };
+    if to.is_none() && pad > 0.0 && (log || high != 0.0) {
+        b += pad * width;
     }
-    Some((low, high))
+    let (low, high) = if log { (a.exp(), b.exp()) } else { (a, b) };
+    // Ends at the limit of what numbers can say leave no room to draw in.
+    let drawable = (high - low).is_finite() && high > low && (!log || low > 0.0);
+    drawable.then_some((low, high))
 }
 
 fn x_range(chart: &Chart) -> Option<(f64, f64)> {
@@ -262,23 +270,7 @@ fn shape(svg: &mut Svg, chart: &Chart, layer: &Layer, plot: &Plot) {
                 }
             }
         }
-        Shape::Spans(spans) => {
-            for (from, to) in spans {
-                let (a, b) = (plot.x.pixel(*from), plot.x.pixel(*to));
-                if a.is_finite() && b.is_finite() {
-                    let (y, h) = (px(plot.top), px(plot.bottom - plot.top));
-                    let (x, w) = (px(a), px((b - a).max(1.5)));
-                    let _ = write!(
-                        svg.0,
-                        "<rect class=\"span {tone}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" \
-                         height=\"{h}\"><title>"
-                    );
-                    let (from, to) = (value(&chart.x, *from), value(&chart.x, *to));
-                    svg.escaped(&format!("{}: {from} to {to}", layer.name));
-                    svg.raw("</title></rect>");
-                }
-            }
-        }
+        Shape::Spans(spans) => shaded(svg, chart, layer, plot, spans),
         Shape::Level(y) => {
             let y = plot.y.pixel(*y);
             if y.is_finite() {
@@ -299,6 +291,42 @@ fn shape(svg: &mut Svg, chart: &Chart, layer: &Layer, plot: &Plot) {
                 svg.rule(&class, x1, y1, plot.x.pixel(high), plot.y.pixel(high));
             }
         }
+    }
+}
+
+/// Shades spans; those that would fall on one another are drawn as one.
+fn shaded(svg: &mut Svg, chart: &Chart, layer: &Layer, plot: &Plot, spans: &[(f64, f64)]) {
+    let mut sorted: Vec<_> = spans.iter().filter(|s| s.0.is_finite() && s.1.is_finite()).collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let edges = |from: f64, to: f64| {
+        let (a, b) = (plot.x.pixel(from), plot.x.pixel(to));
+        (a, b.max(a + 1.5))
+    };
+    // From, to and how many.
+    let mut merged: Vec<(f64, f64, usize)> = Vec::new();
+    for &&(from, to) in &sorted {
+        match merged.last_mut() {
+            Some(last) if edges(from, to).0 < edges(last.0, last.1).1 + 0.5 => {
+                (last.1, last.2) = (last.1.max(to), last.2 + 1);
+            }
+            _ => merged.push((from, to, 1)),
+        }
+    }
+    for (from, to, count) in merged {
+        let (a, b) = edges(from, to);
+        if !(a.is_finite() && b.is_finite()) {
+            continue;
+        }
+        let (y, h, x, w) = (px(plot.top), px(plot.bottom - plot.top), px(a), px(b - a));
+        let tone = layer.tone.class();
+        let _ = write!(
+            svg.0,
+            "<rect class=\"span {tone}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\"><title>"
+        );
+        let (from, to) = (value(&chart.x, from), value(&chart.x, to));
+        let times = if count > 1 { format!(" ({count})") } else { String::new() };
+        svg.escaped(&format!("{}{times}: {from} to {to}", layer.name));
+        svg.raw("</title></rect>");
     }
 }
 

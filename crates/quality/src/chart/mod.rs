@@ -89,6 +89,7 @@ pub struct Chart {
     pub(crate) description: String,
     pub(crate) width: f64,
     pub(crate) height: f64,
+    pub(crate) margin: f64,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
     pub(crate) layers: Vec<Layer>,
@@ -103,6 +104,7 @@ impl Chart {
             description: description.into(),
             width: 960.0,
             height: 300.0,
+            margin: 0.0,
             x: Axis::numbers(""),
             y: Axis::numbers(""),
             layers: Vec::new(),
@@ -113,6 +115,14 @@ impl Chart {
     #[must_use]
     pub fn size(mut self, width: u32, height: u32) -> Self {
         (self.width, self.height) = (f64::from(width.max(160)), f64::from(height.max(80)));
+        self
+    }
+
+    /// Sets the least room left of the plot in CSS pixels, so that charts that stand
+    /// above one another begin at one place.
+    #[must_use]
+    pub fn margin(mut self, left: u32) -> Self {
+        self.margin = f64::from(left);
         self
     }
 

@@ -3,7 +3,7 @@
 //! Only draws what it is given, in the order given.
 
 use super::draw::{Svg, px};
-use super::{Axis, Tone, axis, figure};
+use super::{Axis, Scale, Tone, axis, figure};
 use crate::wording;
 
 /// Named values as lying bars from zero, such as the importance of features or the
@@ -28,8 +28,10 @@ const WIDTH: f64 = 960.0;
 const ROW: f64 = 24.0;
 
 impl Ranking {
-    /// An empty ranking on an axis of values.
+    /// An empty ranking on an axis of numbers or shares; bars begin at zero, so that no
+    /// other scale can be used and a linear one is.
     pub fn new(title: impl Into<String>, description: impl Into<String>, axis: Axis) -> Self {
+        let axis = Axis { scale: Scale::Linear, ..axis };
         Self { title: title.into(), description: description.into(), axis, rows: Vec::new() }
     }
 
@@ -64,7 +66,8 @@ impl Ranking {
             .filter(|v| shown(*v))
             .fold((0.0f64, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
         let (low, high) = (self.axis.from.unwrap_or(low), self.axis.to.unwrap_or(high));
-        let high = if high > low { high } else { low + 1.0 };
+        let drawable = high > low && (high - low).is_finite();
+        let (low, high) = if drawable { (low, high) } else { (0.0, 1.0) };
         let names = self.rows.iter().map(|r| r.name.chars().count()).max().unwrap_or(0);
         let left = (names as f64 * 7.0 + 16.0).clamp(60.0, 300.0);
         let (right, top) = (76.0, 6.0);

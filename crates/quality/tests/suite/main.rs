@@ -1,0 +1,8 @@
+//! The gate, the replay, the profile and its page, from the outside.
+
+mod gate;
+mod laws;
+mod page;
+mod profile;
+mod replay;
+mod support;
