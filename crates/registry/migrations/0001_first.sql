@@ -182,9 +182,12 @@ CREATE TABLE lock_box_results (
     result_json TEXT NOT NULL CHECK (json_valid(result_json))
 ) STRICT;
 
+-- `family` is one hash for all recipes judged together and all their losses: the
+-- same test made again has the same one and is counted once.
 CREATE TABLE trials (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
+    family TEXT NOT NULL,
     run_id TEXT NOT NULL REFERENCES runs (id),
     pipeline TEXT NOT NULL,
     instrument TEXT NOT NULL,
@@ -199,6 +202,7 @@ CREATE TABLE trials (
 ) STRICT;
 CREATE INDEX trials_of ON trials (instrument, horizon, seq);
 CREATE INDEX trials_of_run ON trials (run_id, seq);
+CREATE INDEX trials_of_family ON trials (family, seq);
 
 CREATE TABLE audit_events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

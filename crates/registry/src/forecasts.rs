@@ -6,10 +6,12 @@
 use foretell_market::{Fingerprint, Instrument, Interval, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
 
+use crate::models::insert_calibration;
 use crate::row::Columns;
 use crate::select::Select;
-use crate::{Cursor, Registry, RegistryError, Written};
+use crate::{Calibration, Cursor, Registry, RegistryError, Written};
 
 /// A forecast as it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,38 +280,31 @@ impl Registry {
     /// When there is no such forecast, the value is not a finite number, or another
     /// value known at the same instant is there.
     pub async fn insert_outcome(&self, outcome: &Outcome) -> Result<Written, RegistryError> {
-        let (kind, id) = ("outcome", outcome.forecast_id.clone());
-        if !outcome.value.is_finite() {
-            let problem = format!("the price {} is not a finite number", outcome.value);
-            return Err(RegistryError::Invalid { kind, id, problem });
-        }
         let mut write = self.write().await?;
-        let done = sqlx::query(
-            "INSERT INTO outcomes (forecast_id, known_at, value) VALUES (?1, ?2, ?3) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(&outcome.forecast_id)
-        .bind(outcome.known_at.micros())
-        .bind(outcome.value)
-        .execute(&mut *write)
-        .await
-        .map_err(|e| RegistryError::of_write(e, kind, &id, "a forecast"))?;
-        if done.rows_affected() == 1 {
-            write.commit().await?;
-            return Ok(Written::New);
+        let written = insert_outcome(&mut write, outcome).await?;
+        write.commit().await?;
+        Ok(written)
+    }
+
+    /// Records outcomes and the calibration that has taken them in, all or none: a
+    /// process that ends in between neither loses an outcome for the calibration nor
+    /// counts one twice.
+    ///
+    /// # Errors
+    /// As [`Self::insert_outcome`] and [`Self::insert_calibration`].
+    pub async fn insert_outcomes(
+        &self,
+        outcomes: &[Outcome],
+        calibration: Option<&Calibration>,
+    ) -> Result<(), RegistryError> {
+        let mut write = self.write().await?;
+        for outcome in outcomes {
+            insert_outcome(&mut write, outcome).await?;
         }
-        let stored: f64 = sqlx::query_scalar(
-            "SELECT value FROM outcomes WHERE forecast_id = ?1 AND known_at = ?2",
-        )
-        .bind(&outcome.forecast_id)
-        .bind(outcome.known_at.micros())
-        .fetch_one(&mut *write)
-        .await?;
-        if stored.to_bits() == outcome.value.to_bits() {
-            Ok(Written::Same)
-        } else {
-            Err(RegistryError::Conflict { kind, id, what: "value" })
+        if let Some(calibration) = calibration {
+            insert_calibration(&mut write, calibration).await?;
         }
+        Ok(write.commit().await?)
     }
 
     /// What is known of a forecast, the last known first.
@@ -331,5 +326,40 @@ impl Registry {
             })
         };
         rows.iter().map(read).collect()
+    }
+}
+
+async fn insert_outcome(
+    write: &mut Transaction<'static, Sqlite>,
+    outcome: &Outcome,
+) -> Result<Written, RegistryError> {
+    let (kind, id) = ("outcome", outcome.forecast_id.clone());
+    if !outcome.value.is_finite() {
+        let problem = format!("the price {} is not a finite number", outcome.value);
+        return Err(RegistryError::Invalid { kind, id, problem });
+    }
+    let done = sqlx::query(
+        "INSERT INTO outcomes (forecast_id, known_at, value) VALUES (?1, ?2, ?3) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&outcome.forecast_id)
+    .bind(outcome.known_at.micros())
+    .bind(outcome.value)
+    .execute(&mut **write)
+    .await
+    .map_err(|e| RegistryError::of_write(e, kind, &id, "a forecast"))?;
+    if done.rows_affected() == 1 {
+        return Ok(Written::New);
+    }
+    let stored: f64 =
+        sqlx::query_scalar("SELECT value FROM outcomes WHERE forecast_id = ?1 AND known_at = ?2")
+            .bind(&outcome.forecast_id)
+            .bind(outcome.known_at.micros())
+            .fetch_one(&mut **write)
+            .await?;
+    if stored.to_bits() == outcome.value.to_bits() {
+        Ok(Written::Same)
+    } else {
+        Err(RegistryError::Conflict { kind, id, what: "value" })
     }
 }

@@ -87,30 +87,33 @@ impl Trial {
 }
 
 impl Registry {
-    /// Writes the trials of a run, all or none. Trials that are there with the same
-    /// losses, returns and p-value are left alone.
+    /// Writes the trials of a run, all or none. They are one family: every recipe that
+    /// was judged together, tested or not. Trials that are there with the same losses,
+    /// returns and p-value are left alone.
     ///
     /// # Errors
-    /// When the run is not registered, a p-value or level is NaN, or an id is there
-    /// with other content.
+    /// When they are not of one run, instrument and horizon, the run is not registered,
+    /// a p-value or level is NaN, or an id is there with other content.
     pub async fn insert_trials(&self, trials: &[Trial]) -> Result<Written, RegistryError> {
+        let Some(first) = trials.first() else { return Ok(Written::Same) };
+        let of = |t: &Trial| (t.run_id.clone(), t.instrument.clone(), t.horizon);
+        if let Some(other) = trials.iter().find(|t| of(t) != of(first)) {
+            let (kind, id) = (KIND, other.id.clone());
+            let problem = "is of another run, instrument or horizon than the trials beside it: \
+                           write each family by itself";
+            return Err(RegistryError::Invalid { kind, id, problem: problem.to_owned() });
+        }
+        let judged: Vec<_> = trials.iter().map(|t| (t.recipe_hash, &t.losses[..])).collect();
+        let family = family(&first.instrument, first.horizon, &judged);
         let mut write = self.write().await?;
         let mut written = Written::Same;
         for trial in trials {
-            if insert(&mut write, trial).await? == Written::New {
+            if insert(&mut write, trial, &family).await? == Written::New {
                 written = Written::New;
             }
         }
         write.commit().await?;
         Ok(written)
-    }
-
-    /// [`Self::insert_trials`] of one.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn insert_trial(&self, trial: &Trial) -> Result<Written, RegistryError> {
-        self.insert_trials(std::slice::from_ref(trial)).await
     }
 
     /// Trials, the last written first.
@@ -128,9 +131,9 @@ impl Registry {
         rows.iter().map(Trial::read).collect()
     }
 
-    /// How many promotion tests an instrument and horizon have had: the number of
-    /// runs, of whatever pipeline, with at least one tested recipe. The recipes of a
-    /// run are one family (Holm), so they count once; runs spend the level between
+    /// How many promotion tests an instrument and horizon have had, of whatever
+    /// pipeline. The recipes of a run are one family (Holm) and count once; so does the
+    /// same family with the same losses judged again. Families spend the level between
     /// them.
     ///
     /// # Errors
@@ -140,7 +143,7 @@ impl Registry {
         instrument: &Instrument,
         horizon: Interval,
     ) -> Result<u64, RegistryError> {
-        self.count_tests_before(instrument, horizon, None).await
+        self.count_tests_up_to(instrument, horizon, i64::MAX).await
     }
 
     /// [`Self::count_tests`] as it stood before a run wrote its own trials, to judge
@@ -154,24 +157,77 @@ impl Registry {
         horizon: Interval,
         run_id: Option<&str>,
     ) -> Result<u64, RegistryError> {
+        let first: Option<i64> =
+            sqlx::query_scalar("SELECT min(seq) FROM trials WHERE run_id = ?1")
+                .bind(run_id)
+                .fetch_one(&self.readers)
+                .await?;
+        self.count_tests_up_to(instrument, horizon, first.unwrap_or(i64::MAX)).await
+    }
+
+    /// How many promotion tests came before the one about to be decided: all those on
+    /// record, or, when the very same recipes were judged with the very same losses
+    /// before, those before that. Judging again spends nothing; another recipe on the
+    /// same rows is another test.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn earlier_tests(
+        &self,
+        instrument: &Instrument,
+        horizon: Interval,
+        judged: &[(Fingerprint, &[f64])],
+    ) -> Result<u64, RegistryError> {
+        let first: Option<i64> =
+            sqlx::query_scalar("SELECT min(seq) FROM trials WHERE family = ?1")
+                .bind(family(instrument, horizon, judged))
+                .fetch_one(&self.readers)
+                .await?;
+        self.count_tests_up_to(instrument, horizon, first.unwrap_or(i64::MAX)).await
+    }
+
+    async fn count_tests_up_to(
+        &self,
+        instrument: &Instrument,
+        horizon: Interval,
+        seq: i64,
+    ) -> Result<u64, RegistryError> {
         let row = sqlx::query(
-            "SELECT count(DISTINCT run_id) AS tests FROM trials \
-             WHERE instrument = ?1 AND horizon = ?2 AND p_value IS NOT NULL \
-             AND seq < coalesce((SELECT min(seq) FROM trials WHERE run_id = ?3), \
-             9223372036854775807)",
+            "SELECT count(DISTINCT family) AS tests FROM trials \
+             WHERE instrument = ?1 AND horizon = ?2 AND seq < ?3 AND p_value IS NOT NULL",
         )
         .bind(instrument.as_str())
         .bind(horizon.to_string())
-        .bind(run_id)
+        .bind(seq)
         .fetch_one(&self.readers)
         .await?;
         Columns::new(&row, KIND).unsigned("tests")
     }
 }
 
+/// The hash of recipes judged together, in whatever order, and of all their losses.
+fn family(instrument: &Instrument, horizon: Interval, judged: &[(Fingerprint, &[f64])]) -> String {
+    let mut members: Vec<Fingerprint> = judged
+        .iter()
+        .map(|(recipe, losses)| {
+            let mut hasher = FingerprintHasher::new("trial-losses/1");
+            hasher.fingerprint(recipe).f64s(losses);
+            hasher.finish()
+        })
+        .collect();
+    members.sort();
+    let mut hasher = FingerprintHasher::new("trial-family/1");
+    hasher.text(instrument.as_str()).i64(horizon.secs()).u64(members.len() as u64);
+    members.iter().for_each(|member| {
+        hasher.fingerprint(member);
+    });
+    hasher.finish().to_string()
+}
+
 async fn insert(
     write: &mut Transaction<'static, Sqlite>,
     trial: &Trial,
+    family: &str,
 ) -> Result<Written, RegistryError> {
     // A NaN would be stored as null and read as "not tested", which spends nothing.
     if trial.p_value.is_some_and(f64::is_nan) || trial.alpha_spent.is_nan() {
@@ -197,11 +253,12 @@ async fn insert(
         return if same { Ok(Written::Same) } else { Err(conflict) };
     }
     sqlx::query(
-        "INSERT INTO trials (id, run_id, pipeline, instrument, horizon, recipe_name, \
+        "INSERT INTO trials (id, family, run_id, pipeline, instrument, horizon, recipe_name, \
          recipe_hash, p_value, alpha_spent, losses, returns, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )
     .bind(&trial.id)
+    .bind(family)
     .bind(&trial.run_id)
     .bind(&trial.pipeline)
     .bind(trial.instrument.as_str())

@@ -349,38 +349,10 @@ impl Registry {
         &self,
         calibration: &Calibration,
     ) -> Result<Written, RegistryError> {
-        let kind = "calibration";
-        let id =
-            format!("{} {}", label(&calibration.model, calibration.version), calibration.as_of);
         let mut write = self.write().await?;
-        let done = sqlx::query(
-            "INSERT INTO calibrations (model, version, as_of, state_json) \
-             VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-        )
-        .bind(&calibration.model)
-        .bind(calibration.version)
-        .bind(calibration.as_of.micros())
-        .bind(&calibration.state_json)
-        .execute(&mut *write)
-        .await
-        .map_err(|e| RegistryError::of_write(e, kind, &id, "a model version"))?;
-        if done.rows_affected() == 1 {
-            write.commit().await?;
-            return Ok(Written::New);
-        }
-        let stored: String = sqlx::query_scalar(
-            "SELECT state_json FROM calibrations WHERE model = ?1 AND version = ?2 AND as_of = ?3",
-        )
-        .bind(&calibration.model)
-        .bind(calibration.version)
-        .bind(calibration.as_of.micros())
-        .fetch_one(&mut *write)
-        .await?;
-        if stored == calibration.state_json {
-            Ok(Written::Same)
-        } else {
-            Err(RegistryError::Conflict { kind, id, what: "state" })
-        }
+        let written = insert_calibration(&mut write, calibration).await?;
+        write.commit().await?;
+        Ok(written)
     }
 
     /// The calibration of a version that held at an instant: the last state of it
@@ -413,6 +385,42 @@ impl Registry {
             })
         };
         row.map(read).transpose()
+    }
+}
+
+/// Writes a calibration as part of a transaction of another aggregate.
+pub(crate) async fn insert_calibration(
+    write: &mut Transaction<'static, Sqlite>,
+    calibration: &Calibration,
+) -> Result<Written, RegistryError> {
+    let kind = "calibration";
+    let id = format!("{} {}", label(&calibration.model, calibration.version), calibration.as_of);
+    let done = sqlx::query(
+        "INSERT INTO calibrations (model, version, as_of, state_json) \
+         VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )
+    .bind(&calibration.model)
+    .bind(calibration.version)
+    .bind(calibration.as_of.micros())
+    .bind(&calibration.state_json)
+    .execute(&mut **write)
+    .await
+    .map_err(|e| RegistryError::of_write(e, kind, &id, "a model version"))?;
+    if done.rows_affected() == 1 {
+        return Ok(Written::New);
+    }
+    let stored: String = sqlx::query_scalar(
+        "SELECT state_json FROM calibrations WHERE model = ?1 AND version = ?2 AND as_of = ?3",
+    )
+    .bind(&calibration.model)
+    .bind(calibration.version)
+    .bind(calibration.as_of.micros())
+    .fetch_one(&mut **write)
+    .await?;
+    if stored == calibration.state_json {
+        Ok(Written::Same)
+    } else {
+        Err(RegistryError::Conflict { kind, id, what: "state" })
     }
 }
 

@@ -29,7 +29,7 @@ async fn eight_tasks_that_write_and_read_at_once_lose_nothing() {
                     .unwrap();
                 let made = registry.insert_model_version(&version(&id, "model")).await.unwrap();
                 numbers.push(made.version);
-                registry.insert_trial(&trial(&id, "ridge")).await.unwrap();
+                registry.insert_trials(&[trial(&id, "ridge")]).await.unwrap();
                 registry
                     .promote(&made.name, made.version, "champion", &audit("promote", round))
                     .await

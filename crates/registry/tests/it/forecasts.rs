@@ -1,9 +1,11 @@
 //! Forecasts are written once, listed stably and judged as known at an instant.
 
 use foretell_market::Interval;
-use foretell_registry::{ForecastFilter, JudgedForecast, Outcome, RegistryError, Written};
+use foretell_registry::{
+    Calibration, ForecastFilter, JudgedForecast, Outcome, RegistryError, Written,
+};
 
-use crate::sample::{at, forecast, outcome, with_version};
+use crate::sample::{at, calibration, forecast, outcome, with_version};
 
 #[tokio::test]
 async fn the_same_forecast_twice_is_one_and_another_body_is_refused() {
@@ -112,4 +114,26 @@ async fn outcomes_are_judged_as_they_were_known() {
     assert_eq!(open.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["f_0"]);
     let open = registry.unjudged_forecasts(at(3 * 3600), &all).await.unwrap();
     assert_eq!(open.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["f_2", "f_0"]);
+}
+
+#[tokio::test]
+async fn outcomes_and_the_calibration_that_took_them_in_are_one() {
+    let (_dir, registry) = with_version().await;
+    registry.insert_forecast(&forecast("f_1", 0)).await.unwrap();
+    registry.insert_forecast(&forecast("f_2", 1)).await.unwrap();
+    let second = Outcome { forecast_id: "f_2".to_owned(), known_at: at(7201), ..outcome() };
+    let outcomes = [outcome(), second];
+    let broken = Calibration { state_json: "not json".to_owned(), ..calibration() };
+    let error = registry.insert_outcomes(&outcomes, Some(&broken)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Invalid { kind: "calibration", .. }), "{error}");
+    assert_eq!(registry.outcomes("f_1").await.unwrap(), [], "neither was written");
+    let state = async || registry.calibration("btc-usd-hourly", 1, at(9_000)).await.unwrap();
+    let unknown = Outcome { forecast_id: "f_9".to_owned(), ..outcome() };
+    let error = registry.insert_outcomes(&[outcome(), unknown], Some(&calibration())).await;
+    assert!(matches!(error, Err(RegistryError::MissingReference { .. })));
+    assert_eq!(state().await, None);
+    registry.insert_outcomes(&outcomes, Some(&calibration())).await.unwrap();
+    registry.insert_outcomes(&outcomes, Some(&calibration())).await.unwrap();
+    assert_eq!(registry.outcomes("f_2").await.unwrap().len(), 1);
+    assert_eq!(state().await, Some(calibration()));
 }

@@ -1,6 +1,6 @@
 //! Trials are counted and kept to the bit; a lock-box is looked into once.
 
-use foretell_market::Interval;
+use foretell_market::{Instrument, Interval};
 use foretell_registry::{LockBox, LockBoxOpening, RegistryError, Trial, TrialFilter, Written};
 
 use crate::sample::{at, hash, lock_box, opening, registry, run, trial};
@@ -11,21 +11,29 @@ async fn series_are_kept_to_the_bit_and_a_repeated_step_writes_nothing_new() {
     registry.insert_run(&run("run-1", 0)).await.unwrap();
     let odd = f64::from_bits(0x7ff8_0000_dead_beef);
     let written = Trial { losses: vec![odd, -0.0, f64::NEG_INFINITY], ..trial("run-1", "ridge") };
-    assert_eq!(registry.insert_trial(&written).await.unwrap(), Written::New);
-    assert_eq!(registry.insert_trial(&written).await.unwrap(), Written::Same);
+    assert_eq!(registry.insert_trials(std::slice::from_ref(&written)).await.unwrap(), Written::New);
+    assert_eq!(
+        registry.insert_trials(std::slice::from_ref(&written)).await.unwrap(),
+        Written::Same
+    );
     let stored = registry.trials(&TrialFilter::default()).await.unwrap();
     let bits = |t: &Trial| t.losses.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&stored[0]), bits(&written));
     let better = Trial { p_value: Some(0.001), ..written.clone() };
-    let error = registry.insert_trial(&better).await.unwrap_err();
+    let error = registry.insert_trials(&[better]).await.unwrap_err();
     assert!(matches!(error, RegistryError::Conflict { kind: "trial", .. }), "{error}");
     let nan = Trial { p_value: Some(f64::NAN), ..trial("run-1", "forest") };
-    let error = registry.insert_trial(&nan).await.unwrap_err();
+    let error = registry.insert_trials(&[nan]).await.unwrap_err();
     assert!(matches!(error, RegistryError::Invalid { .. }), "{error}");
     let orphan = trial("run-9", "ridge");
-    let both = [trial("run-1", "forest"), orphan];
-    let error = registry.insert_trials(&both).await.unwrap_err();
+    let error = registry.insert_trials(&[trial("run-1", "forest"), orphan.clone()]).await;
+    assert!(matches!(error, Err(RegistryError::Invalid { .. })), "one family is of one run");
+    let error = registry.insert_trials(&[orphan]).await.unwrap_err();
     assert!(matches!(error, RegistryError::MissingReference { .. }), "{error}");
+    let both = [trial("run-1", "forest"), Trial { p_value: Some(0.5), ..written.clone() }];
+    let error = registry.insert_trials(&both).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Conflict { .. }), "{error}");
+    assert_eq!(registry.insert_trials(&[]).await.unwrap(), Written::Same);
     let stored = registry.trials(&TrialFilter::default()).await.unwrap();
     assert_eq!(stored.len(), 1, "all or none");
 }
@@ -42,6 +50,8 @@ async fn a_run_of_many_recipes_is_one_test_whatever_its_pipeline_is_called() {
         let walk = Trial { p_value: None, ..trial(&id, "random-walk") };
         let mut recipes = vec![walk, trial(&id, "ridge"), trial(&id, "boosting")];
         recipes.iter_mut().for_each(|t| t.pipeline = format!("renamed-{i}"));
+        // More rows than before: a retrain, not the same test again.
+        recipes.iter_mut().for_each(|t| t.losses.extend(vec![0.001; i as usize]));
         registry.insert_trials(&recipes).await.unwrap();
         assert_eq!(count().await, i as u64);
     }
@@ -49,7 +59,8 @@ async fn a_run_of_many_recipes_is_one_test_whatever_its_pipeline_is_called() {
     registry.insert_run(&run("run-4", 4)).await.unwrap();
     let walk = Trial { p_value: None, ..trial("run-4", "random-walk") };
     let daily = Trial { horizon: Interval::DAY, ..trial("run-4", "ridge") };
-    registry.insert_trials(&[walk, daily]).await.unwrap();
+    registry.insert_trials(&[walk]).await.unwrap();
+    registry.insert_trials(&[daily]).await.unwrap();
     assert_eq!(count().await, 3);
     assert_eq!(registry.count_tests(&instrument, Interval::DAY).await.unwrap(), 1);
     let before = async |run: &str| {
@@ -60,6 +71,35 @@ async fn a_run_of_many_recipes_is_one_test_whatever_its_pipeline_is_called() {
     let names: Vec<_> =
         registry.trials(&of).await.unwrap().into_iter().map(|t| t.recipe_name).collect();
     assert_eq!(names, ["boosting", "ridge", "random-walk"]);
+}
+
+#[tokio::test]
+async fn the_same_test_again_spends_nothing_and_another_recipe_on_the_same_rows_does() {
+    let (_dir, registry) = registry().await;
+    let instrument: Instrument = "BTC-USD".parse().unwrap();
+    let earlier = async |trials: &[Trial]| {
+        let judged: Vec<_> = trials.iter().map(|t| (t.recipe_hash, &t.losses[..])).collect();
+        registry.earlier_tests(&instrument, Interval::HOUR, &judged).await.unwrap()
+    };
+    let mut runs = 0;
+    let mut write = async |recipes: &[&str], loss: f64| {
+        runs += 1;
+        let id = format!("run-{runs}");
+        registry.insert_run(&run(&id, runs)).await.unwrap();
+        let trial = |recipe: &&str| Trial { losses: vec![loss, 0.002], ..trial(&id, recipe) };
+        let trials: Vec<Trial> = recipes.iter().map(trial).collect();
+        let before = earlier(&trials).await;
+        registry.insert_trials(&trials).await.unwrap();
+        assert_eq!(earlier(&trials).await, before, "writing a test does not change its price");
+        before
+    };
+    assert_eq!(write(&["ridge", "boosting"], 0.001).await, 0);
+    assert_eq!(write(&["boosting", "ridge"], 0.001).await, 0, "the same in another order");
+    assert_eq!(write(&["ridge", "boosting", "forest"], 0.001).await, 1, "one recipe more");
+    assert_eq!(write(&["ridge", "boosting"], 0.001f64.next_up()).await, 2, "other losses");
+    assert_eq!(write(&["ridge", "boosting"], 0.001).await, 0, "the first test, a third time");
+    assert_eq!(write(&["ridge"], 0.001).await, 3, "one recipe fewer");
+    assert_eq!(registry.count_tests(&instrument, Interval::HOUR).await.unwrap(), 4);
 }
 
 #[tokio::test]
