@@ -3,7 +3,10 @@
 //! What is promised beyond that is asserted here: a refusal names the file and ends in
 //! a remedy, and what was read goes through the gate.
 
+use std::path::Path;
+
 use foretell_market::{CandleBuilder, Instrument, Interval, Timestamp, Trade};
+use foretell_platform::Pipeline;
 use foretell_quality::{Expectations, gate, profile};
 use foretell_source::binance::parse_klines;
 use foretell_source::coingecko::{parse_market_chart, sample};
@@ -25,6 +28,7 @@ pub fn targets() -> Vec<Target> {
         target("kraken-ohlc", kraken_ohlc, KRAKEN_WORDS),
         target("kraken-trades", kraken_trades, KRAKEN_WORDS),
         target("parquet", parquet, &["PAR1"]),
+        target("pipeline", pipeline, PIPELINE_WORDS),
     ]
 }
 
@@ -61,6 +65,42 @@ const KRAKEN_WORDS: &[&str] = &[
     "\"1688671969993150842\"",
     "1688671980",
     "\"0.00000000\"",
+];
+
+const PIPELINE_WORDS: &[&str] = &[
+    "\n[source]\n",
+    "\n[gate]\n",
+    "\n[features]\n",
+    "\n[features.params]\n",
+    "\n[label]\n",
+    "\n[evaluation]\n",
+    "\n[lock_box]\n",
+    "\n[[models]]\n",
+    "\n[promotion]\n",
+    "\n[serve]\n",
+    "kind = ",
+    "\"kraken\"",
+    "\"coingecko\"",
+    "\"gradient_boosting\"",
+    "\"random_forest\"",
+    "rounds = ",
+    "alpha = ",
+    "\"1h\"",
+    "\"0s\"",
+    "\"99999999999999w\"",
+    "\"2019-12-31\"",
+    "\"BTC-USD\"",
+    "'''",
+    "\"\"\"",
+    "\\u00",
+    "é",
+    "🙂",
+    "true",
+    "= {",
+    "= [",
+    "\r\n",
+    "\t",
+    "#",
 ];
 
 const CSV_WORDS: &[&str] = &[
@@ -219,5 +259,32 @@ fn binance_klines(bytes: &[u8]) {
             }
         }
         Err(error) => refusal("binance klines", &error),
+    }
+}
+
+const PIPELINE: &str = "pipelines/fuzzed.toml";
+
+fn pipeline(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match Pipeline::parse(&text, Path::new(PIPELINE)) {
+        Ok(pipeline) => {
+            // What a file may say must also be something that can be built or refused.
+            let _ = pipeline.features.feature_set();
+            for recipe in &pipeline.models {
+                let _ = recipe.spec.build();
+                pipeline.recipe_hash(recipe);
+            }
+        }
+        Err(faults) => {
+            assert!(!faults.items.is_empty(), "a refusal without a fault");
+            let shown = faults.to_string();
+            assert!(shown.starts_with(PIPELINE), "does not name the file: {shown}");
+            assert!(shown.contains("\nhelp: "), "has no remedy: {shown}");
+            let lines = text.lines().count().max(1) + 1;
+            for item in &faults.items {
+                let (line, _) = faults.position(item.span.start);
+                assert!(line <= lines, "line {line} of {lines}: {}", item.message);
+            }
+        }
     }
 }
