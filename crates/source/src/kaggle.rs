@@ -10,7 +10,7 @@ use url::Url;
 use zip::ZipArchive;
 
 use crate::error::{Malformed, excerpt};
-use crate::file::{FileSpec, read_file};
+use crate::file::{FileSpec, read_off_thread};
 use crate::http::{Ask, Client, Verdict, by_status, endpoint};
 use crate::{ExtractRequest, HttpSettings, RateBudget, Secret, SourceError};
 
@@ -90,6 +90,7 @@ pub(crate) async fn load(
         url.query_pairs_mut().append_pair("datasetVersionNumber", &version.to_string());
     }
     let mut ask = Ask::new(url);
+    ask.download = true;
     if let (Some(user), Some(key)) = (&spec.username, &spec.key) {
         ask.basic = Some((user.clone(), key.clone()));
     }
@@ -99,7 +100,7 @@ pub(crate) async fn load(
     let wanted = spec.file.path.to_string_lossy();
     let (name, bytes) = member(&origin, body, &wanted)?;
     let file = FileSpec { path: format!("{origin} {name}").into(), ..spec.file.clone() };
-    read_file(bytes, &file, request)
+    read_off_thread(bytes, file, request).await
 }
 
 /// The named file of an archive, or its only one when no name is given.

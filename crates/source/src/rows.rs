@@ -8,6 +8,9 @@ use foretell_panel::{CellFault, Column, RawTable, RowMeta};
 
 use crate::{ExtractRequest, SourceError};
 
+/// Ten years in seconds: a longer lag is a mistake of units.
+const LONGEST_LAG: i64 = 3_660 * 86_400;
+
 /// Rows in the order of their origin, with the time each one carries (UTC).
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
@@ -40,17 +43,18 @@ impl Rows {
     /// times off the grid are kept.
     ///
     /// # Errors
-    /// When the lag is negative: a row would be known before its interval ended.
+    /// When the lag is negative (a row would be known before its interval ended) or over
+    /// ten years.
     pub fn into_table(
         self,
         origin: String,
         time_is: TimeIs,
         request: &ExtractRequest<'_>,
     ) -> Result<RawTable, SourceError> {
-        if request.lag < 0 {
+        if !(0..=LONGEST_LAG).contains(&request.lag) {
             return Err(SourceError::Setting {
                 field: "lag",
-                problem: format!("{} seconds is negative", request.lag),
+                problem: format!("{} seconds is negative or over ten years", request.lag),
                 remedy: "write how long after its end an interval is known, 0 or more".to_owned(),
             });
         }

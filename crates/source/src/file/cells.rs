@@ -62,6 +62,8 @@ pub(crate) struct Collector<'a> {
     wanted_symbol: Option<&'a str>,
     first_symbol: Option<String>,
     skipped: u64,
+    /// Per column: role and name in the file.
+    names: Vec<(String, String)>,
 }
 
 impl<'a> Collector<'a> {
@@ -95,6 +97,11 @@ impl<'a> Collector<'a> {
             wanted_symbol: spec.symbol.as_deref(),
             first_symbol: None,
             skipped: 0,
+            names: layout
+                .numbers
+                .iter()
+                .map(|(role, index)| (role.clone(), header[*index].trim().to_owned()))
+                .collect(),
             layout,
         })
     }
@@ -174,7 +181,7 @@ impl<'a> Collector<'a> {
             columns: columns.collect(),
             faults: self.faults,
         };
-        Ok((rows, Found { time_column: self.time_name, time_format }))
+        Ok((rows, Found { time_column: self.time_name, time_format, columns: self.names }))
     }
 }
 
@@ -185,4 +192,6 @@ pub struct Found {
     pub time_column: String,
     /// How they are written.
     pub time_format: TimeFormat,
+    /// Per column of the table: its name there and in the file.
+    pub columns: Vec<(String, String)>,
 }

@@ -168,6 +168,13 @@ impl ColumnMap {
                 numbers.extend(per_currency.next().map(|index| (role.to_owned(), index)));
             }
         }
+        // Some sites call the close of their candles the price.
+        let has = |numbers: &[(String, usize)], role| numbers.iter().any(|(name, _)| name == role);
+        if self.price.is_none() && has(&numbers, "open") && !has(&numbers, "close") {
+            for (name, _) in numbers.iter_mut().filter(|(name, _)| name == "price") {
+                "close".clone_into(name);
+            }
+        }
         numbers.sort_by_key(|(name, _)| NUMBERS.iter().position(|(role, _)| role == name));
         for (role, name) in &self.extra {
             if numbers.iter().any(|(known, _)| known == role) {

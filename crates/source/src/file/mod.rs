@@ -104,7 +104,23 @@ pub(crate) async fn load(
 ) -> Result<RawTable, SourceError> {
     let unreadable = |error| SourceError::Unreadable { path: spec.path.clone(), error };
     let bytes = tokio::fs::read(&spec.path).await.map_err(unreadable)?;
-    read_file(Bytes::from(bytes), spec, request)
+    read_off_thread(Bytes::from(bytes), spec.clone(), request).await
+}
+
+/// [`read_file`] on a thread for long work: a large table would hold up everything else
+/// that runs on this one.
+pub(crate) async fn read_off_thread(
+    bytes: Bytes,
+    spec: FileSpec,
+    request: &ExtractRequest<'_>,
+) -> Result<RawTable, SourceError> {
+    let instrument = request.instrument.clone();
+    let &ExtractRequest { interval, from, to, lag, now, .. } = request;
+    let read = tokio::task::spawn_blocking(move || {
+        let instrument = &instrument;
+        read_file(bytes, &spec, &ExtractRequest { instrument, interval, from, to, lag, now })
+    });
+    read.await.expect("readers do not panic and are not cancelled")
 }
 
 /// Turns a file's bytes into the rows that the request wants.
@@ -119,6 +135,11 @@ pub fn read_file(
 ) -> Result<RawTable, SourceError> {
     let origin = spec.path.display().to_string();
     let bytes = unpacked(bytes, &origin)?;
+    if bytes.starts_with(b"PK\x03\x04") {
+        let problem = "this is a zip archive or a spreadsheet";
+        let remedy = "unpack the archive, or save the sheet as CSV";
+        return Err(Malformed::new(&origin, problem, remedy).into());
+    }
     let (rows, time_is): (Rows, TimeIs) = match spec.format.unwrap_or_else(|| detect(&bytes)) {
         FileFormat::Csv => (read_csv(&bytes, spec)?.0, spec.time_is),
         FileFormat::Json => (read_json(&bytes, spec)?.0, spec.time_is),

@@ -375,6 +375,14 @@ impl TimeReader {
     /// Reads the next cell.
     pub(crate) fn push(&mut self, text: &str) -> Result<(), TimeFault> {
         let text = text.trim();
+        if let [only] = &self.alive[..] {
+            let admitted = self.admits(&only.format, text);
+            let Some(moment) = only.format.read(text).filter(|_| admitted) else {
+                return Err(self.unreadable(text));
+            };
+            self.alive[0].moments.push(moment);
+            return Ok(());
+        }
         let mut readings = Vec::with_capacity(self.alive.len());
         for candidate in &self.alive {
             let admitted = self.admits(&candidate.format, text);

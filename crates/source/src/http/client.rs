@@ -43,11 +43,16 @@ pub(crate) struct Ask {
     pub(crate) keys: Vec<(&'static str, Secret)>,
     /// User name and key of basic authentication.
     pub(crate) basic: Option<(String, Secret)>,
+    /// Whether the body is an archive that may take long, as long as it keeps coming.
+    pub(crate) download: bool,
 }
+
+/// How many times longer than a request a download may take in all.
+const DOWNLOAD_PATIENCE: u32 = 40;
 
 impl Ask {
     pub(crate) fn new(url: Url) -> Self {
-        Self { url, keys: Vec::new(), basic: None }
+        Self { url, keys: Vec::new(), basic: None, download: false }
     }
 }
 
@@ -113,6 +118,7 @@ impl<'a> Client<'a> {
     ) -> Result<Self, SourceError> {
         let http = reqwest::Client::builder()
             .timeout(Duration::from_millis(settings.timeout_millis.max(1)))
+            .read_timeout(Duration::from_millis(settings.timeout_millis.max(1)))
             .connect_timeout(Duration::from_millis(settings.connect_timeout_millis.max(1)))
             .redirect(Policy::none())
             .user_agent(&settings.user_agent)
@@ -270,6 +276,10 @@ impl<'a> Client<'a> {
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
             let mut request = self.http.get(url.clone());
+            if ask.download {
+                let patience = Duration::from_millis(self.settings.timeout_millis.max(1));
+                request = request.timeout(patience * DOWNLOAD_PATIENCE);
+            }
             if url.origin() == ask.url.origin() {
                 for (name, key) in &ask.keys {
                     request = request.header(*name, key.expose());

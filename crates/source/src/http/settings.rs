@@ -16,7 +16,8 @@ use super::budget::Budgets;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The longest that one request may take, body included, in milliseconds.
+    /// The longest that one request may take, body included, in milliseconds. A download
+    /// of an archive may take forty times as long, if no pause in it is longer than this.
     pub timeout_millis: u64,
     /// The longest that connecting may take, in milliseconds.
     pub connect_timeout_millis: u64,

@@ -174,10 +174,7 @@ impl<'a> Session<'a> {
             .filter(|(i, (_, candle))| complete(*i, candle))
             .map(|(_, kept)| kept)
             .collect();
-        let mut rows = rows_of(&kept);
-        let vwap = kept.iter().map(|(position, _)| page.vwap[*position as usize - 1]).collect();
-        rows.columns.push(Column::new("vwap", vwap));
-        Ok(Page { rows, received: received as u64, next: None, origin })
+        Ok(Page { rows: rows_of(&kept), received: received as u64, next: None, origin })
     }
 
     /// Bars of up to a day, built from every trade of that day.

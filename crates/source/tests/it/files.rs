@@ -219,9 +219,11 @@ fn keeps_what_the_request_wants() {
     wanted.to = Some("2020-01-02T13:00:00Z".parse().unwrap());
     let part = read_file(Bytes::from(text), &spec, &wanted).unwrap();
     assert_eq!((part.positions, part.faults), (vec![4], vec![]));
-    wanted.lag = -1;
-    let refused = read_file(Bytes::from(text), &spec, &wanted).unwrap_err().to_string();
-    assert!(refused.contains("`lag`"), "{refused}");
+    for lag in [-1, i64::MAX] {
+        wanted.lag = lag;
+        let refused = read_file(Bytes::from(text), &spec, &wanted).unwrap_err().to_string();
+        assert!(refused.contains("`lag`"), "{refused}");
+    }
 }
 
 #[test]
@@ -349,6 +351,9 @@ fn says_what_is_wrong_where_and_what_to_do() {
     refused(b"[]", &csv(), &["the array is empty"]);
     refused(b"[1,2]", &csv(), &["row 1", "not a row"]);
     refused(b"{\"a\": 1}", &csv(), &["prices.csv", "line 1", "unknown field `a`"]);
+    refused(b"PK\x03\x04rest", &csv(), &["zip archive or a spreadsheet", "unpack"]);
+    let counter = b"time,close\n1598914800,1\n7,1\n";
+    refused(counter, &csv(), &["line 3", "`7`", "rows before it (unix)"]);
     let json = FileSpec { format: Some(FileFormat::Json), ..csv() };
     refused(b"{\"a\": 1}", &json, &["not an array"]);
     let zone = FileSpec { zone: Some("Europe/Atlantis".into()), ..csv() };
@@ -373,6 +378,27 @@ async fn a_file_that_is_not_there_is_named() {
         message.contains("no/such/prices.csv") && message.contains("check the path"),
         "{message}"
     );
+}
+
+#[test]
+fn tells_what_was_found() {
+    let text = "Date;Price;Open;High;Low;Vol.\n31/08/2020;4;1;5;1;7\n";
+    let (rows, found) = read_csv(text.as_bytes(), &FileSpec::at("x")).unwrap();
+    assert_eq!(
+        (found.time_column.as_str(), found.time_format.to_string()),
+        ("Date", "day-first".into())
+    );
+    // Beside an open the price of a site's candles is their close.
+    let names: Vec<_> = found.columns.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let expected = [
+        ("open", "Open"),
+        ("high", "High"),
+        ("low", "Low"),
+        ("close", "Price"),
+        ("volume", "Vol."),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(rows.columns[3].values[0], 4.0);
 }
 
 #[test]
