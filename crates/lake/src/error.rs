@@ -203,7 +203,10 @@ pub enum LakeError {
         known: u32,
     },
     /// The log cannot be understood.
-    #[error("the log of table `{table}` cannot be read: {source}")]
+    #[error(
+        "table `{table}` cannot be read: {source}; if its files are damaged, restore them from \
+         a copy"
+    )]
     Log {
         /// Layer and name.
         table: String,
@@ -211,7 +214,10 @@ pub enum LakeError {
         source: Box<delta_kernel::KernelError>,
     },
     /// A commit cannot be understood.
-    #[error("commit {version} of table `{table}` cannot be read: line {line}: {reason}")]
+    #[error(
+        "commit {version} of table `{table}` cannot be read: line {line}: {reason}; restore it \
+         from a copy"
+    )]
     Commit {
         /// Layer and name.
         table: String,
@@ -223,7 +229,10 @@ pub enum LakeError {
         reason: String,
     },
     /// A data file cannot be read or written.
-    #[error("data file `{file}` of table `{table}`: {source}")]
+    #[error(
+        "data file `{file}` of table `{table}`: {source}; restore it from a copy, or read a \
+         version that does without it"
+    )]
     Parquet {
         /// Layer and name.
         table: String,

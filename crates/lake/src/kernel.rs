@@ -5,6 +5,7 @@
 //! a blocking thread and uses the caller's runtime; only when that runtime has a
 //! single thread, on which the kernel would wait for itself, a small one of its own.
 
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -27,6 +28,13 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use url::Url;
 
 use crate::Version;
+
+/// How many files the kernel reads at once; by default it is a thousand, which on a
+/// local directory means as many threads.
+const READ_AHEAD: NonZero<usize> = NonZero::new(8).expect("not zero");
+
+/// How many rows the kernel hands over at once.
+const BATCH_ROWS: NonZero<usize> = NonZero::new(65_536).expect("not zero");
 
 /// A live data file of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +95,13 @@ pub(crate) async fn open(
     let url = Url::parse(&format!("lake://tables--x-s3/{root}/"))?;
     let executor = executor()?;
     blocking(move || {
-        let engine: Arc<dyn Engine> =
-            Arc::new(DefaultEngineBuilder::new(store).with_task_executor(executor).build());
+        let engine: Arc<dyn Engine> = Arc::new(
+            DefaultEngineBuilder::new(store)
+                .with_task_executor(executor)
+                .with_buffer_size(READ_AHEAD)
+                .with_batch_size(BATCH_ROWS)
+                .build(),
+        );
         let builder = Snapshot::builder_for(url);
         let builder = match version {
             Some(version) => builder.at_version(version),

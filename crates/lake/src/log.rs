@@ -170,7 +170,7 @@ impl Log<'_> {
         self.directory().join(format!("{version:020}.json"))
     }
 
-    fn failed(&self, action: String) -> impl FnOnce(Error) -> LakeError {
+    fn failed(&self, action: &str) -> impl FnOnce(Error) -> LakeError + use<> {
         let action = format!("{action} of table `{}`", self.table);
         move |source| LakeError::Store { action, source }
     }
@@ -178,7 +178,7 @@ impl Log<'_> {
     /// The versions that have a commit file, in order; empty when there is no table.
     pub(crate) async fn versions(&self) -> Result<Vec<Version>, LakeError> {
         let listed = self.store.list_with_delimiter(Some(&self.directory())).await;
-        let listed = listed.map_err(self.failed("listing the log".to_owned()))?;
+        let listed = listed.map_err(self.failed("listing the log"))?;
         let version = |meta: &object_store::ObjectMeta| {
             let digits = meta.location.filename()?.strip_suffix(".json")?;
             let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
@@ -196,7 +196,7 @@ impl Log<'_> {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(Error::NotFound { .. }) => return Ok(None),
-            Err(source) => return Err(self.failed(format!("reading commit {version}"))(source)),
+            Err(source) => return Err(self.failed(&format!("reading commit {version}"))(source)),
         };
         let mut actions = Vec::new();
         for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
@@ -250,7 +250,7 @@ impl Log<'_> {
                 let same = ours.is_some() && ours == found.as_ref();
                 Ok(if same { Outcome::Committed } else { Outcome::Taken })
             }
-            Err(source) => Err(self.failed(format!("writing commit {version}"))(source)),
+            Err(source) => Err(self.failed(&format!("writing commit {version}"))(source)),
         }
     }
 }

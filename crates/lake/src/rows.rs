@@ -105,7 +105,7 @@ pub fn as_known_at(batch: &RecordBatch, instant: Timestamp) -> Result<RecordBatc
     let n = sorted.num_rows();
     let mut rows: Vec<u32> = Vec::with_capacity(n);
     if let (Some(time), Some(known_at)) = (micros(&sorted, "time"), micros(&sorted, "known_at")) {
-        let names = sorted.column_by_name("instrument").map(|c| c.as_string::<i32>());
+        let names = sorted.column_by_name("instrument").map(AsArray::as_string::<i32>);
         let name = |i: u32| names.map(|n| n.value(i as usize));
         for i in 0..n as u32 {
             if known_at[i as usize] > instant.micros() {

@@ -138,10 +138,7 @@ impl Table {
         interval: Option<&Range<Timestamp>>,
     ) -> Result<RecordBatch, LakeError> {
         let schema = self.schema_of(state)?;
-        let batches = match state.rows(interval).await {
-            Ok(batches) => batches,
-            Err(source) => return Err(self.why_unreadable(state, source).await),
-        };
+        let batches = self.pieces_of(state, interval, &schema).await?;
         let whole = blocking(move || rows::merge(&schema, batches)).await?;
         Ok(match interval {
             Some(interval) => rows::between(&whole, interval),
@@ -149,20 +146,49 @@ impl Table {
         })
     }
 
+    /// The rows in pieces. Plain files of our own are fetched side by side; what other
+    /// tools may have done to a file (deletion vectors, partitions, other columns than
+    /// today's) is left to the kernel, which reads one file after the other.
+    async fn pieces_of(
+        &self,
+        state: &State,
+        interval: Option<&Range<Timestamp>>,
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>, LakeError> {
+        let failed = if state.property(FORMAT_PROPERTY).is_some() && state.foreign().is_none() {
+            let files = state.files(interval).await.map_err(|e| self.unreadable(e))?;
+            match self.fetch(files, schema).await {
+                Ok(pieces) => return Ok(pieces.into_iter().map(|(_, batch)| batch).collect()),
+                Err(LakeError::Schema { .. }) => None,
+                Err(error) => Some(error),
+            }
+        } else {
+            None
+        };
+        let error = match failed {
+            Some(error) => error,
+            None => match state.rows(interval).await {
+                Ok(batches) => return Ok(batches),
+                Err(source) => self.unreadable(source),
+            },
+        };
+        Err(self.gone(state).await.unwrap_or(error))
+    }
+
     pub(crate) fn schema_of(&self, state: &State) -> Result<SchemaRef, LakeError> {
         state.schema().map_err(|e| self.unreadable(e))
     }
 
-    /// A vacuumed file is told from a damaged one or a failing store.
-    async fn why_unreadable(&self, state: &State, source: KernelError) -> LakeError {
-        for file in state.files(None).await.unwrap_or_default() {
+    /// After a failed read: a vacuumed file is told from a damaged one or a failing store.
+    async fn gone(&self, state: &State) -> Option<LakeError> {
+        for file in state.files(None).await.ok()? {
             let path = self.file_path(&file);
             if let Err(Error::NotFound { .. }) = self.lake.store.head(&path).await {
                 let (table, version) = (self.shown.clone(), state.version());
-                return LakeError::Gone { table, version, file: file.path };
+                return Some(LakeError::Gone { table, version, file: file.path });
             }
         }
-        self.unreadable(source)
+        None
     }
 
     /// Where a data file lies in the store.

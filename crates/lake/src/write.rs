@@ -171,11 +171,11 @@ impl Table {
                 return Ok(Done { version: seen.unwrap_or_default(), removed: 0, added: 0 });
             };
             let base = *base.get_or_insert(seen);
-            if let (Change::Replace(interval, _), Some(seen)) = (&change, seen) {
-                if let Err(conflict) = self.check_conflicts(interval, base, seen).await {
-                    self.discard(&draft.adds).await;
-                    return Err(conflict);
-                }
+            if let (Change::Replace(interval, _), Some(seen)) = (&change, seen)
+                && let Err(conflict) = self.check_conflicts(interval, base, seen).await
+            {
+                self.discard(&draft.adds).await;
+                return Err(conflict);
             }
             let version = seen.map_or(0, |v| v + 1);
             let actions = self.actions(&draft, seen, info).await?;
