@@ -78,8 +78,10 @@ fn main() {
             r.sharpe.deflated
         );
         println!(
-            "{:18}own {:.1} %, {:.1} bp wide; rolling {:.1} to {:.1} %; unbounded {}; lag-1 of d {:.3}",
+            "{:18}CRPS skill {:.2} % (p = {:.3}); own {:.1} %, {:.1} bp wide; rolling {:.1} to {:.1} %; unbounded {}; lag-1 of d {:.3}",
             "",
+            100.0 * v.crps_skill,
+            v.crps_p_value,
             100.0 * r.own.coverage,
             r.own.width_bp,
             100.0 * r.adaptive.rolling.lowest,

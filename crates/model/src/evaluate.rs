@@ -35,8 +35,8 @@ pub use holm::holm;
 pub use judge::{Trial, judge};
 pub use promotion::{CandidateVerdict, Promotion, decide_promotion};
 pub use report::{
-    Comparison, Evaluation, FoldMetrics, FoldSummary, IntervalReport, Metrics, Range,
-    RecipeEvaluation,
+    Comparison, EVALUATION_VERSION, Evaluation, FoldMetrics, FoldSummary, IntervalReport, Metrics,
+    Range, RecipeEvaluation,
 };
 pub use spending::spent_alpha;
 pub use walk::{EvaluationProgress, Walk, walk};

@@ -135,6 +135,31 @@ fn an_evaluation_survives_storing_and_its_calibration_goes_on() {
     assert_eq!(state, walk.calibration);
 }
 
+#[test]
+fn stored_forms_of_version_1_are_read_for_good() {
+    let mut state: CalibrationState =
+        serde_json::from_str(include_str!("../../../tests/data/evaluation/calibration-v1.json"))
+            .unwrap();
+    // Of −0.2, 0, 0.1, 0.4 the third is the smallest that three quarters do not exceed:
+    // each side of the middle half grows by a tenth of its width.
+    let quantiles = [-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0];
+    assert_eq!(state.interval(&quantiles), (-1.2, 1.2));
+    assert_eq!(state.realised_coverage(), (0.75, 4));
+    state.update(&quantiles, 5.0);
+    assert_eq!(state.long_run_misses(), (0.5, 8));
+    // The miss asks for a little more than three quarters, so for the largest score: its
+    // own, two widths.
+    assert_eq!(state.interval(&quantiles), (-5.0, 5.0));
+
+    let text = include_str!("../../../tests/data/evaluation/evaluation-v1.json");
+    let evaluation: Evaluation = serde_json::from_str(text).unwrap();
+    assert_eq!((evaluation.version, evaluation.folds.len(), evaluation.recipes.len()), (1, 3, 2));
+    assert!(evaluation.recipe("drift").unwrap().sharpe.sharpe.is_finite());
+    let newer = text.replacen("\"version\": 1", "\"version\": 2", 1);
+    let error = serde_json::from_str::<Evaluation>(&newer).unwrap_err().to_string();
+    assert!(error.contains("version 2") && error.contains("evaluate again"), "{error}");
+}
+
 /// Hears and can stop.
 #[derive(Default)]
 struct Listener {

@@ -26,7 +26,7 @@ pub fn stationary_means(
     let rows = series.first().map_or(0, |s| s.len());
     assert!(series.iter().all(|s| s.len() == rows), "series are of equal length");
     let count = series.len();
-    let mut means = vec![Vec::with_capacity(draws); count];
+    let mut means = vec![Vec::new(); count];
     if rows == 0 {
         return means;
     }

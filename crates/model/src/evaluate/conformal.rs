@@ -24,6 +24,9 @@ pub const ADAPTIVE_STEP: f64 = 0.005;
 /// How many of the latest scores the adaptive quantile is taken from.
 pub const SCORE_WINDOW: usize = 500;
 
+/// The most scores kept, however far ahead the forecasts look.
+pub const LONGEST_SCORE_WINDOW: usize = 1_000;
+
 /// How many of the latest outcomes the realised coverage counts.
 pub const COVERAGE_WINDOW: usize = 500;
 
@@ -133,6 +136,19 @@ impl CalibrationState {
     /// When the level is not between 0 and 1.
     pub fn new(level: f64) -> Result<Self, CalibrationError> {
         Self::with(level, ADAPTIVE_STEP, SCORE_WINDOW)
+    }
+
+    /// For forecasts that look `steps` rows ahead, one made at every row: their spans
+    /// overlap, so that `steps` outcomes in a row say little more than one. The adaptive
+    /// step is divided by `steps`, and scores reach further back (up to
+    /// [`LONGEST_SCORE_WINDOW`]).
+    ///
+    /// # Errors
+    /// When the level is not between 0 and 1.
+    pub fn for_horizon(level: f64, steps: usize) -> Result<Self, CalibrationError> {
+        let steps = steps.max(1);
+        let window = (SCORE_WINDOW * steps).min(LONGEST_SCORE_WINDOW);
+        Self::with(level, ADAPTIVE_STEP / steps as f64, window)
     }
 
     /// As [`CalibrationState::new`] with another step (γ) and number of scores.

@@ -15,7 +15,8 @@ use super::metrics::{
     rmsse,
 };
 use super::report::{
-    Comparison, Evaluation, FoldMetrics, IntervalReport, Metrics, Range, RecipeEvaluation,
+    Comparison, EVALUATION_VERSION, Evaluation, FoldMetrics, IntervalReport, Metrics, Range,
+    RecipeEvaluation,
 };
 use super::rolling::{RIVAL_WINDOW, rolling_quantile_intervals};
 use super::sharpe::{SharpeEvidence, deflated_sharpe};
@@ -78,6 +79,7 @@ pub fn judge(
         recipe.sharpe.deflated = deflated_sharpe(&recipe.sharpe, &ratios).unwrap_or(f64::NAN);
     }
     Ok(Evaluation {
+        version: EVALUATION_VERSION,
         interval: walk.interval,
         horizon: walk.horizon,
         steps: walk.steps(),
@@ -131,7 +133,7 @@ impl<'a> Bench<'a> {
         let outcomes = &self.walk.outcomes;
         let rows: Vec<&[f64]> = trial.quantiles.chunks_exact(LEVELS).collect();
         let median: Vec<f64> = rows.iter().map(|q| q[MEDIAN]).collect();
-        let mut state = CalibrationState::new(self.plan.level)
+        let mut state = CalibrationState::for_horizon(self.plan.level, self.walk.steps())
             .map_err(|e| ModelError::Evaluation(e.to_string()))?;
         let (mut lower, mut upper) = (Vec::new(), Vec::new());
         let mut known = 0;
@@ -279,6 +281,7 @@ impl<'a> Bench<'a> {
             skill_interval: interval(0),
             crps_skill: 1.0 - mean(&own.crps) / mean(&rival.crps),
             crps_skill_interval: interval(1),
+            crps_p_value: diebold_mariano(&own.crps, &rival.crps, self.walk.steps()).p_value(),
             lag1_autocorrelation: test.lag1_autocorrelation(),
             test,
         }

@@ -81,30 +81,27 @@ pub fn decide_promotion(
     let (winner, skilled, mut reason) = match (best, skilled_champion) {
         (Some(best), _) => {
             let reason = format!(
-                "`{}` is more accurate than {} (p = {} at level {})",
+                "`{}` is more accurate than {} ({} at level {})",
                 best.name,
                 rivals(skilled_champion),
                 p_text(best.p_holm),
-                p_text(alpha_spent)
+                level_text(alpha_spent)
             );
             (best.name.clone(), true, reason)
         }
         (None, Some(own)) if own.versus_random_walk.p_value < alpha => {
             let p = p_text(own.versus_random_walk.p_value);
             let reason = format!(
-                "no candidate beats the champion `{}`, which is better than a random walk (p = {p})",
+                "no candidate beats the champion `{}`, which is better than a random walk ({p})",
                 own.name
             );
             (own.name.clone(), true, reason)
         }
         (None, own) => {
-            let mut reason = format!("no better than a random walk (p = {})", p_text(best_p));
+            let mut reason = format!("no better than a random walk ({})", p_text(best_p));
             if let Some(own) = own {
                 let p = p_text(own.versus_random_walk.p_value);
-                reason.push_str(&format!(
-                    "; the champion `{}` has lost its lead (p = {p})",
-                    own.name
-                ));
+                reason.push_str(&format!("; the champion `{}` has lost its lead ({p})", own.name));
             }
             (walk.name.clone(), false, reason)
         }
@@ -125,7 +122,13 @@ fn rivals(champion: Option<&RecipeEvaluation>) -> String {
 
 /// Three digits, and never a rounded zero.
 fn p_text(p: f64) -> String {
-    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
+}
+
+/// Two digits that count, however small.
+fn level_text(level: f64) -> String {
+    let digits = (1.0 - libm::log10(level.max(1e-12)).floor()).clamp(2.0, 12.0) as usize;
+    format!("{level:.digits$}")
 }
 
 /// The recipes that could be promoted: all but the champion, the random walk, and those
@@ -170,16 +173,17 @@ fn candidates(
 
 impl CandidateVerdict {
     fn judge(&self, level: f64, champion: Option<&RecipeEvaluation>) -> (bool, String) {
-        let (p, level_text) = (p_text(self.p_holm), p_text(level));
-        if self.p_holm >= level {
+        let significant = self.p_holm < level;
+        let (p, level) = (p_text(self.p_holm), level_text(level));
+        if !significant {
             let than = rivals(champion);
-            return (false, format!("not more accurate than {than} (p = {p}, needs {level_text})"));
+            return (false, format!("not more accurate than {than} ({p}, needs {level})"));
         }
         if !self.distribution_holds {
             let lost = "more accurate, but CRPS or interval score are worse than a rival's";
-            return (false, format!("{lost} (p = {p})"));
+            return (false, format!("{lost} ({p})"));
         }
-        (true, format!("more accurate than {} (p = {p}, needs {level_text})", rivals(champion)))
+        (true, format!("more accurate than {} ({p}, needs {level})", rivals(champion)))
     }
 }
 

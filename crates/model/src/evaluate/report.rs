@@ -1,7 +1,7 @@
 //! What an evaluation says: plain data, stored as JSON with NaN as null.
 
 use foretell_market::{Interval, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::conformal::CalibrationState;
 use super::coverage::{CoverageTests, RollingCoverage};
@@ -12,9 +12,28 @@ use super::sharpe::SharpeEvidence;
 use super::volatility::VolatilitySkill;
 use crate::{EstimatorSpec, LEVELS};
 
+/// The version of the stored form of [`Evaluation`].
+pub const EVALUATION_VERSION: u32 = 1;
+
+/// Refuses what another version of this program stored.
+fn known_version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let found = u32::deserialize(from)?;
+    if found == EVALUATION_VERSION {
+        return Ok(found);
+    }
+    let message = format!(
+        "the evaluation has version {found}, this program reads {EVALUATION_VERSION}: \
+         evaluate again"
+    );
+    Err(serde::de::Error::custom(message))
+}
+
 /// All recipes on identical out-of-sample rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
+    /// Version of the stored form, [`EVALUATION_VERSION`].
+    #[serde(deserialize_with = "known_version")]
+    pub version: u32,
     /// The step of the grid.
     pub interval: Interval,
     /// How far ahead the forecasts were.
@@ -230,6 +249,10 @@ pub struct Comparison {
     pub crps_skill: f64,
     /// 90 % block-bootstrap interval of that skill.
     pub crps_skill_interval: Range,
+    /// One-sided p-value of "a better distribution than the random walk's": the same test
+    /// on the ranked probability scores, uncorrected; 1 if untestable. It shows skill in
+    /// the spread that the point error cannot show, and promotes nobody.
+    pub crps_p_value: f64,
     /// Autocorrelation of the loss differential at lag one; NaN if untestable.
     #[serde(with = "number")]
     pub lag1_autocorrelation: f64,

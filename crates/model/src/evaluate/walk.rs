@@ -193,8 +193,7 @@ pub fn walk(
     };
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
-    let results: Vec<Mutex<Option<Result<Vec<f64>, ModelError>>>> =
-        (0..tasks).map(|_| Mutex::new(None)).collect();
+    let results: Vec<Place> = (0..tasks).map(|_| Mutex::new(None)).collect();
     let work = || {
         while !failed.load(Ordering::Relaxed) {
             let task = next.fetch_add(1, Ordering::Relaxed);
@@ -214,8 +213,7 @@ pub fn walk(
         });
         work();
     });
-    let mut quantiles =
-        vec![Vec::with_capacity(walk.outcomes.len() * crate::LEVELS); recipes.len()];
+    let mut quantiles: Vec<Vec<f64>> = vec![Vec::new(); recipes.len()];
     for (task, slot) in results.into_iter().enumerate() {
         // Tasks start in order, so an empty place is only ever behind a failure.
         let result = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -230,6 +228,9 @@ pub fn walk(
     let trials = recipes.iter().zip(quantiles).map(trial).collect();
     Ok((walk, trials))
 }
+
+/// Where a task leaves its quantiles.
+type Place = Mutex<Option<Result<Vec<f64>, ModelError>>>;
 
 /// The training and test rows of one fold, shared by its recipes.
 type FoldRows = Arc<(Dataset, Dataset)>;

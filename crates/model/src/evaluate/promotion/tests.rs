@@ -98,6 +98,7 @@ fn noise_is_not_promoted_in_1000_retrains_beyond_the_stated_rate() {
     let most = binomial_quantile(0.999, 100, 0.1);
     for fair in [false, true] {
         let found = false_promotions(fair);
+        println!("fair {fair}: {found} of 100 instruments ever promoted noise, at most {most}");
         assert!(found <= most, "{found} of 100 instruments, at most {most} (fair: {fair})");
     }
 }
