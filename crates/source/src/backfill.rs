@@ -39,6 +39,8 @@ pub(crate) struct Page {
 pub struct BackfillCursor {
     /// Version of this form.
     pub version: u32,
+    /// The kind of source it is of.
+    pub source: String,
     /// What is fetched.
     pub instrument: Instrument,
     /// The length of a candle or sample.
@@ -58,10 +60,11 @@ const VERSION: u32 = 1;
 
 impl BackfillCursor {
     /// The beginning of a request.
-    pub fn start(request: &ExtractRequest<'_>) -> Self {
+    pub fn start(spec: &SourceSpec, request: &ExtractRequest<'_>) -> Self {
         let to = request.to.map_or(request.now, |to| to.min(request.now));
         Self {
             version: VERSION,
+            source: spec.kind().to_owned(),
             instrument: request.instrument.clone(),
             interval: request.interval,
             next: request.from,
@@ -101,18 +104,21 @@ impl<'a> Backfill<'a> {
         http: &'a HttpSettings,
         cursor: Option<BackfillCursor>,
     ) -> Result<Self, SourceError> {
-        let cursor = cursor.unwrap_or_else(|| BackfillCursor::start(&request));
+        let cursor = cursor.unwrap_or_else(|| BackfillCursor::start(spec, &request));
         let same = cursor.version == VERSION
+            && cursor.source == spec.kind()
             && cursor.instrument == *request.instrument
             && cursor.interval == request.interval;
         if !same {
             return Err(SourceError::Setting {
                 field: "cursor",
                 problem: format!(
-                    "it is of {} {} (version {}), not of {} {}",
+                    "it is of {} {} {} (version {}), not of {} {} {}",
+                    cursor.source,
                     cursor.instrument,
                     cursor.interval,
                     cursor.version,
+                    spec.kind(),
                     request.instrument,
                     request.interval
                 ),

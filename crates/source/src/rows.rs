@@ -18,6 +18,8 @@ pub struct Rows {
     pub positions: Vec<u64>,
     /// Per row: its time.
     pub times: Vec<Timestamp>,
+    /// Per row: when it was known, in tables that say so themselves; else empty.
+    pub known_at: Vec<Timestamp>,
     /// Per row: marks; empty when no row has one.
     pub flags: Vec<RowFlags>,
     /// Numeric columns, NaN where a cell is missing or unreadable.
@@ -39,7 +41,8 @@ pub enum TimeIs {
 
 impl Rows {
     /// The rows that the request wants, keyed by open time, as a raw table: known at
-    /// the interval's end plus the lag, marked as back-filled. Order, duplicates and
+    /// the interval's end plus the lag and marked as back-filled, unless the rows say
+    /// themselves when they were known. Order, duplicates and
     /// times off the grid are kept.
     ///
     /// # Errors
@@ -73,12 +76,13 @@ impl Rows {
             if wanted {
                 let marks = self.flags.get(i).copied().unwrap_or(RowFlags::NONE);
                 kept.push(i);
-                rows.push(RowMeta {
-                    time: open,
-                    known_at: close.plus_secs(request.lag),
-                    ingested_at: request.now,
-                    flags: marks | RowFlags::BACKFILLED,
-                });
+                // A table that says when its rows were known also says how they came; but
+                // nothing is known before its interval ends.
+                let (known_at, flags) = match self.known_at.get(i) {
+                    Some(known_at) => (close.max(*known_at), marks),
+                    None => (close.plus_secs(request.lag), marks | RowFlags::BACKFILLED),
+                };
+                rows.push(RowMeta { time: open, known_at, ingested_at: request.now, flags });
             }
         }
         let mut table = RawTable {

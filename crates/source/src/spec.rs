@@ -32,6 +32,19 @@ pub enum SourceSpec {
     Kaggle(KaggleSpec),
 }
 
+impl SourceSpec {
+    /// The kind's name, as pipelines write it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SourceSpec::File(_) => "file",
+            SourceSpec::Kraken(_) => "kraken",
+            SourceSpec::Binance(_) => "binance",
+            SourceSpec::CoinGecko(_) => "coingecko",
+            SourceSpec::Kaggle(_) => "kaggle",
+        }
+    }
+}
+
 /// Which rows are wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct ExtractRequest<'a> {

@@ -124,6 +124,7 @@ fn rows_of(klines: &[Kline]) -> Rows {
     Rows {
         positions: (1..=klines.len() as u64).collect(),
         times: klines.iter().map(|k| k.open_time).collect(),
+        known_at: Vec::new(),
         flags: klines.iter().map(flag).collect(),
         columns: vec![
             column("open", |k| k.open),

@@ -184,6 +184,7 @@ fn from_on(rows: &Rows, from: Timestamp) -> Rows {
     Rows {
         positions: kept.iter().map(|&i| rows.positions[i]).collect(),
         times: kept.iter().map(|&i| rows.times[i]).collect(),
+        known_at: Vec::new(),
         flags: kept.iter().map(|&i| rows.flags[i]).collect(),
         columns: rows.columns.iter().map(pick).collect(),
         faults: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! Shared by every file format, so that a cell is read the same way in all of them.
 
+use foretell_market::RowFlags;
 use foretell_panel::{CellFault, Column};
 
 use super::FileSpec;
@@ -48,6 +49,18 @@ pub(crate) fn number(text: &str) -> Number {
     }
 }
 
+/// Marks as our own tables write them: their bits, or their names in any list.
+fn marks(text: &str) -> Option<RowFlags> {
+    if let Ok(bits) = text.trim().parse::<u32>() {
+        return Some(RowFlags::from_bits(bits));
+    }
+    let words = text.split(|c: char| !c.is_ascii_alphabetic() && c != '-');
+    words.filter(|word| !word.is_empty()).try_fold(RowFlags::NONE, |marks, word| {
+        let mark = (0..32).map(|i| RowFlags::from_bits(1 << i)).find(|m| m.names() == [word])?;
+        Some(marks | mark)
+    })
+}
+
 /// Rows under construction.
 #[derive(Debug)]
 pub(crate) struct Collector<'a> {
@@ -56,6 +69,9 @@ pub(crate) struct Collector<'a> {
     layout: Layout,
     time_name: String,
     times: TimeReader,
+    /// Known-at times and marks of a table that this house wrote.
+    known_at: TimeReader,
+    flags: Vec<RowFlags>,
     positions: Vec<u64>,
     numbers: Vec<Vec<f64>>,
     faults: Vec<CellFault>,
@@ -77,20 +93,18 @@ impl<'a> Collector<'a> {
             .columns
             .layout(header)
             .map_err(|f| Malformed::new(origin, f.problem, f.remedy).field(f.field))?;
-        let times =
-            TimeReader::new(spec.time_format.as_ref(), spec.zone.as_deref()).map_err(|name| {
-                Malformed::new(
-                    origin,
-                    format!("`{name}` is not a time zone"),
-                    "write an IANA name such as UTC or America/New_York",
-                )
-                .field("zone")
-            })?;
+        let unknown_zone = |name: String| {
+            let remedy = "write an IANA name such as UTC or America/New_York";
+            Malformed::new(origin, format!("`{name}` is not a time zone"), remedy).field("zone")
+        };
+        let times = TimeReader::new(spec.time_format.as_ref(), spec.zone.as_deref());
         Ok(Self {
             origin,
             counting,
             time_name: header[layout.time].trim().to_owned(),
-            times,
+            times: times.map_err(unknown_zone)?,
+            known_at: TimeReader::new(None, None).map_err(unknown_zone)?,
+            flags: Vec::new(),
             positions: Vec::new(),
             numbers: vec![Vec::new(); layout.numbers.len()],
             faults: Vec::new(),
@@ -140,6 +154,19 @@ impl<'a> Collector<'a> {
             let malformed = Malformed::new(self.origin, fault.problem, fault.remedy);
             return Err(self.counting.at(position, malformed.field(&self.time_name)));
         }
+        if let Some((known_at, flags)) = self.layout.own {
+            let refuse = |field: &str, problem: String, remedy: String| {
+                let malformed = Malformed::new(self.origin, problem, remedy).field(field);
+                self.counting.at(position, malformed)
+            };
+            let fault = self.known_at.push(cell(known_at).unwrap_or(""));
+            fault.map_err(|fault| refuse("known_at", fault.problem, fault.remedy))?;
+            let text = cell(flags).unwrap_or("");
+            self.flags.push(marks(text).ok_or_else(|| {
+                let problem = format!("`{}` are not marks of a row", excerpt(text, 40));
+                refuse("flags", problem, "write names such as filled, or nothing".to_owned())
+            })?);
+        }
         self.positions.push(position);
         for (values, (role, index)) in self.numbers.iter_mut().zip(&self.layout.numbers) {
             let read = cell(*index).map_or(Number::Unreadable, number);
@@ -172,16 +199,34 @@ impl<'a> Collector<'a> {
                 None => malformed,
             }
         })?;
+        let known_at = match self.layout.own {
+            Some(_) => {
+                let read = self.known_at.finish().map_err(|fault| {
+                    Malformed::new(self.origin, fault.problem, fault.remedy).field("known_at")
+                })?;
+                read.0
+            }
+            None => Vec::new(),
+        };
         let names = self.layout.numbers.iter().map(|(name, _)| name.clone());
         let columns = names.zip(self.numbers).map(|(name, values)| Column::new(name, values));
         let rows = Rows {
             positions: self.positions,
             times,
-            flags: Vec::new(),
+            known_at,
+            flags: self.flags,
             columns: columns.collect(),
             faults: self.faults,
         };
-        Ok((rows, Found { time_column: self.time_name, time_format, columns: self.names }))
+        Ok((
+            rows,
+            Found {
+                time_column: self.time_name,
+                time_format,
+                symbol: self.wanted_symbol.map(str::to_owned).or(self.first_symbol),
+                columns: self.names,
+            },
+        ))
     }
 }
 
@@ -192,6 +237,8 @@ pub struct Found {
     pub time_column: String,
     /// How they are written.
     pub time_format: TimeFormat,
+    /// What the rows are about, where the file says so.
+    pub symbol: Option<String>,
     /// Per column of the table: its name there and in the file.
     pub columns: Vec<(String, String)>,
 }

@@ -74,6 +74,8 @@ const NUMBERS: [(&str, &[&str]); 10] = [
 pub(crate) struct Layout {
     pub(crate) time: usize,
     pub(crate) symbol: Option<usize>,
+    /// Known-at time and flags, in files that this house wrote.
+    pub(crate) own: Option<(usize, usize)>,
     /// Role (the column's name in the table) and index.
     pub(crate) numbers: Vec<(String, usize)>,
 }
@@ -186,6 +188,18 @@ impl ColumnMap {
             }
             numbers.push((role.clone(), declared(&format!("extra.{role}"), name)?));
         }
+        let place = |name: &str| names.iter().position(|n| n == name);
+        let own = place("known_at").zip(place("flags"));
+        if own.is_some() {
+            // Our own tables hold nothing but numbers beside these.
+            let used = |i: &usize| numbers.iter().any(|(_, index)| index == i);
+            let meta =
+                ["instrument", "time", "known_at", "ingested_at", "flags", "position", "faults"];
+            let rest: Vec<usize> = (0..names.len())
+                .filter(|i| !used(i) && *i != time && !meta.contains(&names[*i].as_str()))
+                .collect();
+            numbers.extend(rest.into_iter().map(|i| (header[i].trim().to_owned(), i)));
+        }
         if !numbers.iter().any(|(role, _)| role == "close" || role == "price") {
             return Err(LayoutFault {
                 field: "columns.close".to_owned(),
@@ -194,6 +208,6 @@ impl ColumnMap {
                     .to_owned(),
             });
         }
-        Ok(Layout { time, symbol, numbers })
+        Ok(Layout { time, symbol, own, numbers })
     }
 }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use ::bytes::Bytes;
 use flate2::read::MultiGzDecoder;
+use foretell_market::Instrument;
 use foretell_panel::RawTable;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ pub(crate) use self::json::broken as broken_json;
 
 use crate::coingecko;
 use crate::error::Malformed;
-use crate::rows::{Rows, TimeIs};
+use crate::rows::TimeIs;
 use crate::{ExtractRequest, SourceError};
 
 /// The most that a file may unpack to, so that a small archive cannot fill the memory.
@@ -140,19 +141,30 @@ pub fn read_file(
         let remedy = "unpack the archive, or save the sheet as CSV";
         return Err(Malformed::new(&origin, problem, remedy).into());
     }
-    let (rows, time_is): (Rows, TimeIs) = match spec.format.unwrap_or_else(|| detect(&bytes)) {
-        FileFormat::Csv => (read_csv(&bytes, spec)?.0, spec.time_is),
-        FileFormat::Json => (read_json(&bytes, spec)?.0, spec.time_is),
-        FileFormat::Parquet => (read_parquet(bytes, spec)?.0, spec.time_is),
+    let (rows, found) = match spec.format.unwrap_or_else(|| detect(&bytes)) {
+        FileFormat::Csv => read_csv(&bytes, spec)?,
+        FileFormat::Json => read_json(&bytes, spec)?,
+        FileFormat::Parquet => read_parquet(bytes, spec)?,
         FileFormat::CoinGecko => {
             let chart = coingecko::parse_market_chart(&bytes).map_err(|e| e.of(&origin))?;
             // A recording does not know what came after it: its last interval is not
             // complete before a later snapshot says so.
             let until = chart.last().map_or(request.now, |last| last.min(request.now));
-            (coingecko::sample(&chart, request.interval, until), TimeIs::Open)
+            let rows = coingecko::sample(&chart, request.interval, until);
+            return rows.into_table(origin, TimeIs::Open, request);
         }
     };
-    rows.into_table(origin, time_is, request)
+    // Only our own tables write instruments as we do; vendors' names may be anything.
+    let other = found.symbol.filter(|symbol| {
+        let named = symbol.parse::<Instrument>().ok();
+        !rows.known_at.is_empty() && named.is_some_and(|named| named != *request.instrument)
+    });
+    if let Some(other) = other {
+        let problem = format!("the rows are of {other}, not of {}", request.instrument);
+        let remedy = "give the file of that instrument, or another pipeline";
+        return Err(Malformed::new(&origin, problem, remedy).field("instrument").into());
+    }
+    rows.into_table(origin, spec.time_is, request)
 }
 
 /// What unpacked bytes look like: Parquet's magic, a JSON object or array, else text.

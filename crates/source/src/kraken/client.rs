@@ -266,6 +266,7 @@ fn rows_of(candles: &[(u64, Candle)]) -> Rows {
     Rows {
         positions: candles.iter().map(|(position, _)| *position).collect(),
         times: candles.iter().map(|(_, c)| c.open_time).collect(),
+        known_at: Vec::new(),
         flags: candles.iter().map(|(_, c)| flag(c)).collect(),
         columns: vec![
             column("open", |c| c.open),

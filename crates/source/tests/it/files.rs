@@ -381,6 +381,32 @@ async fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn our_own_tables_keep_marks_known_times_and_columns() {
+    let csv = "instrument,time,known_at,flags,price,age_seconds\n\
+               BTC-USD,2020-01-02T10:00:00Z,2020-01-02T11:00:09Z,backfilled stale-sample,1,2000\n\
+               BTC-USD,2020-01-02T11:00:00Z,2020-01-02T11:00:00Z,,2,\n";
+    let json = r#"[{"age_seconds": 2000, "flags": ["backfilled", "stale-sample"], "price": 1,
+                    "instrument": "BTC-USD", "known_at": "2020-01-02T11:00:09Z",
+                    "time": "2020-01-02T10:00:00Z"},
+                   {"age_seconds": null, "flags": [], "price": 2, "instrument": "BTC-USD",
+                    "known_at": "2020-01-02T11:00:00Z", "time": "2020-01-02T11:00:00Z"}]"#;
+    for text in [csv, json] {
+        let table = small(text, |_| {}).unwrap();
+        let marks = RowFlags::BACKFILLED | RowFlags::STALE_SAMPLE;
+        assert_eq!((table.rows[0].flags, table.rows[1].flags), (marks, RowFlags::NONE));
+        assert_eq!(table.rows[0].known_at.to_string(), "2020-01-02T11:00:09Z");
+        // What a file claims to have known before its interval ended was known at its end.
+        assert_eq!(table.rows[1].known_at.to_string(), "2020-01-02T12:00:00Z");
+        assert_eq!(table.column("age_seconds").unwrap()[0], 2_000.0);
+        assert_eq!((table.columns.len(), table.faults.len()), (2, 0));
+        let other = small(&text.replace("BTC-USD", "ETH-USD"), |_| {}).unwrap_err().to_string();
+        assert!(other.contains("`instrument`") && other.contains("ETH-USD"), "{other}");
+    }
+    let unknown = small(&csv.replace("stale-sample", "shiny"), |_| {}).unwrap_err().to_string();
+    assert!(unknown.contains("line 2: `flags`") && unknown.contains("shiny"), "{unknown}");
+}
+
+#[test]
 fn tells_what_was_found() {
     let text = "Date;Price;Open;High;Low;Vol.\n31/08/2020;4;1;5;1;7\n";
     let (rows, found) = read_csv(text.as_bytes(), &FileSpec::at("x")).unwrap();

@@ -410,6 +410,10 @@ async fn a_back_fill_goes_on_where_it_was_interrupted() {
     let other = ExtractRequest { interval: Interval::DAY, ..request };
     let refused = Backfill::open(&spec, other, &http, Some(before)).unwrap_err();
     assert!(refused.to_string().contains("`cursor`"), "{refused}");
+    let elsewhere = SourceSpec::Kraken(KrakenSpec::default());
+    let cursor = Some(BackfillCursor::start(&spec, &request));
+    let refused = Backfill::open(&elsewhere, request, &http, cursor).unwrap_err();
+    assert!(refused.to_string().contains("it is of binance"), "{refused}");
 }
 
 #[tokio::test]
