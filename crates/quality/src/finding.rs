@@ -219,6 +219,44 @@ impl GateOutcome {
         parts.join(" · ")
     }
 
+    /// What to say when the run stops: how many rows were refused, and the first
+    /// findings that stop it, a line each. `None` when nothing blocked.
+    ///
+    /// ```text
+    /// gate refused 2 of 26,280 rows
+    ///   row 11,204  2024-02-11 03:00 UTC  high 48,110.0 < low 48,202.5
+    ///   row 19,877  2025-02-06 12:00 UTC  close is not a number: `n/a`
+    /// ```
+    pub fn refusal(&self, lines: usize) -> Option<String> {
+        if !self.blocked() {
+            return None;
+        }
+        let blocked: Vec<&CheckResult> =
+            self.checks.iter().filter(|c| c.status == CheckStatus::Blocked).collect();
+        let refused = |q: &&QuarantinedRow| {
+            q.reasons.iter().any(|r| blocked.iter().any(|c| c.name == r.check))
+        };
+        let mut text = match self.quarantined.iter().filter(refused).count() {
+            0 => format!(
+                "gate refused the table of {}",
+                wording::counted(self.rows_in, "row", "rows")
+            ),
+            n => {
+                let of = wording::counted(self.rows_in, "row", "rows");
+                format!("gate refused {} of {of}", wording::count(n as u128))
+            }
+        };
+        for finding in self.blocking().take(lines) {
+            text += &format!("\n  {finding}");
+        }
+        let found: usize = blocked.iter().map(|c| c.found).sum();
+        let listed = self.blocking().count().min(lines);
+        if found > listed {
+            text += &format!("\n  and {} more", wording::count((found - listed) as u128));
+        }
+        Some(text)
+    }
+
     /// The outcome without its rows, for storing and showing.
     pub fn report(&self) -> GateReport {
         GateReport {

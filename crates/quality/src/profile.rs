@@ -363,14 +363,14 @@ fn overview(raw: &RawTable) -> Overview {
         let extreme = |column, pick: fn(f64, f64) -> f64| {
             rows.iter().filter_map(|&r| finite(column, r)).reduce(pick)
         };
-        let volumes = rows.iter().filter_map(|&r| finite(volume, r));
+        let mut volumes = rows.iter().filter_map(|&r| finite(volume, r));
         Stretch {
             from: Timestamp::from_micros(first.micros() + index(rows[0]) * length),
             rows: rows.len(),
             low: extreme(low, f64::min),
             high: extreme(high, f64::max),
             last: rows.iter().rev().find_map(|&r| finite(price, r)),
-            volume: if rolling { volumes.last() } else { volumes.reduce(|a, b| a + b) }
+            volume: if rolling { volumes.next_back() } else { volumes.reduce(|a, b| a + b) }
                 .filter(|v| v.is_finite()),
         }
     });

@@ -133,7 +133,7 @@ fn checks(outcome: &GateOutcome) -> String {
             };
             table.row_of_html(vec![
                 finding.position.map_or(String::new(), wording::count),
-                finding.time.map_or(String::new(), |t| t.human()),
+                finding.time.map_or(String::new(), foretell_market::Timestamp::human),
                 badge(status),
                 format!("<code>{}</code>", escape(&finding.check)),
                 escape(&finding.message),

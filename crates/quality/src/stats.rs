@@ -18,12 +18,18 @@ pub fn mean(values: &[f64]) -> f64 {
 /// Central moments of order 2, 3 and 4 about the mean, each a mean over n.
 fn moments(values: &[f64]) -> (f64, f64, f64) {
     let (n, centre) = (values.len() as f64, mean(values));
-    let sums = values.iter().fold((0.0, 0.0, 0.0), |(m2, m3, m4), v| {
+    let sums = values.iter().fold((0.0, 0.0, 0.0, 0.0), |(m1, m2, m3, m4), v| {
         let d = v - centre;
         let square = d * d;
-        (m2 + square, m3 + square * d, m4 + square * square)
+        (m1 + d, m2 + square, m3 + square * d, m4 + square * square)
     });
-    (sums.0 / n, sums.1 / n, sums.2 / n)
+    // The centre is the mean only to its last digit; what is left of it is taken out.
+    let (d, m2, m3, m4) = (sums.0 / n, sums.1 / n, sums.2 / n, sums.3 / n);
+    (
+        (m2 - d * d).max(0.0),
+        m3 - 3.0 * d * m2 + 2.0 * d * d * d,
+        m4 - 4.0 * d * m3 + 6.0 * d * d * m2 - 3.0 * d * d * d * d,
+    )
 }
 
 /// The sample standard deviation (divisor n − 1, `pandas.Series.std`); NaN under two values.

@@ -249,9 +249,8 @@ fn shape(svg: &mut Svg, chart: &Chart, layer: &Layer, plot: &Plot) {
             for (x, y) in points {
                 let (cx, cy) = (plot.x.pixel(*x), plot.y.pixel(*y));
                 // Points on one another are drawn once.
-                if !(cx.is_finite() && cy.is_finite())
-                    || !drawn.insert(((cx * 2.0).round() as i64, (cy * 2.0).round() as i64))
-                {
+                let cell = ((cx * 2.0).round() as i64, (cy * 2.0).round() as i64);
+                if !(cx.is_finite() && cy.is_finite() && drawn.insert(cell)) {
                     continue;
                 }
                 let r = if few { 3.5 } else { 1.8 };

@@ -455,6 +455,32 @@ fn findings_are_counted_beyond_the_first_hundred() {
 }
 
 #[test]
+fn a_refusal_names_the_first_rows_and_counts_the_rest() {
+    let raw = candles(&[
+        (5, "2024-02-11T03:00,48130.5,48110,48202.5,48150,1"),
+        (9, "2024-02-11T07:00,48050,48090,48040,n/a,1"),
+    ]);
+    let outcome = gate(&raw, &Expectations::candles(), noon());
+    expect![[r#"
+        gate refused 2 of 12 rows
+          row 9  2024-02-11 07:00 UTC  close is not a number: `n/a`
+          row 5  2024-02-11 03:00 UTC  high 48,110.0 < low 48,202.5"#]]
+    .assert_eq(&outcome.refusal(5).unwrap());
+    expect![[r#"
+        gate refused 2 of 12 rows
+          row 9  2024-02-11 07:00 UTC  close is not a number: `n/a`
+          and 1 more"#]]
+    .assert_eq(&outcome.refusal(1).unwrap());
+    let short =
+        table(Interval::HOUR, "time,open,high,low,close,volume\n2024-02-11T00:00,1,1,1,1,1");
+    expect![[r#"
+        gate refused the table of 1 row
+          1 row after quarantine, 10 are needed"#]]
+    .assert_eq(&gate(&short, &Expectations::candles(), noon()).refusal(5).unwrap());
+    assert_eq!(gate(&candles(&[]), &Expectations::candles(), noon()).refusal(5), None);
+}
+
+#[test]
 fn the_report_round_trips_and_the_summary_is_one_line() {
     let raw = candles(&[(4, "")]);
     let outcome = gate(&raw, &Expectations::candles(), noon());

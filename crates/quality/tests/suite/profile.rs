@@ -52,8 +52,11 @@ struct Table {
 }
 
 fn reference() -> Reference {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/reference/quality.json");
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    let text = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/data/reference/quality.json"
+    ));
+    serde_json::from_str(text).unwrap()
 }
 
 fn numbers(values: &[Option<f64>]) -> Vec<f64> {
@@ -87,7 +90,7 @@ fn described(sample: &Sample) -> ColumnProfile {
 fn same(actual: Option<f64>, expected: Option<f64>, scale: f64) {
     match (actual, expected) {
         (Some(a), Some(e)) => {
-            assert!((a - e).abs() <= 1e-11 * scale.max(e.abs()), "{a} is not {e}")
+            assert!((a - e).abs() <= 1e-11 * scale.max(e.abs()), "{a} is not {e}");
         }
         (a, e) => assert_eq!(a, e),
     }
