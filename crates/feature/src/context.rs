@@ -112,7 +112,7 @@ pub fn context(
 
     let mut realized = vec![f64::NAN; n];
     for run in &known {
-        rolling::sum(&[season as f64], &[&squares[run.clone()]], &mut realized[run.clone()]);
+        rolling::sum(&squares[run.clone()], season, &mut realized[run.clone()]);
     }
 
     let columns = [log_return, seasonal, ewma, realized];

@@ -2,6 +2,7 @@
 
 use crate::graph::{Graph, Input};
 use crate::kernel::calendar::Span;
+use crate::kernel::rolling::Statistic;
 use crate::recursion::Recursion;
 use foretell_market::Timestamp;
 
@@ -81,6 +82,10 @@ pub(crate) enum Kernel {
     Clock(fn(Timestamp) -> f64, Span),
     /// From a cell and the one `numbers[0]` intervals earlier.
     Pair(fn(&[f64], &[f64], &mut [f64])),
+    /// The value `numbers[0]` intervals ago: the input's own numbers, moved.
+    Lag,
+    /// A statistic of the last `numbers[0]` rows; all of one input in one pass.
+    Rolling(Statistic),
     /// From a run of rows without a missing value.
     Run(fn(&[f64], &[&[f64]], &mut [f64])),
     /// From a memory that is fed row by row.

@@ -11,6 +11,8 @@
 
 mod assemble;
 mod audit;
+mod catalogue;
+mod columns;
 mod compute;
 mod context;
 mod definition;
@@ -25,11 +27,14 @@ mod row;
 mod runs;
 mod set;
 mod shipped;
+mod stage;
 mod state;
 
 pub use assemble::assemble;
 pub use audit::{AuditReport, Garbage, Hole, Offender, audit};
-pub use compute::compute;
+pub use catalogue::catalogue;
+pub use columns::Workspace;
+pub use compute::{compute, compute_with};
 pub use context::{ContextSpec, context};
 pub use definition::{Fallback, Kind, Memory, Parameter};
 pub use error::FeatureError;

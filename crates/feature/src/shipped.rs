@@ -75,7 +75,8 @@ fn coingecko() -> Vec<FeatureSpec> {
 }
 
 /// The 62 columns of a stream of candles: the candle, its close time and the
-/// indicators of TA-Lib with that library's default parameters where none is named.
+/// indicators of TA-Lib. SAR, SAREXT and T3 take that library's defaults, where the
+/// stream's own code passes zeros (see the notes of [`crate::catalogue()`]).
 fn kraken() -> Vec<FeatureSpec> {
     let feature = |name: &str, kind: &str| FeatureSpec::new(name, kind);
     let periods = |name: &str, kind: &str, period: u32| {

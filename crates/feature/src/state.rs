@@ -5,10 +5,12 @@ use foretell_panel::{Column, Frame, RowMeta};
 use serde::{Deserialize, Serialize};
 
 use crate::FeatureError;
-use crate::compute::{Fed, Resume, evaluate, frame_of};
+use crate::columns::Workspace;
+use crate::compute::frame_of;
 use crate::definition::Memory;
 use crate::graph::Node;
 use crate::set::FeatureSet;
+use crate::stage::{Fed, Resume, evaluate};
 
 /// The version of the saved form.
 const VERSION: u32 = 1;
@@ -79,11 +81,11 @@ impl FeatureState {
         let brought: Vec<(Fed, Vec<f64>)> =
             self.nodes.iter().map(|(fed, values)| (fed.clone(), numbers(values))).collect();
         let resume = Resume { seen, nodes: &brought };
-        let evaluated = evaluate(set, &frame, Some(&resume), true)?;
+        let evaluated = evaluate(set, &frame, Some(&resume), true, &mut Workspace::new())?;
 
         let reach = set.warm_up() as i64 * self.interval.micros();
         let Some(last) = frame.rows().last() else {
-            return frame_of(set, &frame, evaluated);
+            return frame_of(set, &frame, &evaluated);
         };
         let from = Timestamp::from_micros(last.time.micros() - reach);
         let kept = frame.rows().partition_point(|r| r.time < from)..frame.len();
@@ -100,7 +102,7 @@ impl FeatureState {
             set.inputs().iter().map(|c| Ok(bits(&frame.require(c)?[kept.clone()]))).collect();
         let inputs = inputs?;
 
-        let features = frame_of(set, &frame, evaluated)?.slice(seen..frame.len());
+        let features = frame_of(set, &frame, &evaluated)?.slice(seen..frame.len());
         let features = if set.is_recursive() { self.with_history(features)? } else { features };
         let so_far = frame.rows().iter().map(|r| r.known_at).max();
         self.rows =

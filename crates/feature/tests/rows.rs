@@ -1,9 +1,10 @@
 //! The shipped set of hourly snapshots: its columns, its nulls and its rows.
 
 use foretell_feature::{
-    ContextSpec, FeatureSet, LabelSpec, Params, assemble, compute, context, feature_row,
+    ContextSpec, FeatureError, FeatureRow, FeatureSet, FeatureSpec, LabelSpec, Params, assemble,
+    compute, context, feature_row, labels,
 };
-use foretell_market::Interval;
+use foretell_market::{Interval, RowFlags};
 use foretell_panel::{Column, Frame};
 use proptest::prelude::*;
 
@@ -67,4 +68,84 @@ proptest! {
         }
         prop_assert_eq!(served, dataset.len());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_dataset_holds_no_row_that_a_late_row_had_changed(
+        late in prop::collection::vec((0usize..150, 1i64..40), 1..4), seed in 0u64..1000,
+    ) {
+        // Some rows became known hours after their close: decisions in between could
+        // not use them, and a served row of that time is made without them.
+        let frame = snapshots(150, &[], seed);
+        let mut rows = frame.rows().to_vec();
+        for (row, delay) in late {
+            rows[row].known_at = rows[row].known_at.plus_secs(delay * 3600);
+            rows[row].flags |= RowFlags::LATE;
+        }
+        let (instrument, columns) = (frame.instrument().clone(), frame.columns().to_vec());
+        let frame = Frame::new(instrument, frame.interval(), rows, columns).unwrap();
+        let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
+        let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94 };
+        for name in ["coingecko-62", "windows"] {
+            let set = if name == "windows" {
+                let specs = [FeatureSpec::new("m", "rolling_mean").with("column", "price")];
+                FeatureSet::custom(name, &specs).unwrap()
+            } else {
+                FeatureSet::named(name, &Params::new()).unwrap()
+            };
+            let features = compute(&set, &frame).unwrap();
+            let context = context(&frame, "price", &spec).unwrap();
+            let dataset = assemble(&frame, &features, &context, &label, &set).unwrap();
+            for i in 0..dataset.len() {
+                let row = feature_row(&set, &frame, &spec, &label, dataset.labels[i].start).unwrap();
+                let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                prop_assert_eq!(bits(&row.features), bits(dataset.features.row(i)));
+                prop_assert_eq!(bits(&row.context), bits(dataset.context.row(i)));
+                prop_assert_eq!(row.flags, dataset.flags[i]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_says_what_is_missing_and_survives_its_saved_form() {
+    let frame = snapshots(80, &[60], 3);
+    let set = FeatureSet::named("coingecko-62", &Params::new()).unwrap();
+    let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94 };
+    let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
+    let at = |i: usize| frame.rows()[i].time + Interval::HOUR;
+    let row = feature_row(&set, &frame, &spec, &label, at(50)).unwrap();
+    assert_eq!((row.gaps_in_window, row.filled_in_window, row.names.len()), (0, 0, 62));
+    assert_eq!(row.base_price, frame.column("price").unwrap()[50]);
+    let read: FeatureRow = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
+    assert_eq!(read, row);
+    assert_eq!(read.hash(), row.hash());
+    let mut other = row.clone();
+    other.features[7] += 1e-9;
+    assert_ne!(other.hash(), row.hash());
+
+    let text = feature_row(&set, &frame, &spec, &label, at(65)).unwrap_err().to_string();
+    assert!(text.contains("window of 25 intervals has 1 missing intervals"), "{text}");
+    let never = at(50).plus_secs(60);
+    let error = feature_row(&set, &frame, &spec, &label, never).unwrap_err();
+    assert!(matches!(error, FeatureError::NoRow { .. }), "{error}");
+}
+
+#[test]
+fn lengths_that_do_not_fit_the_grid_are_refused() {
+    let frame = snapshots(40, &[], 3);
+    let spec = |horizon: Interval, season: Interval, ewma_lambda: f64| {
+        context(&frame, "price", &ContextSpec { horizon, season, ewma_lambda })
+            .unwrap_err()
+            .to_string()
+    };
+    let odd = Interval::from_secs(5400).unwrap();
+    assert!(spec(odd, hours(24), 0.9).contains("horizon 90m does not fit the 1h grid"));
+    assert!(spec(hours(2), odd, 0.9).contains("season 90m does not fit"));
+    assert!(spec(hours(5), hours(3), 0.9).contains("must not be shorter than the horizon"));
+    assert!(spec(hours(1), hours(3), 1.0).contains("write a number between 0 and 1"));
+    let label = LabelSpec { horizon: odd, price_column: "price".into() };
+    assert!(labels(&frame, &label).is_err());
 }

@@ -10,3 +10,4 @@ pub(crate) mod cells;
 pub(crate) mod ema;
 pub(crate) mod indicator;
 pub(crate) mod rolling;
+mod wide;

@@ -1,162 +1,226 @@
-//! Statistics of a sliding window, recomputed from the window's own rows.
+//! Statistics of sliding windows, recomputed from each window's own rows.
 //!
-//! A block of neighbouring outputs is computed together, one lane each: the loop over
-//! the window is outside, the loop over lanes inside, so that the compiler can use
-//! vector registers while each lane sums its own window from the oldest row on. There
-//! is no running sum, hence no drift: a value depends on its window's rows alone.
+//! There is no running sum, hence no drift: a value depends on its window's rows alone.
+//! A window is split in a fixed way that depends on its width only: an even one into
+//! two halves, an odd one into its newest row and the rest. The parts are windows
+//! themselves and are shared by all windows that end at other rows, so that a width of
+//! `w` costs about `log2(w)` steps per row. All loops run across neighbouring rows, each
+//! lane in this order, without fused multiply-add: the bits do not depend on the vector
+//! width.
+//!
+//! Squared deviations are merged as in Chan, Golub & LeVeque, "Algorithms for Computing
+//! the Sample Variance", *The American Statistician* 37(3), 1983: no cancellation for a
+//! level far from zero.
 
-/// Outputs per block.
-const LANES: usize = 16;
+use std::collections::BTreeSet;
 
-/// Fills `out` from windows of `width` values; the first `width - 1` outputs are NaN.
-/// `wide` and `one` are the same kernel for a block and for one output; both are given
-/// the values from the oldest of the first window on.
-pub(crate) fn slide(
-    x: &[f64],
+use super::wide::wide;
+
+/// What is asked of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Statistic {
+    /// The sum.
+    Sum,
+    /// The arithmetic mean.
+    Mean,
+    /// The standard deviation with divisor `n - 1`.
+    SampleStd,
+    /// The standard deviation with divisor `n`.
+    PopulationStd,
+    /// The smallest value.
+    Min,
+    /// The largest value.
+    Max,
+}
+
+/// One statistic of one width, and where its values go: one per row of the run, NaN
+/// before the first whole window.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) statistic: Statistic,
+    pub(crate) width: usize,
+    pub(crate) out: &'a mut [f64],
+}
+
+/// Rows that are computed together, so that all parts stay in the nearest cache.
+const BLOCK: usize = 256;
+
+/// A deviation whose square is below this share of the squared sum is rounding noise of
+/// a constant window and counts as zero.
+const NOISE: f64 = 1e-30;
+
+/// The windows of one width: how they are split, and their values in this block behind
+/// those of the rows before it.
+struct Rung {
     width: usize,
-    out: &mut [f64],
-    wide: impl Fn(&[f64], usize) -> [f64; LANES],
-    one: impl Fn(&[f64], usize) -> [f64; 1],
-) {
-    let first = (width - 1).min(out.len());
-    out[..first].fill(f64::NAN);
-    let mut i = first;
-    while i + LANES <= out.len() {
-        let block = wide(&x[i + 1 - width..i + LANES], width);
-        out[i..i + LANES].copy_from_slice(&block);
-        i += LANES;
-    }
-    while i < out.len() {
-        out[i] = one(&x[i + 1 - width..=i], width)[0];
-        i += 1;
-    }
+    /// Which rung holds the older part, and how many rows before it ends.
+    older: usize,
+    shift: usize,
+    /// Which rung holds the newer part.
+    newer: usize,
+    values: Vec<f64>,
 }
 
-/// The values of one row of lanes.
-fn lanes<const L: usize>(x: &[f64], k: usize) -> &[f64; L] {
-    x[k..k + L].try_into().expect("the slice has L values")
+/// Windows of rising widths, each made of earlier ones; the first has a width of one.
+struct Ladder {
+    rungs: Vec<Rung>,
 }
 
-fn sum_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
-    let mut acc = [0.0; L];
-    for k in 0..width {
-        let row = lanes::<L>(x, k);
-        for j in 0..L {
-            acc[j] += row[j];
+impl Ladder {
+    fn new(widths: impl Iterator<Item = usize>, room: usize) -> Self {
+        let mut all = BTreeSet::from([1]);
+        for mut width in widths {
+            while all.insert(width) {
+                width = if width % 2 == 0 { width / 2 } else { width - 1 };
+            }
+        }
+        let all: Vec<usize> = all.into_iter().collect();
+        let rung = |&width: &usize| {
+            let even = width % 2 == 0;
+            let part = if even { width / 2 } else { width.max(2) - 1 };
+            let older = all.iter().position(|w| *w == part).unwrap_or(0);
+            let (shift, newer) = if even { (part, older) } else { (1, 0) };
+            Rung { width, older, shift, newer, values: vec![0.0; room] }
+        };
+        Self { rungs: all.iter().map(rung).collect() }
+    }
+
+    fn of(&self, width: usize) -> &Rung {
+        let found = self.rungs.iter().find(|r| r.width == width);
+        found.expect("the ladder was built for this width")
+    }
+
+    /// The values of one width in this block.
+    #[inline(always)]
+    fn block(&self, width: usize, from: usize, rows: usize) -> &[f64] {
+        &self.of(width).values[from..from + rows]
+    }
+
+    /// Computes the block of each rung but the first from the two parts.
+    #[inline(always)]
+    fn climb(&mut self, from: usize, rows: usize, merge: impl Fn(f64, f64) -> f64) {
+        for i in 1..self.rungs.len() {
+            let (below, rest) = self.rungs.split_at_mut(i);
+            let rung = &mut rest[0];
+            let older = &below[rung.older].values[from - rung.shift..][..rows];
+            let newer = &below[rung.newer].values[from..][..rows];
+            let out = &mut rung.values[from..from + rows];
+            for ((o, a), b) in out.iter_mut().zip(older).zip(newer) {
+                *o = merge(*a, *b);
+            }
         }
     }
-    acc
-}
 
-fn mean_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
-    let mut acc = sum_of::<L>(x, width);
-    let n = width as f64;
-    for value in &mut acc {
-        *value /= n;
-    }
-    acc
-}
-
-/// Sum of squared deviations from the window's mean, in two passes over differences
-/// from the oldest value: exact zero for equal values, no cancellation for a level far
-/// from zero.
-fn squares_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
-    let origin = lanes::<L>(x, 0);
-    let mut mean = [0.0; L];
-    for k in 1..width {
-        let row = lanes::<L>(x, k);
-        for j in 0..L {
-            mean[j] += row[j] - origin[j];
+    /// Keeps the last `history` values for the next block.
+    fn keep(&mut self, history: usize, rows: usize) {
+        for rung in &mut self.rungs {
+            rung.values.copy_within(rows..rows + history, 0);
         }
     }
-    let n = width as f64;
-    for value in &mut mean {
-        *value /= n;
-    }
-    let mut acc = [0.0; L];
-    for k in 0..width {
-        let row = lanes::<L>(x, k);
-        for j in 0..L {
-            let d = (row[j] - origin[j]) - mean[j];
-            acc[j] += d * d;
+}
+
+/// Computes the block of squared deviations; the sums of the block must be there. Both
+/// ladders may differ in widths, but not in how a width is split.
+#[inline(always)]
+fn climb_squares(squares: &mut Ladder, sums: &Ladder, from: usize, rows: usize) {
+    for i in 1..squares.rungs.len() {
+        let (below, rest) = squares.rungs.split_at_mut(i);
+        let rung = &mut rest[0];
+        let part = below[rung.older].width;
+        let older_sums = &sums.of(part).values[from - rung.shift..][..rows];
+        let newer_sums = &sums.of(below[rung.newer].width).values[from..][..rows];
+        let older = &below[rung.older].values[from - rung.shift..][..rows];
+        let newer = &below[rung.newer].values[from..][..rows];
+        // Two parts of equal size, or one row against `part` rows.
+        let (weight, count) =
+            if rung.newer == 0 { (part as f64, part * (part + 1)) } else { (1.0, 2 * part) };
+        let share = 1.0 / count as f64;
+        let out = &mut rung.values[from..from + rows];
+        let parts = older.iter().zip(newer).zip(older_sums).zip(newer_sums);
+        for (o, (((a, b), s), t)) in out.iter_mut().zip(parts) {
+            let d = weight * t - s;
+            *o = (a + b) + d * d * share;
         }
     }
-    acc
 }
 
-fn sample_std_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
-    let mut acc = squares_of::<L>(x, width);
-    let n = (width - 1) as f64;
-    for value in &mut acc {
-        *value = (*value / n).sqrt();
+wide! {
+    /// Answers all requests about one run of values without a missing one.
+    pub(crate) fn roll(x: &[f64], requests: &mut [Request<'_>]) {
+        answer(x, requests);
     }
-    acc
 }
 
-fn population_std_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
-    let mut acc = squares_of::<L>(x, width);
-    let n = width as f64;
-    for value in &mut acc {
-        *value = (*value / n).sqrt();
-    }
-    acc
-}
+#[inline(always)]
+fn answer(x: &[f64], requests: &mut [Request<'_>]) {
+    let history = requests.iter().map(|r| r.width).max().unwrap_or(1);
+    let block = BLOCK.max(history);
+    let of = |wanted: &[Statistic]| -> Vec<usize> {
+        let matching = requests.iter().filter(|r| wanted.contains(&r.statistic));
+        matching.map(|r| r.width).collect()
+    };
+    use Statistic::{Max, Mean, Min, PopulationStd, SampleStd, Sum};
+    let [summed, squared] =
+        [of(&[Sum, Mean, SampleStd, PopulationStd]), of(&[SampleStd, PopulationStd])];
+    let [low, high] = [of(&[Min]), of(&[Max])];
+    let ladder = |widths: &[usize]| Ladder::new(widths.iter().copied(), history + block);
+    let mut sums = ladder(&summed);
+    let mut squares = ladder(&squared);
+    let mut lowest = ladder(&low);
+    let mut highest = ladder(&high);
 
-fn min_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
-    let mut acc = *lanes::<L>(x, 0);
-    for k in 1..width {
-        let row = lanes::<L>(x, k);
-        for j in 0..L {
-            acc[j] = if row[j] < acc[j] { row[j] } else { acc[j] };
+    let mut start = 0;
+    while start < x.len() {
+        let rows = block.min(x.len() - start);
+        for (ladder, widths) in [(&mut sums, &summed), (&mut lowest, &low), (&mut highest, &high)] {
+            if !widths.is_empty() {
+                ladder.rungs[0].values[history..history + rows]
+                    .copy_from_slice(&x[start..start + rows]);
+            }
         }
-    }
-    acc
-}
-
-fn max_of<const L: usize>(x: &[f64], width: usize) -> [f64; L] {
-    let mut acc = *lanes::<L>(x, 0);
-    for k in 1..width {
-        let row = lanes::<L>(x, k);
-        for j in 0..L {
-            acc[j] = if row[j] > acc[j] { row[j] } else { acc[j] };
+        sums.climb(history, rows, |a, b| a + b);
+        climb_squares(&mut squares, &sums, history, rows);
+        lowest.climb(history, rows, |a, b| if b < a { b } else { a });
+        highest.climb(history, rows, |a, b| if b > a { b } else { a });
+        for request in requests.iter_mut() {
+            let width = request.width;
+            let out = &mut request.out[start..start + rows];
+            match request.statistic {
+                Sum => out.copy_from_slice(sums.block(width, history, rows)),
+                Min => out.copy_from_slice(lowest.block(width, history, rows)),
+                Max => out.copy_from_slice(highest.block(width, history, rows)),
+                Mean => {
+                    let share = 1.0 / width as f64;
+                    for (o, s) in out.iter_mut().zip(sums.block(width, history, rows)) {
+                        *o = s * share;
+                    }
+                }
+                SampleStd | PopulationStd => {
+                    let n = width - usize::from(request.statistic == SampleStd);
+                    let share = 1.0 / n as f64;
+                    let sums = sums.block(width, history, rows);
+                    let squares = squares.block(width, history, rows);
+                    for ((o, m), s) in out.iter_mut().zip(squares).zip(sums) {
+                        let spread = if *m <= NOISE * s * s { 0.0 } else { *m };
+                        *o = (spread * share).sqrt();
+                    }
+                }
+            }
         }
+        for ladder in [&mut sums, &mut squares, &mut lowest, &mut highest] {
+            ladder.keep(history, rows);
+        }
+        start += rows;
     }
-    acc
+    for request in requests {
+        let before = (request.width - 1).min(request.out.len());
+        request.out[..before].fill(f64::NAN);
+    }
 }
 
-/// The window's length, from the first parameter.
-pub(crate) fn width(numbers: &[f64]) -> usize {
-    numbers[0] as usize
-}
-
-/// Arithmetic mean of the window.
-pub(crate) fn mean(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
-    slide(x[0], width(numbers), out, mean_of::<LANES>, mean_of::<1>);
-}
-
-/// Sum of the window.
-pub(crate) fn sum(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
-    slide(x[0], width(numbers), out, sum_of::<LANES>, sum_of::<1>);
-}
-
-/// Sample standard deviation of the window (divisor `n - 1`).
-pub(crate) fn sample_std(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
-    slide(x[0], width(numbers), out, sample_std_of::<LANES>, sample_std_of::<1>);
-}
-
-/// Standard deviation of the window (divisor `n`).
-pub(crate) fn population_std(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
-    slide(x[0], width(numbers), out, population_std_of::<LANES>, population_std_of::<1>);
-}
-
-/// Smallest value of the window.
-pub(crate) fn min(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
-    slide(x[0], width(numbers), out, min_of::<LANES>, min_of::<1>);
-}
-
-/// Largest value of the window.
-pub(crate) fn max(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) {
-    slide(x[0], width(numbers), out, max_of::<LANES>, max_of::<1>);
+/// The sum of each window of one width.
+pub(crate) fn sum(x: &[f64], width: usize, out: &mut [f64]) {
+    roll(x, &mut [Request { statistic: Statistic::Sum, width, out }]);
 }
 
 #[cfg(test)]
@@ -164,31 +228,104 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const ALL: [Statistic; 6] = [
+        Statistic::Sum,
+        Statistic::Mean,
+        Statistic::SampleStd,
+        Statistic::PopulationStd,
+        Statistic::Min,
+        Statistic::Max,
+    ];
+
+    /// All statistics of all widths over a run, in one call.
+    fn all(x: &[f64], widths: &[usize]) -> Vec<Vec<f64>> {
+        let mut outs = vec![vec![0.0; x.len()]; widths.len() * ALL.len()];
+        let kinds = widths.iter().flat_map(|w| ALL.map(|s| (s, *w)));
+        let mut requests: Vec<_> = kinds
+            .zip(&mut outs)
+            .map(|((statistic, width), out)| Request { statistic, width, out })
+            .collect();
+        roll(x, &mut requests);
+        outs
+    }
+
+    /// Sum and squared deviations of one window, by the same splits.
+    fn split(window: &[f64]) -> (f64, f64) {
+        let w = window.len();
+        if w == 1 {
+            return (window[0], 0.0);
+        }
+        let at = if w % 2 == 0 { w / 2 } else { w - 1 };
+        let ((s, a), (t, b)) = (split(&window[..at]), split(&window[at..]));
+        let (weight, count) = if w % 2 == 0 { (1.0, w) } else { (at as f64, at * w) };
+        let d = weight * t - s;
+        (s + t, (a + b) + d * d * (1.0 / count as f64))
+    }
+
     proptest! {
         #[test]
-        fn a_block_has_the_bits_of_the_scalar_kernel(
-            x in prop::collection::vec(-1e6f64..1e6, 0..120), width in 2usize..30
+        fn a_value_has_the_bits_of_its_window_alone(
+            x in prop::collection::vec(-1e6f64..1e6, 0..700),
+            widths in prop::collection::vec(2usize..40, 1..5),
         ) {
-            type Rolling = fn(&[f64], &[&[f64]], &mut [f64]);
-            for kernel in [mean as Rolling, sum, sample_std, min, max] {
-                let mut whole = vec![0.0; x.len()];
-                kernel(&[width as f64], &[&x], &mut whole);
-                for end in 0..x.len() {
-                    let start = (end + 1).saturating_sub(width);
-                    let window = &x[start..=end];
-                    let mut alone = vec![0.0; window.len()];
-                    kernel(&[width as f64], &[window], &mut alone);
-                    prop_assert_eq!(whole[end].to_bits(), alone[window.len() - 1].to_bits());
-                    prop_assert_eq!(whole[end].is_nan(), end + 1 < width);
+            let whole = all(&x, &widths);
+            for end in (0..x.len()).step_by(7) {
+                let lines = whole.chunks(ALL.len()).zip(&widths);
+                for (lines, &width) in lines {
+                    if end + 1 < width {
+                        prop_assert!(lines.iter().all(|line| line[end].is_nan()));
+                        continue;
+                    }
+                    let window = &x[end + 1 - width..=end];
+                    let (sum, squares) = split(window);
+                    prop_assert_eq!(lines[0][end].to_bits(), sum.to_bits());
+                    let mean = sum * (1.0 / width as f64);
+                    prop_assert_eq!(lines[1][end].to_bits(), mean.to_bits());
+                    let std = (squares * (1.0 / (width - 1) as f64)).sqrt();
+                    prop_assert_eq!(lines[2][end].to_bits(), std.to_bits());
+                    let low = window.iter().copied().fold(f64::INFINITY, f64::min);
+                    let high = window.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    prop_assert_eq!((lines[4][end], lines[5][end]), (low, high));
                 }
             }
         }
 
         #[test]
-        fn equal_values_have_no_deviation(value in -1e9f64..1e9, width in 2usize..40) {
-            let mut out = vec![0.0; width];
-            sample_std(&[width as f64], &[&vec![value; width]], &mut out);
-            prop_assert_eq!(out[width - 1], 0.0);
+        fn a_deviation_is_the_two_pass_one(
+            x in prop::collection::vec(-1.0f64..1.0, 40..60), level in -1e6f64..1e6,
+            width in 2usize..40,
+        ) {
+            let x: Vec<f64> = x.iter().map(|v| level + v).collect();
+            let mut out = vec![0.0; x.len()];
+            let statistic = Statistic::SampleStd;
+            roll(&x, &mut [Request { statistic, width, out: &mut out }]);
+            let window = &x[x.len() - width..];
+            let mean = window.iter().sum::<f64>() / width as f64;
+            let squares: f64 = window.iter().map(|v| (v - mean).powi(2)).sum();
+            let expected = (squares / (width - 1) as f64).sqrt();
+            let found = out[x.len() - 1];
+            prop_assert!((found - expected).abs() <= 1e-8 * (1.0 + expected), "{found} {expected}");
+        }
+
+        #[test]
+        fn wider_registers_give_the_same_bits(
+            x in prop::collection::vec(-1e6f64..1e6, 0..700), width in 2usize..40,
+        ) {
+            for statistic in ALL {
+                let (mut chosen, mut plain) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+                roll(&x, &mut [Request { statistic, width, out: &mut chosen }]);
+                answer(&x, &mut [Request { statistic, width, out: &mut plain }]);
+                let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                prop_assert_eq!(bits(&chosen), bits(&plain));
+            }
+        }
+
+        #[test]
+        fn equal_values_have_no_deviation(value in -1e9f64..1e9, width in 2usize..600) {
+            let mut out = vec![0.0; width + 3];
+            let statistic = Statistic::SampleStd;
+            roll(&vec![value; width + 3], &mut [Request { statistic, width, out: &mut out }]);
+            prop_assert_eq!(out[width..].to_vec(), vec![0.0; 3]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Kinds for candles without a price level, the vocabulary of `candle-base`.
 
 use super::*;
-use crate::kernel::{candle, cells};
+use crate::kernel::candle;
 
 const FAST: Parameter = count("fast", "the shorter window in intervals", 6, 1);
 const SLOW: Parameter = count("slow", "the longer window in intervals", 24, 1);
@@ -99,7 +99,7 @@ pub(super) static KINDS: &[Kind] = &[
         parameters: LAGGED,
         warm_up: steps,
         inputs: log_returns,
-        kernel: Kernel::Pair(cells::past),
+        kernel: Kernel::Lag,
         ..CELL
     },
     over_window(run(

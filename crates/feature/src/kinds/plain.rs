@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::kernel::calendar::{self, Span};
+use crate::kernel::cells;
 use crate::kernel::ema::WeightedMean;
-use crate::kernel::{cells, rolling};
+use crate::kernel::rolling::Statistic;
 use crate::recursion::Recursion;
 use foretell_market::Timestamp;
 
@@ -51,7 +52,7 @@ const fn windowed(
     id: &'static str,
     definition: &'static str,
     parameters: &'static [Parameter],
-    kernel: fn(&[f64], &[&[f64]], &mut [f64]),
+    statistic: Statistic,
 ) -> Kind {
     Kind {
         id,
@@ -60,7 +61,7 @@ const fn windowed(
         memory: Memory::Window,
         parameters,
         warm_up: window,
-        kernel: Kernel::Run(kernel),
+        kernel: Kernel::Rolling(statistic),
         ..CELL
     }
 }
@@ -111,20 +112,25 @@ pub(super) static KINDS: &[Kind] = &[
         parameters: COLUMN,
         ..CELL
     },
-    clock("hour", "hour of the day, 0 to 23", calendar::hour, Span::Hour),
-    clock("weekday", "day of the week, Monday 0 to Sunday 6", calendar::weekday, Span::Day),
-    clock("day", "day of the month, 1 to 31", calendar::day, Span::Day),
-    clock("month", "month, 1 to 12", calendar::month, Span::Day),
+    clock("hour", "hour of the day, 0 to 23", calendar::hour, Span::Week),
+    clock("weekday", "day of the week, Monday 0 to Sunday 6", calendar::weekday, Span::Week),
+    clock("day", "day of the month, 1 to 31", calendar::day, Span::Date),
+    clock("month", "month, 1 to 12", calendar::month, Span::Date),
     clock("timestamp_ms", "milliseconds since 1970-01-01", calendar::millis, Span::Row),
-    clock("hour_sin", "sin(2π · hour / 24)", calendar::hour_sin, Span::Hour),
-    clock("hour_cos", "cos(2π · hour / 24)", calendar::hour_cos, Span::Hour),
-    clock("weekday_sin", "sin(2π · weekday / 7)", calendar::weekday_sin, Span::Day),
-    clock("weekday_cos", "cos(2π · weekday / 7)", calendar::weekday_cos, Span::Day),
-    pair(
-        "lag",
-        "the value of `column` `steps` intervals ago; null when that interval is missing",
-        cells::past,
-    ),
+    clock("hour_sin", "sin(2π · hour / 24)", calendar::hour_sin, Span::Week),
+    clock("hour_cos", "cos(2π · hour / 24)", calendar::hour_cos, Span::Week),
+    clock("weekday_sin", "sin(2π · weekday / 7)", calendar::weekday_sin, Span::Week),
+    clock("weekday_cos", "cos(2π · weekday / 7)", calendar::weekday_cos, Span::Week),
+    Kind {
+        id: "lag",
+        definition: "the value of `column` `steps` intervals ago; null when that interval is \
+                     missing",
+        source: PANDAS,
+        parameters: COLUMN_STEPS,
+        warm_up: steps,
+        kernel: Kernel::Lag,
+        ..CELL
+    },
     pair(
         "change",
         "x[t] / x[t - steps] - 1 of `column`; null where pandas has ±inf (a past of zero)",
@@ -148,37 +154,37 @@ pub(super) static KINDS: &[Kind] = &[
         "rolling_mean",
         "mean of the last `window` values of `column`",
         COLUMN_WINDOW,
-        rolling::mean,
+        Statistic::Mean,
     ),
     windowed(
         "rolling_sum",
         "sum of the last `window` values of `column`",
         COLUMN_WINDOW,
-        rolling::sum,
+        Statistic::Sum,
     ),
     windowed(
         "rolling_std",
         "sample standard deviation (ddof = 1) of the last `window` values of `column`",
         COLUMN_WIDE,
-        rolling::sample_std,
+        Statistic::SampleStd,
     ),
     windowed(
         "rolling_population_std",
         "standard deviation (ddof = 0) of the last `window` values of `column`",
         COLUMN_WINDOW,
-        rolling::population_std,
+        Statistic::PopulationStd,
     ),
     windowed(
         "rolling_min",
         "smallest of the last `window` values of `column`",
         COLUMN_WINDOW,
-        rolling::min,
+        Statistic::Min,
     ),
     windowed(
         "rolling_max",
         "largest of the last `window` values of `column`",
         COLUMN_WINDOW,
-        rolling::max,
+        Statistic::Max,
     ),
     Kind {
         id: "volatility",
@@ -189,7 +195,7 @@ pub(super) static KINDS: &[Kind] = &[
         parameters: COLUMN_WIDE,
         warm_up: window,
         inputs: one_step_change,
-        kernel: Kernel::Run(rolling::sample_std),
+        kernel: Kernel::Rolling(Statistic::SampleStd),
     },
     Kind {
         id: "ewm_mean",
