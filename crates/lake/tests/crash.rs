@@ -12,6 +12,7 @@ use foretell_lake::{AsOf, Lake, LakeError, Layer, Table};
 use foretell_market::{Fingerprint, Timestamp};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -123,6 +124,13 @@ impl ObjectStore for FaultyStore {
     }
 }
 
+/// Where the table lies.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Memory,
+    Local,
+}
+
 /// A write that is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Write {
@@ -163,17 +171,16 @@ impl Write {
     }
 }
 
-/// A store with the table as it was before the write, and its rows.
-async fn before(write: Write) -> (Arc<DynObjectStore>, Vec<f64>) {
-    let store: Arc<DynObjectStore> = Arc::new(InMemory::new());
+/// Writes the table as it was before the write, and answers its rows.
+async fn before(write: Write, store: &Arc<DynObjectStore>) -> Vec<f64> {
     if write == Write::Create {
-        return (store, vec![]);
+        return vec![];
     }
-    let table = table(Arc::clone(&store));
+    let table = table(Arc::clone(store));
     table.append(&candles(0, 3, 7.0), &info(0)).await.expect("a good store");
     table.append(&candles(3, 6, 2.0), &info(1)).await.expect("a good store");
     table.replace(hours(0, 3), &candles(0, 3, 1.0), &info(2)).await.expect("a good store");
-    (store, vec![1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+    vec![1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
 }
 
 fn table(store: Arc<DynObjectStore>) -> Table {
@@ -189,9 +196,17 @@ async fn latest(table: &Table) -> Vec<f64> {
 }
 
 /// Kills the write at its first operation, its second, and so on until it succeeds.
-async fn kill_at_every_step(write: Write, death: Death) {
+async fn kill_at_every_step(write: Write, death: Death, kind: Kind) {
     for operations in 1.. {
-        let (store, old) = before(write).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let store: Arc<DynObjectStore> = match kind {
+            Kind::Memory => Arc::new(InMemory::new()),
+            Kind::Local => {
+                let local = LocalFileSystem::new_with_prefix(directory.path());
+                Arc::new(local.expect("the directory exists"))
+            }
+        };
+        let old = before(write, &store).await;
         let healthy = table(Arc::clone(&store));
         let faulty = FaultyStore::new(Arc::clone(&store), operations, death);
         let result = write.run(&table(faulty)).await;
@@ -216,38 +231,50 @@ async fn kill_at_every_step(write: Write, death: Death) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_creation_harms_nothing() {
-    kill_at_every_step(Write::Create, Death::Before).await;
-    kill_at_every_step(Write::Create, Death::After).await;
+    for kind in [Kind::Memory, Kind::Local] {
+        kill_at_every_step(Write::Create, Death::Before, kind).await;
+        kill_at_every_step(Write::Create, Death::After, kind).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_append_harms_nothing_and_is_not_done_twice() {
-    kill_at_every_step(Write::Append, Death::Before).await;
-    kill_at_every_step(Write::Append, Death::After).await;
+    for kind in [Kind::Memory, Kind::Local] {
+        kill_at_every_step(Write::Append, Death::Before, kind).await;
+        kill_at_every_step(Write::Append, Death::After, kind).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replacement_harms_nothing() {
-    kill_at_every_step(Write::Replace, Death::Before).await;
-    kill_at_every_step(Write::Replace, Death::After).await;
+    for kind in [Kind::Memory, Kind::Local] {
+        kill_at_every_step(Write::Replace, Death::Before, kind).await;
+        kill_at_every_step(Write::Replace, Death::After, kind).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_compaction_harms_nothing() {
-    kill_at_every_step(Write::Compact, Death::Before).await;
-    kill_at_every_step(Write::Compact, Death::After).await;
+    for kind in [Kind::Memory, Kind::Local] {
+        kill_at_every_step(Write::Compact, Death::Before, kind).await;
+        kill_at_every_step(Write::Compact, Death::After, kind).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_checkpoint_harms_nothing() {
-    kill_at_every_step(Write::Checkpoint, Death::Before).await;
-    kill_at_every_step(Write::Checkpoint, Death::After).await;
+    for kind in [Kind::Memory, Kind::Local] {
+        kill_at_every_step(Write::Checkpoint, Death::Before, kind).await;
+        kill_at_every_step(Write::Checkpoint, Death::After, kind).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_vacuum_harms_nothing() {
-    kill_at_every_step(Write::Vacuum, Death::Before).await;
-    kill_at_every_step(Write::Vacuum, Death::After).await;
+    for kind in [Kind::Memory, Kind::Local] {
+        kill_at_every_step(Write::Vacuum, Death::Before, kind).await;
+        kill_at_every_step(Write::Vacuum, Death::After, kind).await;
+    }
 }
 
 #[tokio::test]
