@@ -39,9 +39,10 @@ fn report(error: &PlatformError) -> ExitCode {
 /// Structured logs go to standard error; `RUST_LOG` overrides the level.
 fn start_logs(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
-        1 => "info,hyper=warn,sqlx=warn",
-        _ => "debug,hyper=info,sqlx=info",
+        // The table format's library logs as errors what it also returns as errors.
+        0 => "warn,delta_kernel=off",
+        1 => "info,hyper=warn,sqlx=warn,delta_kernel=off",
+        _ => "debug,hyper=info,sqlx=info,delta_kernel=warn",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));

@@ -62,18 +62,16 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
 }
 
 /// The closing table: every recipe against the random walk on the same rows.
-pub(crate) fn model_table(lines: &[RecipeLine], level: f64) -> String {
+pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: f64) -> String {
     let head = [
         "model".to_owned(),
         "MAE bp".to_owned(),
         "relative".to_owned(),
-        "MASE".to_owned(),
-        "R² vs 0".to_owned(),
-        "direction".to_owned(),
         "CRPS bp".to_owned(),
         "skill vs random walk".to_owned(),
         "p (DM, Holm)".to_owned(),
         format!("coverage of {:.0} %", level * 100.0),
+        format!("sign strategy after {cost_bp} bp"),
     ];
     let mut rows = vec![head.to_vec()];
     for line in lines {
@@ -82,13 +80,11 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64) -> String {
             line.name.clone(),
             format!("{:.1}", line.mae_bp),
             or_dash(line.relative_mae.map(|v| format!("{v:.3}"))),
-            or_dash(line.mase.map(|v| format!("{v:.3}"))),
-            or_dash(line.r2_zero.map(wording::percent)),
-            or_dash(line.directional_accuracy.map(wording::percent)),
             format!("{:.1}", line.crps_bp),
             or_dash(line.skill.map(wording::percent)),
             or_dash(line.p_value.map(wording::p_value)),
             format!("{:.1}", line.coverage * 100.0),
+            or_dash(line.after_cost_bp.map(|v| format!("{v:.2} bp"))),
         ]);
     }
     aligned(&rows)
@@ -97,22 +93,28 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64) -> String {
 /// What a run ended with, for people.
 pub(crate) fn run_report(report: &RunReport) {
     say("");
-    say(model_table(&report.table, report.level).trim_end());
-    say(&format!(
-        " {} out-of-sample rows · {} refits · one seed · dataset {}",
-        thousands(report.rows as u64),
-        report.refits,
-        report.dataset.short()
-    ));
+    say(model_table(&report.table, report.level, report.cost_bp).trim_end());
+    if report.rows > 0 {
+        say(&format!(
+            " {} out-of-sample rows · {} refits · one seed · dataset {}",
+            thousands(report.rows as u64),
+            report.refits,
+            report.dataset.short()
+        ));
+    }
     if let Some(text) = &report.lock_box {
         say(&format!(" {text}"));
     }
     say(&format!(" verdict    {}", report.reason));
-    say(&format!(" forecast   {}", forecast_line(&report.forecast)));
+    if !report.forecast.is_null() {
+        say(&format!(" forecast   {}", forecast_line(&report.forecast)));
+    }
     if let Some(end) = report.historical_demo {
         say(&format!(" note       historical demo: the data ends {}", end.human()));
     }
-    say(&format!(" report     {}", report.report));
+    if !report.report.is_empty() {
+        say(&format!(" report     {}", report.report));
+    }
     say(&format!(" run        {}   {:.1} s", report.run, report.seconds));
 }
 

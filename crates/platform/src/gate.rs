@@ -104,18 +104,18 @@ fn severity_of<'e>(e: &'e mut Expectations, name: &str) -> Result<&'e mut Severi
     let known: [(&str, &mut Severity); 14] = [
         ("schema", &mut e.schema),
         ("types", &mut e.types),
-        ("nulls", &mut e.max_null_share.severity),
-        ("rows", &mut e.min_rows.severity),
-        ("exact-duplicates", &mut e.exact_duplicates),
-        ("off-grid", &mut e.off_grid),
+        ("max_null_share", &mut e.max_null_share.severity),
+        ("min_rows", &mut e.min_rows.severity),
+        ("exact_duplicates", &mut e.exact_duplicates),
+        ("off_grid", &mut e.off_grid),
         ("unfinished", &mut e.unfinished),
-        ("gaps", &mut e.max_gap.severity),
+        ("max_gap", &mut e.max_gap.severity),
         ("ohlc", &mut e.ohlc.severity),
-        ("price", &mut e.min_price.severity),
-        ("volume", &mut e.min_volume.severity),
-        ("moves", &mut e.max_move.severity),
-        ("staleness", &mut e.max_staleness.severity),
-        ("completeness", &mut e.min_completeness.severity),
+        ("min_price", &mut e.min_price.severity),
+        ("min_volume", &mut e.min_volume.severity),
+        ("max_move", &mut e.max_move.severity),
+        ("max_staleness", &mut e.max_staleness.severity),
+        ("min_completeness", &mut e.min_completeness.severity),
     ];
     let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
     let found = known.into_iter().find(|(n, _)| *n == name);

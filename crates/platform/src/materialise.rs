@@ -1,7 +1,7 @@
 //! The features and dataset stations: clean rows to what models learn from.
 
 use foretell_feature::{FeatureSet, assemble, compute, context};
-use foretell_panel::{Dataset, Frame};
+use foretell_panel::{Dataset, Frame, LockBox};
 
 use crate::error::PlatformError;
 use crate::pipeline::Pipeline;
@@ -33,10 +33,11 @@ pub(crate) fn materialise(
 }
 
 impl Materialised {
-    /// The rows that a run may learn from and judge on: labelled, and not touching
-    /// the lock-box.
+    /// The rows that a run may learn from and judge on: labelled, and touching the
+    /// lock-box neither with their label nor, right after it, with their windows.
     pub(crate) fn allowed(&self, pipeline: &Pipeline) -> Dataset {
-        let lock_box = pipeline.lock_box;
+        let memory = self.set.warm_up() as i64 * pipeline.interval.secs();
+        let lock_box = pipeline.lock_box.map(|b| LockBox { to: b.to.plus_secs(memory), ..b });
         self.dataset
             .filter(|label| label.value.is_finite() && !lock_box.is_some_and(|b| b.touches(label)))
     }

@@ -172,6 +172,7 @@ fn models(contents: &Contents<'_>) -> String {
         "#p (DM-HLN, Holm)",
         "#coverage",
         "#width bp",
+        "#after costs bp",
     ];
     let mut table = Table::new("Out-of-sample scores on identical rows", &headers);
     for line in lines {
@@ -204,7 +205,24 @@ fn models(contents: &Contents<'_>) -> String {
             c.reason.clone(),
         ]);
     }
-    table.html() + &ranking.figure() + &verdicts.html()
+    table.html() + &costs(contents) + &ranking.figure() + &verdicts.html()
+}
+
+/// Accuracy is not profit, and the page says so.
+fn costs(contents: &Contents<'_>) -> String {
+    let report = contents.report;
+    let best =
+        report.table.iter().filter_map(|l| l.after_cost_bp).fold(f64::NEG_INFINITY, f64::max);
+    if !best.is_finite() {
+        return String::new();
+    }
+    format!(
+        "<p>The last column is what trading the sign of each forecast, one {} late and at {} bp a \
+         turn, would have brought per row: at best {best:.2} bp. A forecast can be more accurate \
+         than the random walk and still not pay its costs.</p>",
+        contents.clean.interval(),
+        report.cost_bp
+    )
 }
 
 fn model_cells(line: &RecipeLine) -> Vec<String> {
@@ -223,6 +241,7 @@ fn model_cells(line: &RecipeLine) -> Vec<String> {
         or_dash(line.p_value.map(wording::p_value)),
         format!("{:.1} %", line.coverage * 100.0),
         format!("{:.0}", line.width_bp),
+        or_dash(line.after_cost_bp.map(|v| format!("{v:.2}"))),
     ]
 }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foretell_forecaster::{ForecastView, view};
 use foretell_market::{Candle, Clock, Instrument, Interval, Timestamp};
 use foretell_registry::{
-    AuditEvent, ModelFilter, ModelVersion, RegistryError, Run as RunRecord, RunFilter, Status,
+    AuditEvent, ForecastFilter, ModelFilter, ModelVersion, RegistryError, Run as RunRecord,
+    RunFilter, Status,
 };
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -126,12 +127,22 @@ impl Service {
         Ok(service)
     }
 
-    /// Puts the latest stored forecast of a pipeline on the board.
+    /// Puts the latest stored forecast of a pipeline's champion on the board.
     async fn show_stored(&self, pipeline: &Pipeline) -> Result<(), PlatformError> {
-        let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
-        let latest = self.store.registry.latest_forecast(instrument, horizon, CHAMPION).await?;
-        if let Some(record) = latest {
-            self.board.put(StoredForecast::read(&record)?.forecast);
+        let registry = &self.store.registry;
+        let Some(champion) = registry.aliased(&pipeline.name, CHAMPION).await? else {
+            return Ok(());
+        };
+        let filter = ForecastFilter {
+            instrument: Some(pipeline.instrument.clone()),
+            horizon: Some(pipeline.label.horizon),
+            model: Some(champion.name),
+            version: Some(champion.version),
+            limit: Some(1),
+            ..Default::default()
+        };
+        if let Some(record) = registry.forecasts(&filter).await?.first() {
+            self.board.put(StoredForecast::read(record)?.forecast);
         }
         Ok(())
     }

@@ -309,6 +309,8 @@ pub struct EvaluateDone {
     pub table: Vec<RecipeLine>,
     /// Level of the intervals.
     pub level: f64,
+    /// Cost of a turn that the sign strategies paid, basis points.
+    pub cost_bp: f64,
     /// Whether something beats the random walk.
     pub skill: bool,
     /// The verdict in words.
@@ -344,6 +346,7 @@ pub async fn evaluate(
     Ok(EvaluateDone {
         table: training::table(&evaluation),
         level: evaluation.level,
+        cost_bp: evaluation.cost_bp,
         skill: verdict.skilled,
         reason: verdict.reason,
         rows: evaluation.times.len(),

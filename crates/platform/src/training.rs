@@ -220,7 +220,18 @@ fn line(recipe: &RecipeEvaluation) -> RecipeLine {
         p_value: rival.then_some(versus.p_holm),
         coverage: m.coverage,
         width_bp: m.width_bp,
+        after_cost_bp: after_cost(recipe),
     }
+}
+
+/// What trading the sign of the forecast brings per row; a forecast of zero trades nothing.
+fn after_cost(recipe: &RecipeEvaluation) -> Option<f64> {
+    let names_a_direction = recipe.median.iter().any(|m| *m != 0.0);
+    let known: Vec<f64> = recipe.returns.iter().copied().filter(|r| r.is_finite()).collect();
+    if !names_a_direction || known.is_empty() {
+        return None;
+    }
+    Some(known.iter().sum::<f64>() / known.len() as f64 * 1e4)
 }
 
 /// JSON has no NaN: what cannot be said is `None`.

@@ -34,6 +34,9 @@ pub struct RecipeLine {
     pub coverage: f64,
     /// Its mean width, basis points.
     pub width_bp: f64,
+    /// Mean return per row of trading the sign of the forecast one row late, after the
+    /// pipeline's cost, basis points; `None` when the forecast names no direction.
+    pub after_cost_bp: Option<f64>,
 }
 
 /// What a run ended with.
@@ -57,6 +60,8 @@ pub struct RunReport {
     pub rows: usize,
     /// Level of the intervals.
     pub level: f64,
+    /// Cost of a turn that the sign strategies paid, basis points.
+    pub cost_bp: f64,
     /// One line per recipe, the random walk first.
     pub table: Vec<RecipeLine>,
     /// Name of the recipe that serves.

@@ -62,7 +62,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
     if s.json {
         say_json(&done);
     } else {
-        say(model_table(&done.table, done.level).trim_end());
+        say(model_table(&done.table, done.level, done.cost_bp).trim_end());
         say(&format!(" verdict    {}", done.reason));
     }
     if args.require_skill && !done.skill {

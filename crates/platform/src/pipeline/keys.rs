@@ -333,18 +333,32 @@ const SERVE: &[Key] = &[key(
 const MODEL_COMMON: &[Key] =
     &[key("name", Kind::Text, Some(""), "Name in tables; the kind when left out.")];
 
-const RIDGE: &[Key] = &[key(
-    "alpha",
-    Kind::Number(0.0, 1e12),
-    Some("1.0"),
-    "Strength of the L2 penalty on standardised columns.",
-)];
+const RIDGE: &[Key] = &[
+    key(
+        "alpha",
+        Kind::Number(0.0, 1e12),
+        Some("1.0"),
+        "Strength of the L2 penalty on standardised columns.",
+    ),
+    key(
+        "volatility_scaled",
+        Kind::Boolean,
+        Some("false"),
+        "Whether the spread of its quantiles follows the exponentially weighted volatility.",
+    ),
+];
 
 const FOREST: &[Key] = &[
     key("trees", Kind::Whole(1, 10_000), Some("100"), "Number of trees."),
     key("depth", Kind::Whole(1, 30), Some("10"), "Deepest level of a tree."),
     key("min_split", Kind::Whole(2, 1_000_000), Some("5"), "Fewest rows to split."),
     key("min_leaf", Kind::Whole(1, 1_000_000), Some("2"), "Fewest rows of a leaf."),
+    key(
+        "column_share",
+        Kind::Number(0.01, 1.0),
+        Some("0.3333333333333333"),
+        "Share of columns tried at each split.",
+    ),
 ];
 
 const BOOSTING: &[Key] = &[

@@ -1,0 +1,9 @@
+//! The binary as people use it: files in, exit codes and words out.
+//!
+//! Every test has its own folder and, where it serves, its own free port.
+
+mod errors;
+mod lifecycle;
+mod market;
+mod serving;
+mod stations;

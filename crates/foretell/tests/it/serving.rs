@@ -1,0 +1,148 @@
+//! The API, and other commands beside the process that serves it.
+
+use std::time::{Duration, Instant};
+
+use crate::market::{Kind, Market, Serving};
+
+async fn get(serving: &Serving, path: &str) -> (u16, serde_json::Value) {
+    let response = reqwest::get(format!("{}{path}", serving.url)).await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn the_api_serves_what_the_run_made() {
+    let market = Market::new(Kind::Noise, 900, 1);
+    let report = market.json(&["run", "pipeline.toml"]);
+    let serving = market.serve(&[]);
+    let (status, forecast) = get(&serving, "/api/v1/forecasts/AAA-USD?horizon=1d").await;
+    assert_eq!(status, 200);
+    assert_eq!(forecast["id"], report["forecast"]["id"]);
+    for key in [
+        "made_at",
+        "as_of",
+        "target_time",
+        "point",
+        "interval",
+        "skill",
+        "age_seconds",
+        "inputs",
+        "model",
+        "dataset",
+        "features",
+        "abstained",
+    ] {
+        assert!(forecast.get(key).is_some(), "{key} is not in the passport");
+    }
+    assert_eq!(forecast["historical_demo"], true);
+    let (_, candles) = get(&serving, "/api/v1/candles/AAA-USD?limit=3").await;
+    assert_eq!(candles["candles"].as_array().unwrap().len(), 3);
+    let (_, instruments) = get(&serving, "/api/v1/instruments").await;
+    assert_eq!(instruments[0]["instrument"], "AAA-USD");
+    let (_, models) = get(&serving, "/api/v1/models").await;
+    assert_eq!(models.as_array().unwrap().len(), 3);
+    let (_, runs) = get(&serving, "/api/v1/runs").await;
+    assert_eq!(runs[0]["id"], report["run"]);
+    let (status, health) = get(&serving, "/health").await;
+    assert_eq!((status, &health["status"]), (200, &"ok".into()));
+    let (_, openapi) = get(&serving, "/api/openapi.json").await;
+    assert!(openapi["paths"].get("/api/v1/forecasts/{instrument}").is_some());
+    let metrics = reqwest::get(format!("{}/metrics", serving.url)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("api_requests_total"), "{metrics}");
+    let page = reqwest::get(&serving.url).await.unwrap();
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src"));
+    assert!(page.text().await.unwrap().contains("Models against the random walk"));
+}
+
+#[tokio::test]
+async fn wrong_questions_get_a_problem_with_a_remedy() {
+    let market = Market::new(Kind::Noise, 900, 2);
+    market.ok(&["run", "pipeline.toml"]);
+    let serving = market.serve(&[]);
+    for (path, status) in [
+        ("/api/v1/forecasts/ZZZ-USD", 404),
+        ("/api/v1/forecasts/nonsense", 400),
+        ("/api/v1/forecasts/AAA-USD?horizon=soon", 400),
+        ("/api/v1/forecasts/AAA-USD?horizn=1d", 400),
+        ("/api/v1/candles/AAA-USD?limit=0", 400),
+        ("/api/v1/runs/none", 404),
+        ("/api/v1/forecast/f_none", 404),
+        ("/nothing", 404),
+    ] {
+        let response = reqwest::get(format!("{}{path}", serving.url)).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{path}");
+        let problem: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(problem["status"], status);
+        assert!(problem["detail"].as_str().is_some_and(|d| !d.is_empty()), "{problem}");
+    }
+}
+
+#[test]
+fn other_commands_work_at_once_through_the_api() {
+    let market = Market::new(Kind::Noise, 900, 3);
+    let report = market.json(&["run", "pipeline.toml"]);
+    let _serving = market.serve(&[]);
+    let id = report["forecast"]["id"].as_str().unwrap();
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..6)
+            .map(|i| {
+                let market = &market;
+                scope.spawn(move || match i % 3 {
+                    0 => market.json(&["forecast", "AAA-USD"])["id"] == id,
+                    1 => market.json(&["models", "list"]).as_array().unwrap().len() == 3,
+                    _ => market.json(&["verify", id])["matches"] == true,
+                })
+            })
+            .collect();
+        for answer in asked {
+            assert!(answer.join().unwrap());
+        }
+    });
+    let run = report["run"].as_str().unwrap();
+    assert_eq!(market.json(&["reproduce", run])["matches"], true);
+    let again = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(again["forecast"]["id"], id);
+    assert_eq!(market.json(&["runs", "show", run])["status"], "succeeded");
+    let error = market.fails(1, &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(error.contains("is in use by"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_guards_everything_but_the_health_check() {
+    let market = Market::new(Kind::Noise, 900, 4);
+    market.ok(&["run", "pipeline.toml"]);
+    market.write("token", "0123456789abcdef0123456789abcdef\n");
+    let serving = market.serve(&["--token-file", "token"]);
+    let (status, _) = get(&serving, "/health").await;
+    assert_eq!(status, 200);
+    let (status, problem) = get(&serving, "/api/v1/forecasts/AAA-USD").await;
+    assert_eq!((status, &problem["status"]), (401, &401.into()));
+    let client = reqwest::Client::new();
+    let request = client.get(format!("{}/api/v1/forecasts/AAA-USD", serving.url));
+    let answer = request.bearer_auth("0123456789abcdef0123456789abcdef").send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    let mut command = market.command(&["forecast", "AAA-USD", "--json"]);
+    let output = command.env("FORETELL_TOKEN_FILE", "token").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn serving_ends_cleanly_on_a_signal_and_frees_the_directory() {
+    let market = Market::new(Kind::Noise, 900, 5);
+    market.ok(&["run", "pipeline.toml"]);
+    let serving = market.serve(&[]);
+    crate::market::signal(serving.id(), "TERM");
+    let begun = Instant::now();
+    let free = loop {
+        let output = market.run(&["forecast", "AAA-USD", "--json"]);
+        if output.status.success() && !market.file(".foretell/owner.json").exists() {
+            break true;
+        }
+        if begun.elapsed() > Duration::from_secs(20) {
+            break false;
+        }
+    };
+    assert!(free, "the directory was not freed");
+}
