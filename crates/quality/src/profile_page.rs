@@ -80,7 +80,10 @@ fn key_figures(p: &Profile) -> Vec<(&'static str, String, String)> {
         (
             "Gaps",
             wording::count(p.gaps.len() as u128),
-            format!("{} missing", wording::intervals(missing, p.interval)),
+            match missing {
+                0 => "none missing".to_owned(),
+                n => format!("{} missing", wording::intervals(n, p.interval)),
+            },
         ),
         (
             "Cells missing",
