@@ -15,11 +15,11 @@ use foretell_panel::{Dataset, Matrix};
 use markets::{baselines, dataset, plan, random_walk, recipe};
 
 fn run(dataset: &Dataset, recipes: &[Recipe], plan: &EvaluationPlan) -> Evaluation {
-    evaluate(dataset, recipes, plan, &AtomicBool::new(false), &()).unwrap()
+    evaluate(dataset, recipes, plan, &AtomicBool::new(false), &()).expect("recipes fit")
 }
 
 fn json(evaluation: &Evaluation) -> String {
-    serde_json::to_string(evaluation).unwrap()
+    serde_json::to_string(evaluation).expect("it can be stored")
 }
 
 /// Planted-leak check: on a seeded random walk an evaluation that leaks would find
@@ -172,7 +172,7 @@ struct Listener {
 
 impl EvaluationProgress for Listener {
     fn fitting(&self, recipe: &str, fold: usize, folds: usize) {
-        let mut calls = self.calls.lock().unwrap();
+        let mut calls = self.calls.lock().expect("no panic before");
         calls.push((recipe.to_owned(), fold, folds));
         if Some(calls.len()) == self.stop_at {
             self.stop.store(true, Ordering::Relaxed);

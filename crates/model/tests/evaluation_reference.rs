@@ -27,7 +27,7 @@ const FIXTURE: &str = include_str!(concat!(
 ));
 
 fn reference(topic: &str) -> Value {
-    let all: Value = serde_json::from_str(FIXTURE).unwrap();
+    let all: Value = serde_json::from_str(FIXTURE).expect("the fixture is JSON");
     all[topic].clone()
 }
 
@@ -36,7 +36,7 @@ fn number(value: &Value) -> f64 {
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(number).collect()
+    value.as_array().expect("a list").iter().map(number).collect()
 }
 
 /// Within 1e-9 of the expected number, relative to it.
