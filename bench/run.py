@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PIPELINE = "pipelines/btc-usd-hourly.toml"
@@ -75,7 +76,22 @@ def bench_boosting(table, programs, scratch):
     data.unlink()
 
 
+def hold_the_floor():
+    """The pipeline must not become fast by doing less: its file fixes the work."""
+    pipeline = tomllib.loads((ROOT / PIPELINE).read_text())
+    models = {model["kind"]: model for model in pipeline["models"]}
+    floor = {
+        "refits": pipeline["evaluation"]["min_refits"] >= 12,
+        "boosting rounds": models["gradient_boosting"]["rounds"] >= 200,
+        "trees": models["random_forest"]["trees"] >= 100,
+        "rows (18 months)": pipeline["gate"]["min_rows"] >= 13_000,
+    }
+    if missed := [name for name, held in floor.items() if not held]:
+        sys.exit(f"error: {PIPELINE} does less than its floor: {', '.join(missed)}")
+
+
 def bench_pipeline(table, programs, scratch):
+    hold_the_floor()
     start = time.monotonic()
     with tempfile.TemporaryFile() as words:
         child = subprocess.Popen([programs / "foretell", "--data-dir", scratch / "data", "run", PIPELINE],
