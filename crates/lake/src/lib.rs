@@ -23,6 +23,7 @@ mod lake;
 mod log;
 mod maintain;
 mod name;
+mod plan;
 mod raw;
 mod rows;
 mod schema;

@@ -9,7 +9,8 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 
 use crate::kernel::State;
-use crate::write::{Change, CommitInfo, Draft};
+use crate::plan::{Change, Draft};
+use crate::write::CommitInfo;
 use crate::{LakeError, Table, Version, file, rows};
 
 /// What a compaction did.

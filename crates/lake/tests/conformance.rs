@@ -1,5 +1,7 @@
 //! What every store under a lake must do, run against a local directory and memory.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! A writer that dies at any step: the last version stays readable, and the next
 //! write succeeds.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::fmt;

@@ -1,6 +1,8 @@
 //! Any byte of any file may be wrong: that is an error or harmless, never a panic, and
 //! writing never makes it worse.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

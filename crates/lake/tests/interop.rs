@@ -1,5 +1,7 @@
 //! Python `deltalake` reads what the lake wrote, and the lake reads what it wrote.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use foretell_lake::{AsOf, LakeError, Layer, rows_fingerprint};

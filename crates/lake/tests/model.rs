@@ -1,6 +1,8 @@
 //! Random histories of a table against a map from hour to price: every version stays
 //! what it was, whatever comes after it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

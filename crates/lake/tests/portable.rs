@@ -1,6 +1,8 @@
 //! A lake is a directory that can be copied and moved, that ages well, and whose time
 //! is in its commits.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::fs::{self, File};
