@@ -211,6 +211,24 @@ def context(df, price, horizon=2, season=24, decay=0.94):
     return out
 
 
+# Indicators with a divisor that is zero, or zero but for rounding, in a flat market.
+DELICATE = (
+    "ADX AROON_Up AROON_Down BOP CCI CMO DX MFI MINUS_DI PLUS_DI PPO RSI Stoch_K Stoch_D StochF_K "
+    "StochF_D StochRSI_K StochRSI_D ULTOSC WILLR AD ATR NATR ADOSC SAR"
+).split()
+
+
+def flatten(source, target):
+    """A market that stands still for stretches, with and without volume."""
+    rows = pd.read_csv(ROOT / "features" / source).iloc[:260].reset_index(drop=True)
+    for number, (first, length) in enumerate([(40, 12), (60, 40), (140, 3), (150, 30), (205, 50)]):
+        stretch = slice(first, first + length - 1)
+        rows.loc[stretch, ["open", "high", "low", "close"]] = rows["close"][first]
+        if number % 2:
+            rows.loc[stretch, "volume"] = 0.0
+    rows.to_csv(ROOT / "features" / target, index=False)
+
+
 def write(name, source, make):
     """Computes on the hourly grid and writes the observed rows."""
     rows = pd.read_csv(ROOT / "features" / source)
@@ -229,6 +247,8 @@ def main():
         source = f"bitfinex_btcusd_1h_{year}.csv"
         write(f"kraken_{year}", source, kraken_62)
         write(f"candle_base_{year}", source, candle_base)
+    flatten("bitfinex_btcusd_1h_2016.csv", "flat_btcusd_1h.csv")
+    write("kraken_flat", "flat_btcusd_1h.csv", lambda df: kraken_62(df)[DELICATE])
 
 
 if __name__ == "__main__":

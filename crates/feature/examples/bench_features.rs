@@ -1,9 +1,10 @@
 //! Times `coingecko-62` over 1,000,000 seeded hourly rows on one thread.
 //!
-//! Prints one line of JSON: the best of five runs in seconds, rows per second, the
-//! bytes of the output columns, and how much memory the computation took at its peak
-//! beyond what was resident before it (Linux). `bench/features.py` times pandas on the
-//! same shape and `bench/run.py` compares the two.
+//! Prints one line of JSON: `fresh_seconds`, the best of five runs that take new memory
+//! of the system each time; `seconds`, the best of five that write over the memory of
+//! the result before (a [`Workspace`]); the bytes of the output columns; and how much
+//! memory the first run took at its peak beyond what was resident before it (Linux).
+//! `bench/features.py` times pandas on the same shape, `bench/run.py` compares the two.
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and its own memory")]
 

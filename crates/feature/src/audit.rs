@@ -289,7 +289,9 @@ impl SplitMix {
     /// A number of either sign between 2⁻²⁰ and 2⁴³ in size.
     fn wild(&mut self) -> f64 {
         let bits = self.next();
-        let size = f64::from((bits >> 32) as u32 | 1) * 2f64.powi((bits & 31) as i32 - 20);
+        // A power of two from 2⁻²⁰ to 2¹¹ by its exponent bits.
+        let power = f64::from_bits((1023 - 20 + (bits & 31)) << 52);
+        let size = f64::from((bits >> 32) as u32 | 1) * power;
         if bits & 32 == 0 { size } else { -size }
     }
 }

@@ -37,6 +37,8 @@ Where a reference differs by convention:
 
 - `ewm_mean` follows pandas on the re-indexed grid: across a gap old terms age by intervals and nothing
   is reset. TA-Lib knows no gaps: its recursive indicators start anew after one.
+- pandas slides a running sum along a column and drifts: over 55,697 real hours its deviation of three
+  hours is off by 6e-8 of the column's scale, this one by 6e-16 (against extended precision).
 - TA-Lib withholds the first line of STOCH, STOCHF and STOCHRSI until the second exists; here each line
   starts when its own window is whole.
 - `kraken-62` takes TA-Lib's defaults for SAR, SAREXT and T3. The stream's own code passes 0 for their

@@ -1,6 +1,6 @@
 //! From a frame to its features.
 
-use foretell_market::RowFlags;
+use foretell_market::{RowFlags, Timestamp};
 use foretell_panel::{Column, Frame, RowMeta};
 
 use crate::FeatureError;
@@ -57,8 +57,15 @@ pub(crate) fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Vec
     let reach = warm_up as i64 * frame.interval().micros();
     let mut out: Vec<RowMeta> = Vec::with_capacity(rows.len());
     prefer_large_pages(out.spare_capacity_mut());
-    let ordered = rows.windows(2).fold(true, |all, w| all & (w[0].known_at <= w[1].known_at));
-    let unmarked = rows.iter().fold(0, |all, r| all | r.flags.bits()) == 0;
+    // One pass finds out whether every row is its own answer, as in an ordinary history.
+    let (mut marks, mut ordered) = (0, true);
+    let mut latest = Timestamp::from_micros(i64::MIN);
+    for row in rows {
+        marks |= row.flags.bits();
+        ordered &= latest <= row.known_at;
+        latest = row.known_at;
+    }
+    let unmarked = marks == 0;
     if ordered && unmarked {
         out.extend_from_slice(rows);
         return out;
@@ -93,4 +100,47 @@ pub(crate) fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Vec
         out.push(RowMeta { known_at, flags: RowFlags::from_bits(flags), ..*row });
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foretell_market::Interval;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_row_carries_the_marks_and_the_latest_instant_of_its_window(
+            rows in prop::collection::vec((1i64..4, 0i64..50_000, 0u32..8), 0..120),
+            warm_up in 0usize..12, marked in any::<bool>(), late in any::<bool>(),
+        ) {
+            let mut hour = 0;
+            let rows = rows.into_iter().map(|(step, delay, flags)| {
+                hour += step;
+                let row = RowMeta::at_close(Timestamp::from_secs(hour * 3600), Interval::HOUR);
+                let known_at = row.known_at.plus_secs(if late { delay } else { 0 });
+                let flags = RowFlags::from_bits(if marked && flags < 3 { flags } else { 0 });
+                RowMeta { known_at, flags, ..row }
+            });
+            let rows: Vec<RowMeta> = rows.collect();
+            let instrument = "BTC-USD".parse().unwrap();
+            let frame = Frame::new(instrument, Interval::HOUR, rows.clone(), vec![]).unwrap();
+            for recursive in [false, true] {
+                let found = window_meta(&frame, warm_up, recursive);
+                for (i, row) in rows.iter().enumerate() {
+                    let from = row.time.plus_secs(-(warm_up as i64) * 3600);
+                    let window = || rows[..=i].iter().filter(|r| r.time >= from);
+                    let flags = window().fold(0, |all, r| all | r.flags.bits());
+                    let known = if recursive {
+                        rows[..=i].iter().map(|r| r.known_at).max()
+                    } else {
+                        window().map(|r| r.known_at).max()
+                    };
+                    prop_assert_eq!(found[i].flags.bits(), flags);
+                    prop_assert_eq!(Some(found[i].known_at), known);
+                    prop_assert_eq!((found[i].time, found[i].ingested_at), (row.time, row.ingested_at));
+                }
+            }
+        }
+    }
 }

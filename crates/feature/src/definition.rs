@@ -54,6 +54,7 @@ pub struct Parameter {
 }
 
 /// A kind of feature: one row of the table that [`crate::kinds()`] walks.
+#[derive(Clone, Copy)]
 pub struct Kind {
     /// Its id in a pipeline file.
     pub id: &'static str,

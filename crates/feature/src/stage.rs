@@ -346,7 +346,7 @@ impl Stage<'_> {
         self.write(&nodes, |reader, outs| {
             let x = reader.values(&inputs[0]);
             let mut done = 0;
-            for run in runs.into_iter().chain([x.len()..x.len()]) {
+            for run in runs.into_iter().chain(std::iter::once(x.len()..x.len())) {
                 for out in outs.iter_mut() {
                     out[done..run.start].fill(f64::NAN);
                 }

@@ -7,7 +7,7 @@ use foretell_feature::{
     ContextSpec, FeatureSet, FeatureSpec, LabelSpec, Params, compute, context, labels,
 };
 use foretell_market::Interval;
-use foretell_panel::Frame;
+use foretell_panel::{Column, Frame};
 use market::{assert_column, data, frame, table};
 
 const SNAPSHOTS: &str = data!("features/coingecko_btc_1h_2021.csv");
@@ -92,6 +92,44 @@ fn other_parameters_are_those_of_ta_lib_too() {
         for column in features.columns() {
             let (_, values) = expected.iter().find(|(name, _)| *name == column.name).unwrap();
             assert_column(&column.name, &column.values, values);
+        }
+    }
+}
+
+#[test]
+fn a_market_that_stands_still_is_read_as_ta_lib_reads_it() {
+    let set = shipped("kraken-62");
+    let features = compute(&set, &frame(data!("features/flat_btcusd_1h.csv"))).unwrap();
+    for (name, values) in table(data!("reference/features_kraken_flat.csv")).iter().skip(1) {
+        assert_column(name, features.column(name).unwrap(), values);
+    }
+}
+
+#[test]
+fn features_without_a_unit_do_not_depend_on_the_unit() {
+    // Prices in another unit, a power of two so that nothing is rounded: a coin of a
+    // thousandth of a cent has the same indicators to the bit.
+    let candles = frame(CANDLES_2016);
+    let columns = candles.columns().iter().map(|c| {
+        let unit = if c.name == "volume" { 1.0 } else { 1.0 / 1_073_741_824.0 };
+        Column::new(c.name.clone(), c.values.iter().map(|v| v * unit).collect())
+    });
+    let (instrument, rows) = (candles.instrument().clone(), candles.rows().to_vec());
+    let tiny = Frame::new(instrument, candles.interval(), rows, columns.collect()).unwrap();
+    let unitless = "ADX AROON_Up AROON_Down AROONOSC BOP CCI CMO DX MFI MINUS_DI PLUS_DI PPO ROC \
+                    ROCP ROCR ROCR100 RSI Stoch_K Stoch_D StochF_K StochF_D StochRSI_K StochRSI_D \
+                    ULTOSC WILLR AD NATR ADOSC OBV";
+    let stream: Vec<&str> = unitless.split_whitespace().collect();
+    for (name, columns) in [("kraken-62", stream), ("candle-base", shipped("candle-base").names())]
+    {
+        let set = shipped(name);
+        let (a, b) = (compute(&set, &candles).unwrap(), compute(&set, &tiny).unwrap());
+        for column in columns {
+            let bits = |f: &Frame| -> Vec<u64> {
+                let values = f.column(column).unwrap();
+                values.iter().map(|v| if v.is_nan() { 0 } else { v.to_bits() }).collect()
+            };
+            assert!(bits(&a) == bits(&b), "{column}");
         }
     }
 }

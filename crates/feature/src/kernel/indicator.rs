@@ -25,8 +25,8 @@ fn neighbours(out: &mut [f64], f: impl Fn(usize, usize) -> f64) {
     if let Some(first) = out.first_mut() {
         *first = f64::NAN;
     }
-    for i in 1..out.len() {
-        out[i] = f(i, i - 1);
+    for (i, o) in out.iter_mut().enumerate().skip(1) {
+        *o = f(i, i - 1);
     }
 }
 
@@ -75,27 +75,40 @@ pub(crate) fn directional_indicator(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
 pub(crate) fn balance_of_power(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
     for (i, o) in out.iter_mut().enumerate() {
         let range = x[1][i] - x[2][i];
-        *o = if range < NEARLY_ZERO { 0.0 } else { (x[3][i] - x[0][i]) / range };
+        *o = if range <= 0.0 { 0.0 } else { (x[3][i] - x[0][i]) / range };
     }
 }
 
 /// Typical price times volume where the typical price rose, else zero.
 pub(crate) fn inflow(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
     let (price, volume) = (x[0], x[1]);
-    neighbours(out, |i, j| if price[i] > price[j] { price[i] * volume[i] } else { 0.0 });
+    neighbours(
+        out,
+        |i, j| if moved(price[i], price[j]) > 0.0 { price[i] * volume[i] } else { 0.0 },
+    );
 }
 
 /// Typical price times volume where the typical price fell, else zero.
 pub(crate) fn outflow(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
     let (price, volume) = (x[0], x[1]);
-    neighbours(out, |i, j| if price[i] < price[j] { price[i] * volume[i] } else { 0.0 });
+    neighbours(
+        out,
+        |i, j| if moved(price[i], price[j]) < 0.0 { price[i] * volume[i] } else { 0.0 },
+    );
 }
 
-/// `100 × inflow / (inflow + outflow)` of the window's sums; zero below one unit.
+/// The step from one value to another; zero when it is but rounding, as of two sums that
+/// are equal in decimal digits.
+fn moved(now: f64, before: f64) -> f64 {
+    let step = now - before;
+    if step.abs() < NEARLY_ZERO * (now.abs() + before.abs()) { 0.0 } else { step }
+}
+
+/// `100 × inflow / (inflow + outflow)` of the window's sums; zero where nothing flowed.
 pub(crate) fn money_flow_index(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
     each2(x, out, |inflow, outflow| {
         let all = inflow + outflow;
-        if all < 1.0 { 0.0 } else { 100.0 * (inflow / all) }
+        if all <= 0.0 { 0.0 } else { 100.0 * (inflow / all) }
     });
 }
 
@@ -119,7 +132,7 @@ pub(crate) fn ultimate(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
 /// `100 (close - lowest) / (highest - lowest)`, zero in a flat window.
 pub(crate) fn stochastic(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
     each3(x, out, |close, highest, lowest| {
-        let range = highest - lowest;
+        let range = moved(highest, lowest);
         if range == 0.0 { 0.0 } else { (close - lowest) / (range / 100.0) }
     });
 }
@@ -127,7 +140,7 @@ pub(crate) fn stochastic(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
 /// `-100 (highest - close) / (highest - lowest)`, zero in a flat window.
 pub(crate) fn williams(_: &[f64], x: &[&[f64]], out: &mut [f64]) {
     each3(x, out, |close, highest, lowest| {
-        let range = highest - lowest;
+        let range = moved(highest, lowest);
         if range == 0.0 { 0.0 } else { (highest - close) / (range / -100.0) }
     });
 }
@@ -186,8 +199,9 @@ pub(crate) fn commodity_channel(numbers: &[f64], x: &[&[f64]], out: &mut [f64]) 
     each_window(width, x[0], out, |window| {
         let mean = window.iter().fold(0.0, |sum, v| sum + v) / n;
         let spread = window.iter().fold(0.0, |sum, v| sum + (v - mean).abs());
-        let distance = window[width - 1] - mean;
-        if distance == 0.0 || spread == 0.0 { 0.0 } else { distance / (0.015 * (spread / n)) }
+        let distance = moved(window[width - 1], mean);
+        let flat = spread < NEARLY_ZERO * n * mean.abs();
+        if distance == 0.0 || flat { 0.0 } else { distance / (0.015 * (spread / n)) }
     });
 }
 

@@ -498,7 +498,7 @@ pub(super) static KINDS: &[Kind] = &[
     },
     combined(
         "mfi",
-        "100 · inflow / (inflow + outflow), sums over `period` moves; 0 below one unit (MFI)",
+        "100 · inflow / (inflow + outflow), sums over `period` moves; 0 where nothing flowed (MFI)",
         &[HIGH, LOW, CLOSE, VOLUME, WIDE_PERIOD],
         flows,
         indicator::money_flow_index,
