@@ -2,6 +2,8 @@
 //! script, and prints one line of JSON:
 //! `cargo run --release -p foretell-model --example bench_boosting -- DATA.bin [THREADS] [REPEATS]`.
 
+#![allow(clippy::disallowed_methods, reason = "a bench is a program of its own")]
+
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::time::Instant;

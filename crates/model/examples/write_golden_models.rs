@@ -3,6 +3,8 @@
 //! Run once per format version, never to make a failing test pass:
 //! `cargo run --release -p foretell-model --example write_golden_models -- tests/data/models`.
 
+#![allow(clippy::disallowed_methods, reason = "it writes the golden files")]
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;

@@ -239,8 +239,9 @@ impl Fitted for Boosting {
     fn predict(&self, features: &Matrix, context: &Matrix) -> Result<Quantiles, ModelError> {
         self.schema.check_rows(features, context)?;
         let narrow = single(&self.schema, features)?;
-        let rows = narrow.chunks_exact(features.cols().max(1));
-        Quantiles::rearranged(rows.flat_map(|r| self.margins(r).map(f64::from)).collect())
+        let cols = features.cols();
+        let row = |i: usize| self.margins(&narrow[i * cols..(i + 1) * cols]).map(f64::from);
+        Quantiles::rearranged((0..features.rows()).flat_map(row).collect())
     }
 
     fn state(&self) -> ModelState {

@@ -1,7 +1,7 @@
 //! Which estimator with which settings: plain data, the same in pipeline files,
 //! stored models and the registry.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::baseline::BaselineEstimator;
 use crate::boosting::BoostingEstimator;
@@ -16,17 +16,22 @@ use crate::{Estimator, ModelError};
 pub enum EstimatorSpec {
     /// The next price is the last: median 0, quantiles of the training labels moved to
     /// median 0. The rival that everything else must beat.
+    #[serde(deserialize_with = "no_settings")]
     RandomWalk,
     /// The line from the first to the last training price goes on (Hyndman &
     /// Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed., ch. 5.2).
+    #[serde(deserialize_with = "no_settings")]
     Drift,
     /// The return of the same span one season ago: context `seasonal_log_return`.
+    #[serde(deserialize_with = "no_settings")]
     SeasonalNaive,
     /// The mean training label.
+    #[serde(deserialize_with = "no_settings")]
     HistoricalMean,
     /// Median 0, quantiles of the standardised training labels times the volatility of
     /// context `ewma_variance` (RiskMetrics, 1996; filtered historical simulation of
     /// Barone-Adesi, Giannopoulos & Vosper, 1999).
+    #[serde(deserialize_with = "no_settings")]
     EwmaVolatility,
     /// Linear regression with a squared penalty on standardised columns.
     Ridge {
@@ -85,6 +90,14 @@ pub enum EstimatorSpec {
         #[serde(default = "default_max_bin")]
         max_bin: usize,
     },
+}
+
+/// Refuses settings on a kind that has none, which serde alone lets pass.
+fn no_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoSettings {}
+    NoSettings::deserialize(deserializer).map(|NoSettings {}| ())
 }
 
 fn default_alpha() -> f64 {

@@ -74,12 +74,9 @@ fn ridge_equals_scikit_learn() {
             assert_eq!(state.weights[4], 0.0, "a constant column has no weight");
             let forecast = fitted.predict_dataset(&test).unwrap();
             assert_all_close(&medians(&forecast), &centre, 1e-9);
-            for i in 0..test.len() {
-                let around: Vec<f64> = forecast
-                    .row(i)
-                    .iter()
-                    .map(|q| (q - forecast.row(i)[MEDIAN]) / scale[i])
-                    .collect();
+            for (i, spread) in scale.iter().enumerate() {
+                let row = forecast.row(i);
+                let around: Vec<f64> = row.iter().map(|q| (q - row[MEDIAN]) / spread).collect();
                 assert_all_close(&around, &offsets, 1e-9);
             }
         }

@@ -1,9 +1,12 @@
 //! Forest and boosting against scikit-learn on the same rows (`tests/reference/trees.py`):
 //! other random draws and another search for splits, so errors are compared, not numbers.
 
+#![allow(clippy::disallowed_methods, reason = "tests read fixtures")]
+
 mod tables;
 
-use foretell_model::ModelState;
+use foretell_model::conformance::planted;
+use foretell_model::{EstimatorSpec, ModelState};
 use foretell_panel::Dataset;
 use tables::{data_path, dataset, fit, pinball, reference, spec};
 
@@ -54,4 +57,56 @@ fn boosting_is_as_good_as_scikit_learns() {
     let loss = pinball(&fitted.predict_dataset(&test).unwrap(), &test.labels);
     let expected = reference("trees.json")["boosting"]["pinball"].as_f64().expect("a number");
     assert!(loss < 1.02 * expected, "pinball {loss} against {expected}");
+}
+
+/// The loss of an estimator's defaults on rows it has not seen, relative to the
+/// historical mean's, which knows the drift of the planted rows.
+fn relative_loss(kind: &str, train: &Dataset, test: &Dataset) -> f64 {
+    let loss = |kind: &str| {
+        let spec = EstimatorSpec::named(kind).expect("a kind");
+        let forecast = fit(&spec, train, 1).and_then(|m| m.predict_dataset(test));
+        let forecast = forecast.expect("planted rows can be learnt");
+        pinball(&forecast, &test.labels)
+    };
+    loss(kind) / loss("historical_mean")
+}
+
+#[test]
+fn planted_links_are_found_and_noise_is_not_learnt() {
+    let (train, test) = (planted(3_000, 1), planted(1_500, 2));
+    // A random order of the labels has the same distribution and no link to the rows.
+    let shuffled = |data: &Dataset| {
+        let mut data = data.clone();
+        let n = data.len();
+        let values: Vec<f64> = data.labels.iter().map(|l| l.value).collect();
+        (0..n).for_each(|i| data.labels[i].value = values[(i * 787 + 11) % n]);
+        data
+    };
+    let (noise, noise_test) = (shuffled(&train), shuffled(&test));
+    for (kind, at_most) in [
+        ("ridge", 0.9),
+        ("random_forest", 0.92),
+        ("gradient_boosting", 0.88),
+        ("ewma_volatility", 0.985),
+    ] {
+        let loss = relative_loss(kind, &train, &test);
+        assert!(loss < at_most, "{kind} misses what is there: {loss}");
+        let loss = relative_loss(kind, &noise, &noise_test);
+        assert!(loss > 0.995, "{kind} finds what is not there: {loss}");
+    }
+}
+
+#[test]
+fn boosted_quantiles_cover_what_they_say() {
+    let (train, test) = (planted(4_000, 3), planted(4_000, 4));
+    let spec = EstimatorSpec::named("gradient_boosting").expect("a kind");
+    let forecast = fit(&spec, &train, 1).and_then(|m| m.predict_dataset(&test)).unwrap();
+    for (k, level) in foretell_model::QUANTILE_LEVELS.iter().enumerate() {
+        let below = (0..test.len()).filter(|&i| test.labels[i].value <= forecast.row(i)[k]).count();
+        let share = below as f64 / test.len() as f64;
+        // Learnt and judged on other rows: a binomial band of three deviations, widened
+        // because leaves are fitted to the rows that chose them.
+        let band = 3.0 * (level * (1.0 - level) / test.len() as f64).sqrt() + 0.02;
+        assert!((share - level).abs() < band, "level {level} covers {share}");
+    }
 }

@@ -1,5 +1,7 @@
 //! The exchange with Python `xgboost`: both directions, through its own reader and writer.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests call python")]
+
 mod tables;
 
 use std::path::Path;

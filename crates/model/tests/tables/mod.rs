@@ -1,6 +1,7 @@
 //! Datasets made from plain tables, for tests.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::disallowed_methods, reason = "tests read fixtures")]
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
