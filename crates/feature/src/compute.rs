@@ -4,9 +4,9 @@ use foretell_market::{RowFlags, Timestamp};
 use foretell_panel::{Column, Frame, RowMeta};
 
 use crate::FeatureError;
-use crate::columns::{Workspace, prefer_large_pages};
 use crate::set::FeatureSet;
 use crate::stage::{Evaluated, evaluate};
+use crate::workspace::Workspace;
 
 /// Computes every feature of a set.
 ///
@@ -55,8 +55,6 @@ pub(crate) fn frame_of(
 pub(crate) fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Vec<RowMeta> {
     let rows = frame.rows();
     let reach = warm_up as i64 * frame.interval().micros();
-    let mut out: Vec<RowMeta> = Vec::with_capacity(rows.len());
-    prefer_large_pages(out.spare_capacity_mut());
     // One pass finds out whether every row is its own answer, as in an ordinary history.
     let (mut marks, mut ordered) = (0, true);
     let mut latest = Timestamp::from_micros(i64::MIN);
@@ -67,9 +65,9 @@ pub(crate) fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Vec
     }
     let unmarked = marks == 0;
     if ordered && unmarked {
-        out.extend_from_slice(rows);
-        return out;
+        return rows.to_vec();
     }
+    let mut out = Vec::with_capacity(rows.len());
     // For each flag, the time of the last row that carried it.
     let mut marked = [i64::MIN; 32];
     let mut any = 0u32;

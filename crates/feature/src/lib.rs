@@ -12,7 +12,6 @@
 mod assemble;
 mod audit;
 mod catalogue;
-mod columns;
 mod compute;
 mod context;
 mod definition;
@@ -29,11 +28,11 @@ mod set;
 mod shipped;
 mod stage;
 mod state;
+mod workspace;
 
 pub use assemble::assemble;
 pub use audit::{AuditReport, Garbage, Hole, Offender, audit};
 pub use catalogue::catalogue;
-pub use columns::Workspace;
 pub use compute::{compute, compute_with};
 pub use context::{ContextSpec, context};
 pub use definition::{Fallback, Kind, Memory, Parameter};
@@ -44,3 +43,4 @@ pub use params::{ParamValue, Params};
 pub use row::{FeatureRow, feature_row};
 pub use set::{FeatureDoc, FeatureSet, FeatureSpec};
 pub use state::FeatureState;
+pub use workspace::Workspace;

@@ -11,7 +11,6 @@ use foretell_panel::Frame;
 use foretell_panel::arrow::buffer::ScalarBuffer;
 
 use crate::FeatureError;
-use crate::columns::{Workspace, fresh};
 use crate::definition::Kernel;
 use crate::graph::{Input, Node};
 use crate::kernel::calendar;
@@ -19,6 +18,7 @@ use crate::kernel::rolling::{self, Request, Statistic};
 use crate::recursion::Recursion;
 use crate::runs::{self, Runs};
 use crate::set::FeatureSet;
+use crate::workspace::{Workspace, zeros};
 
 /// A recursive node's memory after the last row that it was fed.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -185,7 +185,7 @@ impl Stage<'_> {
         let (done, rest) = self.slab.split_at_mut(self.used * rows);
         let reader = Reader { frame: self.frame, places: &self.places, done };
         let mut own: Vec<Vec<f64>> =
-            nodes.iter().filter(|&&i| !self.exported[i]).map(|_| fresh(rows)).collect();
+            nodes.iter().filter(|&&i| !self.exported[i]).map(|_| zeros(rows)).collect();
         // Zero rows have zero columns of zero length, which `chunks_mut` cannot give.
         let mut slots = rest[..wanted * rows].chunks_mut(rows.max(1));
         let mut owned = own.iter_mut();

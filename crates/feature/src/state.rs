@@ -5,12 +5,12 @@ use foretell_panel::{Column, Frame, RowMeta};
 use serde::{Deserialize, Serialize};
 
 use crate::FeatureError;
-use crate::columns::Workspace;
 use crate::compute::frame_of;
 use crate::definition::Memory;
 use crate::graph::Node;
 use crate::set::FeatureSet;
 use crate::stage::{Fed, Resume, evaluate};
+use crate::workspace::Workspace;
 
 /// The version of the saved form.
 const VERSION: u32 = 1;
