@@ -13,7 +13,7 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ impl Dice {
 
     /// A number below `bound`; 0 for a bound of 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        if bound == 0 { 0 } else { (self.next() % bound as u64) as usize }
+        if bound == 0 { 0 } else { (self.roll() % bound as u64) as usize }
     }
 
     fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> Option<&'a T> {
@@ -75,7 +75,7 @@ fn change(dice: &mut Dice, bytes: &mut Vec<u8>, other: &[u8], words: &[&str]) {
     match dice.below(14) {
         0 => flip(dice, bytes),
         1 => overwrite(dice, bytes),
-        2 => bytes.insert(at, dice.next() as u8),
+        2 => bytes.insert(at, dice.roll() as u8),
         3 => {
             let end = (at + 1 + dice.below(16)).min(bytes.len());
             bytes.drain(at.min(end)..end);
