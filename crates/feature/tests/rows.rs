@@ -1,4 +1,5 @@
 //! The shipped set of hourly snapshots: its columns, its nulls and its rows.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use foretell_feature::{
     ContextSpec, FeatureError, FeatureRow, FeatureSet, FeatureSpec, LabelSpec, Params, assemble,

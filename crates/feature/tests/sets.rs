@@ -1,4 +1,5 @@
 //! Sets: their lists, their parameters, their hashes and what they refuse.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 

@@ -71,12 +71,12 @@ impl Ladder {
         let mut all = BTreeSet::from([1]);
         for mut width in widths {
             while all.insert(width) {
-                width = if width % 2 == 0 { width / 2 } else { width - 1 };
+                width = if width.is_multiple_of(2) { width / 2 } else { width - 1 };
             }
         }
         let all: Vec<usize> = all.into_iter().collect();
         let rung = |&width: &usize| {
-            let even = width % 2 == 0;
+            let even = width.is_multiple_of(2);
             let part = if even { width / 2 } else { width.max(2) - 1 };
             let older = all.iter().position(|w| *w == part).unwrap_or(0);
             let (shift, newer) = if even { (part, older) } else { (1, 0) };
@@ -255,9 +255,9 @@ mod tests {
         if w == 1 {
             return (window[0], 0.0);
         }
-        let at = if w % 2 == 0 { w / 2 } else { w - 1 };
+        let at = if w.is_multiple_of(2) { w / 2 } else { w - 1 };
         let ((s, a), (t, b)) = (split(&window[..at]), split(&window[at..]));
-        let (weight, count) = if w % 2 == 0 { (1.0, w) } else { (at as f64, at * w) };
+        let (weight, count) = if w.is_multiple_of(2) { (1.0, w) } else { (at as f64, at * w) };
         let d = weight * t - s;
         (s + t, (a + b) + d * d * (1.0 / count as f64))
     }
