@@ -164,6 +164,9 @@ pub(crate) fn repository() -> PathBuf {
 pub(crate) fn python(program: &str, arguments: &[&str]) -> String {
     let python = std::env::var_os("FORETELL_PYTHON")
         .map_or_else(|| repository().join(".venv/bin/python"), PathBuf::from);
+    // A program that came to its end leaves at once: taking its thread pools down in
+    // order is a race that pyarrow sometimes loses, with "terminate called".
+    let program = format!("{program}\nimport os, sys\nsys.stdout.flush()\nos._exit(0)\n");
     let output = Command::new(&python).arg("-c").arg(program).args(arguments).output();
     let Ok(output) = output else {
         panic!("{} cannot be run: run `make python`", python.display());
