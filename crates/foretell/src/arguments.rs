@@ -89,6 +89,10 @@ pub(crate) enum Command {
     /// Take in new rows of a live pipeline and forecast from them.
     #[command(after_help = "Example:\n  foretell advance pipelines/kraken-btc-usd.toml")]
     Advance(PipelineArgument),
+    /// Fetch the whole history of a pipeline's source, piece by piece; the same command
+    /// goes on where it was stopped.
+    #[command(after_help = "Example:\n  foretell backfill pipelines/kraken-btc-usd.toml")]
+    Backfill(PipelineArgument),
     /// Recompute a forecast from the raw rows and compare it bit by bit.
     #[command(after_help = "Example:\n  foretell verify f_0123…")]
     Verify(IdArgument),

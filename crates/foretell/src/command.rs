@@ -39,6 +39,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Forecast(args) => questions::forecast(&session, &args).await,
         Command::Serve(args) => serving::serve(&session, args).await,
         Command::Advance(args) => pipelines::advance(&session, &args).await,
+        Command::Backfill(args) => pipelines::backfill(&session, &args).await,
         Command::Verify(args) => questions::verify(&session, &args.id).await,
         Command::Reproduce(args) => questions::reproduce(&session, &args.id).await,
         Command::Models(args) => questions::models(&session, args).await,

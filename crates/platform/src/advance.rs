@@ -9,7 +9,7 @@ use foretell_forecaster::observe;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
 use foretell_panel::Frame;
-use foretell_registry::{ForecastFilter, ModelVersion, Outcome};
+use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,8 @@ impl Service {
         let before = store.clean(pipeline).await?;
         let last = before.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
         // The last known row comes again: a vendor may have corrected it.
-        let rows = extract::extract(pipeline, None, last, &*store.clock, observer).await?;
+        let rows =
+            extract::extract(pipeline, None, last, &*store.clock, &store.http, observer).await?;
         let nothing = Advance { run: run.to_owned(), gained: 0, judged: 0, forecast: None };
         if rows.is_empty() {
             return Ok(nothing);
@@ -147,28 +148,36 @@ impl Service {
             Some(record) => Some(self.store.calibration(record, now).await?),
             None => None,
         };
-        let mut judged = 0;
+        let mut outcomes = Vec::new();
         for record in open {
             let Some((price, known_at)) = price_at(pipeline, clean, record.target_time) else {
                 continue;
             };
-            let forecast_id = record.id.clone();
-            let outcome = Outcome { forecast_id, value: price, known_at };
-            registry.insert_outcome(&outcome).await?;
-            judged += 1;
+            outcomes.push(Outcome { forecast_id: record.id.clone(), value: price, known_at });
             let is_champion =
                 |v: &ModelVersion| v.version == record.version && v.name == record.model;
             if let (Some(version), Some(state)) = (&champion, &mut calibration)
                 && is_champion(version)
             {
                 let forecast = StoredForecast::read(&record)?.forecast;
-                // A forecast that abstained holds nothing to calibrate with.
-                if observe(state, &forecast, price).is_ok() {
-                    self.store.put_calibration(version, known_at, state).await?;
+                // A forecast that abstained may hold nothing to calibrate with.
+                if let Err(error) = observe(state, &forecast, price) {
+                    tracing::debug!(forecast = record.id, %error, "left out of the calibration");
                 }
             }
         }
-        Ok(judged)
+        if outcomes.is_empty() {
+            return Ok(0);
+        }
+        let calibration = champion.zip(calibration).map(|(version, state)| Calibration {
+            model: version.name,
+            version: version.version,
+            as_of: now,
+            state_json: serde_json::to_string(&state).unwrap_or_default(),
+        });
+        // One transaction: an outcome is counted once or not at all.
+        registry.insert_outcomes(&outcomes, calibration.as_ref()).await?;
+        Ok(outcomes.len())
     }
 
     /// Forecasts again from the rows of the latest run of a pipeline, after its

@@ -1,7 +1,7 @@
 //! The data directory: one folder that holds everything, owned by one process.
 //!
 //! Layout (version 1): `lock`, `owner.json` (who owns it and where its API is),
-//! `registry.sqlite`, `lake/`, `quarantine/`, `reports/`. Paths stored inside are
+//! `registry.sqlite`, `lake/`, `quarantine/`, `reports/`, `backfill/`. Paths stored inside are
 //! relative to it, so it can be moved or copied.
 
 use std::fs::{self, File, OpenOptions};
@@ -55,7 +55,7 @@ impl DataDir {
         if lock.try_lock().is_err() {
             return Ok(Ownership::Theirs(owner_of(path)));
         }
-        for folder in ["lake", "quarantine", "reports"] {
+        for folder in ["lake", "quarantine", "reports", "backfill"] {
             fs::create_dir_all(path.join(folder)).map_err(write(path.join(folder)))?;
         }
         let taken = Self { path: path.to_owned(), _lock: lock };

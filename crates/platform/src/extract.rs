@@ -1,21 +1,25 @@
-//! The extract station: rows from the pipeline's source, as they came.
+//! The extract station: rows from the pipeline's source, as they came, and the
+//! back-fill of long histories piece by piece.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use foretell_market::{Clock, Timestamp};
 use foretell_panel::RawTable;
 use foretell_source::{
-    BinanceSpec, CoinGeckoSpec, ColumnMap, ExtractRequest, FileFormat, FileSpec, HttpSettings,
-    KaggleSpec, KrakenHistory, KrakenSpec, Progress, RateBudget, Secret, SourceSpec, TimeFormat,
-    TimeIs,
+    Backfill, BackfillCursor, BinanceSpec, CoinGeckoSpec, ColumnMap, ExtractRequest, FileFormat,
+    FileSpec, HttpSettings, KaggleSpec, KrakenHistory, KrakenSpec, Progress, RateBudget, Secret,
+    SourceSpec, TimeFormat, TimeIs,
 };
 use url::Url;
 
+use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
-use crate::observer::{Event, Observer, Station};
+use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, SourceKind};
+use crate::service::Service;
 
 /// Rows done, as events.
 struct Rows<'a>(&'a dyn Observer);
@@ -36,29 +40,98 @@ pub(crate) async fn extract(
     input: Option<&Path>,
     since: Option<Timestamp>,
     clock: &dyn Clock,
+    http: &HttpSettings,
     observer: &dyn Observer,
 ) -> Result<RawTable, PlatformError> {
     let spec = match input {
         Some(path) => SourceSpec::File(FileSpec::at(path)),
         None => source_spec(&pipeline.source.kind)?,
     };
+    let request = request(pipeline, since, clock.now());
+    Ok(foretell_source::extract(&spec, &request, http, &Rows(observer)).await?)
+}
+
+fn request(pipeline: &Pipeline, since: Option<Timestamp>, now: Timestamp) -> ExtractRequest<'_> {
     let settings = &pipeline.source;
-    let now = clock.now();
     // CoinGecko is asked for a number of days back, the others for a first instant.
     let days_back = match &settings.kind {
         SourceKind::CoinGecko { days, .. } => Some(now.plus_secs(-i64::from(*days) * 86_400)),
         _ => None,
     };
-    let request = ExtractRequest {
+    ExtractRequest {
         instrument: &pipeline.instrument,
         interval: pipeline.interval,
         from: since.max(settings.from.or(days_back)),
         to: settings.to,
         lag: settings.lag_secs,
         now,
-    };
-    let http = HttpSettings::default();
-    Ok(foretell_source::extract(&spec, &request, &http, &Rows(observer)).await?)
+    }
+}
+
+/// What a back-fill did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct BackfillDone {
+    /// Rows taken in this time.
+    pub rows: usize,
+    /// Pieces fetched this time.
+    pub pieces: usize,
+    /// Whether everything that was wanted is there.
+    pub done: bool,
+}
+
+impl Service {
+    /// Fetches the history of a pipeline's source piece by piece. Each piece is
+    /// committed to the lake with the place to go on from, so that a stop or a failure
+    /// loses nothing and the same call continues.
+    ///
+    /// # Errors
+    /// When the source fails for good or the user stopped it; what was committed stays.
+    pub async fn backfill(
+        &self,
+        pipeline: &Pipeline,
+        observer: Arc<dyn Observer>,
+        stop: Arc<Stop>,
+    ) -> Result<BackfillDone, PlatformError> {
+        let _turn = self.turn.lock().await;
+        let record = self.begin(pipeline, "backfill").await?;
+        let outcome = self.pieces(&record.id, pipeline, &*observer, &stop).await;
+        self.end(&record.id, outcome.as_ref().err()).await?;
+        outcome
+    }
+
+    async fn pieces(
+        &self,
+        run: &str,
+        pipeline: &Pipeline,
+        observer: &dyn Observer,
+        stop: &Stop,
+    ) -> Result<BackfillDone, PlatformError> {
+        let store = &self.store;
+        let spec = source_spec(&pipeline.source.kind)?;
+        let place = store.dir.file("backfill", &format!("{}.json", pipeline.name));
+        let cursor: Option<BackfillCursor> = std::fs::read(&place)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .filter(|cursor: &BackfillCursor| !cursor.done);
+        let request = request(pipeline, None, store.clock.now());
+        let mut backfill = Backfill::open(&spec, request, &store.http, cursor)?;
+        let mut done = BackfillDone { rows: 0, pieces: 0, done: false };
+        loop {
+            stop.check()?;
+            let Some(rows) = backfill.step().await? else { break };
+            if !rows.is_empty() {
+                store.put_raw(pipeline, &rows, run).await?;
+            }
+            // The rows first, the place after them: a kill in between fetches them again.
+            let cursor = serde_json::to_vec(backfill.cursor()).unwrap_or_default();
+            write_atomically(&place, &cursor)?;
+            done.rows += rows.len();
+            done.pieces += 1;
+            Rows(observer).rows(done.rows as u64, None);
+        }
+        done.done = true;
+        Ok(done)
+    }
 }
 
 fn source_spec(kind: &SourceKind) -> Result<SourceSpec, PlatformError> {

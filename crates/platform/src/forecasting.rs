@@ -10,7 +10,7 @@ use foretell_market::Timestamp;
 use foretell_model::SavedModel;
 use foretell_model::evaluate::CalibrationState;
 use foretell_panel::Frame;
-use foretell_registry::{Calibration, ForecastRecord, ModelVersion, RegistryError};
+use foretell_registry::{ForecastRecord, ModelVersion, RegistryError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
@@ -158,20 +158,6 @@ impl Store {
             let what = format!("{} version {}", record.name, record.version);
             PlatformError::Mismatch(format!("the calibration of {what}: {e}"))
         })
-    }
-
-    /// Keeps a calibration that took in further outcomes.
-    pub(crate) async fn put_calibration(
-        &self,
-        record: &ModelVersion,
-        as_of: Timestamp,
-        state: &CalibrationState,
-    ) -> Result<(), PlatformError> {
-        let state_json = serde_json::to_string(state).unwrap_or_default();
-        let (model, version) = (record.name.clone(), record.version);
-        let calibration = Calibration { model, version, as_of, state_json };
-        self.registry.insert_calibration(&calibration).await?;
-        Ok(())
     }
 
     /// Makes the forecast of a version from the last clean row, or finds the very same

@@ -39,6 +39,7 @@ pub use clock::SystemClock;
 pub use data_dir::{DataDir, Owner, Ownership};
 pub use doctor::{Diagnosis, data_dir_state};
 pub use error::PlatformError;
+pub use extract::BackfillDone;
 pub use foretell_forecaster::{Forecast, ForecastView};
 pub use gate::{GateRefusal, expectations};
 pub use observer::{Event, Observer, Station, Stop};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foretell_lake::Layer;
 use foretell_market::{Fingerprint, Timestamp};
 use foretell_model::EstimatorSpec;
-use foretell_model::evaluate::{Evaluation, Promotion, Recipe, decide_promotion};
+use foretell_model::evaluate::{Evaluation, Promotion, Recipe, RecipeEvaluation, decide_promotion};
 use foretell_panel::{Column, Dataset, Frame, RawTable};
 use foretell_quality::GateOutcome;
 use foretell_registry::{
@@ -78,7 +78,8 @@ impl Run<'_> {
     async fn extract(&mut self) -> Result<String, PlatformError> {
         let (store, pipeline) = (self.store, self.pipeline);
         let clock = &*store.clock;
-        let rows = extract::extract(pipeline, None, None, clock, &*self.observer).await?;
+        let rows =
+            extract::extract(pipeline, None, None, clock, &store.http, &*self.observer).await?;
         let version = store.put_raw(pipeline, &rows, self.id).await?;
         self.made.present = gate::present(pipeline, &rows, clock.now());
         let line = extract_line(pipeline, &rows);
@@ -226,7 +227,7 @@ impl Run<'_> {
     fn provisional(
         &self,
         refit: &Refit,
-        judged: &foretell_model::evaluate::RecipeEvaluation,
+        judged: &RecipeEvaluation,
         clean: &Frame,
         dataset: &Dataset,
     ) -> Result<foretell_forecaster::Forecast, PlatformError> {
@@ -322,15 +323,18 @@ impl Run<'_> {
         Ok(line)
     }
 
-    /// How often this decision was made before on other rows: judging the same dataset
-    /// again is the same test and spends nothing.
+    /// How many promotion tests came before: judging the very same recipes with the very
+    /// same losses again is the same test and spends nothing, anything else does.
     async fn earlier_tests(&self) -> Result<u64, PlatformError> {
         let (registry, pipeline) = (&self.store.registry, self.pipeline);
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let hash = |r: &RecipeEvaluation| {
+            pipeline.recipe_hash(&Recipe { name: r.name.clone(), spec: r.spec.clone() })
+        };
+        let judged: Vec<(Fingerprint, &[f64])> =
+            evaluation.recipes.iter().map(|r| (hash(r), &r.losses[..])).collect();
         let horizon = pipeline.label.horizon;
-        let dataset = needs(&self.made.fingerprint, "the dataset's fingerprint")?;
-        let first = registry.dataset(dataset).await?.run_id;
-        let first = (first != self.id).then_some(first);
-        Ok(registry.count_tests_before(&pipeline.instrument, horizon, first.as_deref()).await?)
+        Ok(registry.earlier_tests(&pipeline.instrument, horizon, &judged).await?)
     }
 
     /// Registers a refit, or finds the same model of the same dataset from before.

@@ -10,6 +10,7 @@ use foretell_panel::{Frame, RawTable};
 use foretell_quality::{
     CheckResult, Profile, QuarantinedRow, profile_html, replay as mend_and_gate,
 };
+use foretell_source::HttpSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::SystemClock;
@@ -44,7 +45,8 @@ impl StationInput {
 
     async fn raw(&self, observer: &dyn Observer) -> Result<RawTable, PlatformError> {
         let input = self.input.as_deref();
-        extracting::extract(&self.pipeline, input, None, &SystemClock, observer).await
+        let http = HttpSettings::default();
+        extracting::extract(&self.pipeline, input, None, &SystemClock, &http, observer).await
     }
 
     fn present(&self, raw: &RawTable) -> Timestamp {

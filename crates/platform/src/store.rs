@@ -9,6 +9,7 @@ use foretell_market::{Clock, Fingerprint, Timestamp};
 use foretell_panel::arrow::record_batch::RecordBatch;
 use foretell_panel::{Frame, RawTable};
 use foretell_registry::Registry;
+use foretell_source::HttpSettings;
 use url::Url;
 
 use crate::data_dir::DataDir;
@@ -22,6 +23,8 @@ pub(crate) struct Store {
     pub(crate) registry: Registry,
     pub(crate) lake: Lake,
     pub(crate) clock: Arc<dyn Clock>,
+    /// One for the process: vendors' rate budgets are shared by everything it does.
+    pub(crate) http: HttpSettings,
 }
 
 impl std::fmt::Debug for Store {
@@ -35,7 +38,7 @@ impl Store {
     pub(crate) async fn open(dir: DataDir, clock: Arc<dyn Clock>) -> Result<Self, PlatformError> {
         let registry = Registry::open(&dir.registry()).await?;
         let lake = open_lake(&dir.lake())?;
-        let store = Self { dir, registry, lake, clock };
+        let store = Self { dir, registry, lake, clock, http: HttpSettings::default() };
         // Runs of a process that died are not running any more.
         store.registry.cancel_unfinished(store.clock.now()).await?;
         Ok(store)

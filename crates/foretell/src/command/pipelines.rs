@@ -91,3 +91,24 @@ pub(super) async fn advance(s: &Session, args: &PipelineArgument) -> Result<(), 
         }),
     }
 }
+
+pub(super) async fn backfill(s: &Session, args: &PipelineArgument) -> Result<(), PlatformError> {
+    let (pipeline, _) = read_pipeline(&args.pipeline)?;
+    match connect(&s.data_dir, "foretell backfill").await? {
+        Connection::Local(service) => {
+            let progress: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
+            let done = service.backfill(&pipeline, progress, Arc::clone(&s.stop)).await?;
+            if s.json {
+                say_json(&done);
+            } else {
+                let rows = foretell_platform::wording::thousands(done.rows as u64);
+                say(&format!("{rows} rows in {} pieces: the history is complete", done.pieces));
+            }
+            Ok(())
+        }
+        Connection::Remote(remote) => Err(PlatformError::InUse {
+            path: s.data_dir.clone(),
+            owner: format!("a process that serves {}", remote.base()),
+        }),
+    }
+}

@@ -61,3 +61,13 @@ fn every_feature_is_explained() {
         }
     }
 }
+
+#[test]
+fn a_back_fill_commits_its_rows_and_goes_on_from_there() {
+    let market = Market::new(Kind::Noise, 700, 4);
+    let first = market.json(&["backfill", "pipeline.toml"]);
+    assert_eq!((&first["rows"], &first["done"]), (&700.into(), &true.into()));
+    // What was fetched is the lake's: a run finds the very same rows.
+    let report = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(report["historical_demo"], "2021-12-01T00:00:00Z");
+}

@@ -76,7 +76,8 @@ pub fn decide_promotion(
     let best = candidates
         .iter()
         .filter(|c| c.passed)
-        .min_by(|a, b| a.p_holm.total_cmp(&b.p_holm).then(loss(&a.name).total_cmp(&loss(&b.name))));
+        // All of them have passed; of these the most accurate serves, not the surest.
+        .min_by(|a, b| loss(&a.name).total_cmp(&loss(&b.name)).then(a.p_holm.total_cmp(&b.p_holm)));
     let best_p = evaluation.recipes.iter().map(|r| r.versus_random_walk.p_holm).fold(1.0, f64::min);
     let (winner, skilled, mut reason) = match (best, skilled_champion) {
         (Some(best), _) => {

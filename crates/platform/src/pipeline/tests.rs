@@ -118,6 +118,33 @@ fn the_schema_names_every_key() {
     assert_eq!(schema["additionalProperties"], false);
 }
 
+#[test]
+fn the_schema_beside_the_pipelines_is_the_one_of_this_version() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/pipeline.schema.json");
+    let stored = std::fs::read_to_string(path).expect("pipelines/pipeline.schema.json is there");
+    let stored: serde_json::Value = serde_json::from_str(&stored).unwrap();
+    let remedy = "write it anew: `foretell check --schema > pipelines/pipeline.schema.json`";
+    assert_eq!(stored, json_schema(), "{remedy}");
+}
+
+#[test]
+fn every_shipped_pipeline_is_valid() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let pipeline = Pipeline::parse(&text, &path).unwrap_or_else(|e| panic!("{e}"));
+            names.push(pipeline.name);
+        }
+    }
+    names.sort();
+    for name in ["btc-usd-daily", "btc-usd-hourly", "coingecko-hourly"] {
+        assert!(names.iter().any(|n| n == name), "{name} is not shipped: {names:?}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "\\PC{0,200}") {
