@@ -120,7 +120,7 @@ pub(crate) fn evaluate(
         finite: Vec::new(),
         padded: Vec::new(),
     };
-    let mut fed = Vec::new();
+    let mut fed: Vec<Option<Fed>> = vec![None; nodes.len()];
     for (i, node) in nodes.iter().enumerate() {
         if matches!(stage.places[i], Place::Nowhere) {
             match node.kind.kernel {
@@ -134,9 +134,12 @@ pub(crate) fn evaluate(
                 Kernel::Clock(value, span) => stage.clock(i, value, span),
                 Kernel::Rolling(_) => stage.roll(i),
                 Kernel::Run(f) => stage.run(i, f),
-                Kernel::Recursion(new) => {
-                    let brought = resume.and_then(|r| Some((r.seen, r.nodes.get(fed.len())?)));
-                    fed.push(stage.recursion(i, new, brought));
+                Kernel::Recursion(_) => {
+                    let before = nodes[..i].iter().filter(|n| n.is_recursion()).count();
+                    let brought = resume.and_then(|r| Some((r.seen, r.nodes.get(before)?)));
+                    for (j, memory) in stage.recursion(i, brought) {
+                        fed[j] = Some(memory);
+                    }
                 }
             }
         }
@@ -155,7 +158,8 @@ pub(crate) fn evaluate(
         Place::Slot(slot) => Some(slab.slice(slot * rows, rows)),
         Place::Own(buffer) => Some(buffer),
     };
-    Ok(Evaluated { values: stage.places.into_iter().map(value).collect(), fed })
+    let values = stage.places.into_iter().map(value).collect();
+    Ok(Evaluated { values, fed: fed.into_iter().flatten().collect() })
 }
 
 /// The frame and what has been computed from it so far.
@@ -365,44 +369,81 @@ impl Stage<'_> {
         });
     }
 
-    /// Feeds a memory, from its origin or from where it was saved.
+    /// Feeds a memory, from its origin or from where it was saved. From the origin, a
+    /// later node of the same kind on the same inputs is fed along.
     fn recursion(
         &mut self,
         i: usize,
-        new: fn(&[f64]) -> Recursion,
         brought: Option<(usize, &(Fed, Vec<f64>))>,
-    ) -> Fed {
+    ) -> Vec<(usize, Fed)> {
         let node = &self.nodes[i];
-        let runs = self.joint_runs(&node.inputs);
-        let mut fed = match brought {
-            Some((_, (fed, _))) => fed.clone(),
-            None => Fed { memory: new(&node.numbers), last: None },
+        let alike = |j: &usize| {
+            let other = &self.nodes[*j];
+            std::ptr::eq(other.kind, node.kind) && other.inputs == node.inputs
         };
-        self.write(&[i], |reader, outs| {
-            let out = &mut *outs[0];
+        let mut group = vec![i];
+        if brought.is_none() {
+            let waits = |j: &usize| matches!(self.places[*j], Place::Nowhere);
+            group.extend((i + 1..self.nodes.len()).filter(alike).find(waits));
+        }
+        let mut fed: Vec<Fed> = group.iter().map(|&j| self.nodes[j].origin()).collect();
+        let mut seen = 0;
+        if let Some((rows, (memory, _))) = brought {
+            (seen, fed[0]) = (rows, memory.clone());
+        }
+        let runs = self.joint_runs(&node.inputs);
+        self.write(&group, |reader, outs| {
             let inputs: Vec<&[f64]> = node.inputs.iter().map(|i| reader.values(i)).collect();
             let rows = reader.frame.rows();
             let interval = reader.frame.interval();
-            let mut done = 0;
-            if let Some((seen, (_, values))) = brought {
-                out[..seen].copy_from_slice(values);
-                done = seen;
+            if let Some((_, (_, values))) = brought {
+                outs[0][..seen].copy_from_slice(values);
             }
+            let mut done = seen;
             for run in runs {
                 let run: Range<usize> = run.start.max(done)..run.end;
                 if run.is_empty() {
                     continue;
                 }
-                out[done..run.start].fill(f64::NAN);
                 let first = rows[run.start].time;
-                let missing = fed.last.map_or(0, |last| interval.steps(last, first) - 1);
+                let missing = fed[0].last.map_or(0, |last| interval.steps(last, first) - 1);
+                let missing = missing.max(0) as u64;
                 let slices: Vec<&[f64]> = inputs.iter().map(|x| &x[run.clone()]).collect();
-                fed.memory.run(missing.max(0) as u64, &slices, &mut out[run.clone()]);
-                fed.last = Some(rows[run.end - 1].time);
+                for out in outs.iter_mut() {
+                    out[done..run.start].fill(f64::NAN);
+                }
+                match (&mut fed[..], &mut *outs) {
+                    ([a, b], [x, y]) => Recursion::run_two(
+                        (&mut a.memory, &mut b.memory),
+                        missing,
+                        &slices,
+                        (&mut x[run.clone()], &mut y[run.clone()]),
+                    ),
+                    (fed, outs) => fed[0].memory.run(missing, &slices, &mut outs[0][run.clone()]),
+                }
+                for fed in &mut fed {
+                    fed.last = Some(rows[run.end - 1].time);
+                }
                 done = run.end;
             }
-            out[done..].fill(f64::NAN);
+            for out in outs.iter_mut() {
+                out[done..].fill(f64::NAN);
+            }
         });
-        fed
+        group.into_iter().zip(fed).collect()
+    }
+}
+
+impl Node {
+    fn is_recursion(&self) -> bool {
+        matches!(self.kind.kernel, Kernel::Recursion(_))
+    }
+
+    /// The memory before the first row.
+    fn origin(&self) -> Fed {
+        let Kernel::Recursion(new) = self.kind.kernel else {
+            unreachable!("only a recursive node has a memory")
+        };
+        Fed { memory: new(&self.numbers), last: None }
     }
 }

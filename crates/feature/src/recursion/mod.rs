@@ -48,6 +48,25 @@ fn drive(memory: &mut impl Recursive, missing: u64, inputs: &[&[f64]], out: &mut
     }
 }
 
+/// Feeds two memories in one loop: each waits for its own last step only, so that the
+/// processor works on both at a time.
+fn drive_two<M: Recursive>(
+    memories: (&mut M, &mut M),
+    missing: u64,
+    inputs: &[&[f64]],
+    outs: (&mut [f64], &mut [f64]),
+) {
+    let (first, second) = memories;
+    if missing > 0 {
+        first.gap(missing);
+        second.gap(missing);
+    }
+    for (row, (a, b)) in outs.0.iter_mut().zip(outs.1).enumerate() {
+        *a = first.push(inputs, row);
+        *b = second.push(inputs, row);
+    }
+}
+
 /// Names every memory once: the saved form and the dispatch come from one list.
 macro_rules! memories {
     ($($name:ident),* $(,)?) => {
@@ -66,6 +85,24 @@ macro_rules! memories {
             pub(crate) fn run(&mut self, missing: u64, inputs: &[&[f64]], out: &mut [f64]) {
                 match self {
                     $(Self::$name(memory) => drive(memory, missing, inputs, out),)*
+                }
+            }
+
+            /// Feeds a run of rows to two memories of one kind.
+            pub(crate) fn run_two(
+                pair: (&mut Self, &mut Self),
+                missing: u64,
+                inputs: &[&[f64]],
+                outs: (&mut [f64], &mut [f64]),
+            ) {
+                match pair {
+                    $((Self::$name(a), Self::$name(b)) => {
+                        drive_two((a, b), missing, inputs, outs);
+                    })*
+                    (a, b) => {
+                        a.run(missing, inputs, outs.0);
+                        b.run(missing, inputs, outs.1);
+                    }
                 }
             }
         }
