@@ -169,6 +169,9 @@ pub(crate) struct RunArguments {
     /// Fail with exit code 4 when nothing beats the random walk.
     #[arg(long)]
     pub(crate) require_skill: bool,
+    /// Put the mended rows of a quarantine file back before the gate.
+    #[arg(long)]
+    pub(crate) replay: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) api: ServeArguments,
 }
@@ -212,7 +215,7 @@ pub(crate) struct EvaluateArguments {
     #[command(flatten)]
     pub(crate) station: StationArguments,
     /// Open the lock-box: once per recipe, and kept for ever.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["input", "output"])]
     pub(crate) lock_box: bool,
     /// Fail with exit code 4 when nothing beats the random walk.
     #[arg(long)]
@@ -237,6 +240,9 @@ pub(crate) struct ForecastArguments {
     /// How far ahead; the shortest horizon when left out.
     #[arg(long)]
     pub(crate) horizon: Option<Interval>,
+    /// Whose forecast, when several pipelines forecast the same.
+    #[arg(long)]
+    pub(crate) pipeline: Option<String>,
 }
 
 /// An id.

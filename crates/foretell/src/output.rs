@@ -130,9 +130,14 @@ pub(crate) fn forecast_line(forecast: &serde_json::Value) -> String {
     if let Some(reason) = forecast.pointer("/abstained").and_then(|v| v.as_str()) {
         return format!("{}: abstains, {reason}", text("/instrument"));
     }
+    let p = forecast.pointer("/skill/p_value").and_then(serde_json::Value::as_f64);
+    let p = p.map_or_else(String::new, |p| match wording::p_value(p) {
+        small if small.starts_with('<') => format!(" (p {small})"),
+        other => format!(" (p = {other})"),
+    });
     let level = forecast.pointer("/interval/level").and_then(serde_json::Value::as_f64);
     format!(
-        "{}  {}  {}   {:.0} %: {} … {}   {}",
+        "{}  {}  {}   {:.0} %: {} … {}   {}{p}",
         text("/instrument"),
         text("/target_time").replace('T', " ").replace(":00Z", " UTC"),
         price("/point"),

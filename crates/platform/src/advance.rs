@@ -8,7 +8,7 @@ use std::time::Duration;
 use foretell_forecaster::observe;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
-use foretell_panel::Frame;
+use foretell_panel::{Frame, RawTable};
 use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -17,14 +17,14 @@ use crate::error::PlatformError;
 use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
 use crate::observer::{Event, Observer};
 use crate::pipeline::{Pipeline, Present};
-use crate::service::Service;
+use crate::service::{RunOptions, Service};
 use crate::{extract, gate, wording};
 
 /// What an advance did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Advance {
-    /// The run's id.
-    pub run: String,
+    /// The run's id; `None` when there was nothing to do.
+    pub run: Option<String>,
     /// Rows that the clean table gained.
     pub gained: usize,
     /// Outcomes that were judged.
@@ -51,7 +51,8 @@ const REST: Duration = Duration::from_secs(60);
 
 impl Service {
     /// Takes in what is new at the source, judges outcomes that are known now and
-    /// forecasts from the last row, if it is a new one.
+    /// forecasts from the last row. Without a new or corrected row, and with the last
+    /// row's forecast made, nothing happens and no run is recorded.
     ///
     /// # Errors
     /// When the source or the gate refuses; what was served before stays.
@@ -61,8 +62,19 @@ impl Service {
         observer: Arc<dyn Observer>,
     ) -> Result<Advance, PlatformError> {
         let _turn = self.turn.lock().await;
+        let store = &self.store;
+        let clean = store.clean(pipeline).await?;
+        let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
+        // The last known row comes again: a vendor may have corrected it.
+        let fetch = extract::extract(pipeline, None, last, &*store.clock, &store.http, &*observer);
+        let rows = self.stopping().or_stopped(fetch).await?;
+        let changed = store.changes(pipeline, &rows).await?;
+        let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));
+        if rows.is_empty() || (changed == 0 && made) {
+            return Ok(Advance { run: None, gained: 0, judged: 0, forecast: None });
+        }
         let record = self.begin(pipeline, "advance").await?;
-        let outcome = self.advance_run(&record.id, pipeline, &*observer).await;
+        let outcome = self.advance_run(&record.id, pipeline, &rows, last).await;
         self.end(&record.id, outcome.as_ref().err()).await?;
         outcome
     }
@@ -71,37 +83,29 @@ impl Service {
         &self,
         run: &str,
         pipeline: &Pipeline,
-        observer: &dyn Observer,
+        rows: &RawTable,
+        last: Option<Timestamp>,
     ) -> Result<Advance, PlatformError> {
         let store = &self.store;
-        let before = store.clean(pipeline).await?;
-        let last = before.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
-        // The last known row comes again: a vendor may have corrected it.
-        let rows =
-            extract::extract(pipeline, None, last, &*store.clock, &store.http, observer).await?;
-        let nothing = Advance { run: run.to_owned(), gained: 0, judged: 0, forecast: None };
-        if rows.is_empty() {
-            return Ok(nothing);
-        }
-        let version = store.put_raw(pipeline, &rows, run).await?;
+        let version = store.put_raw(pipeline, rows, false, run).await?;
+        store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
         let Some((version, raw)) = store.raw(pipeline, AsOf::Version(version)).await? else {
-            return Ok(nothing);
+            return Err(PlatformError::Mismatch("the raw rows just written are gone".to_owned()));
         };
         let present = gate::present(pipeline, &raw, store.clock.now());
         let outcome = gate::gate(pipeline, &raw, present)?;
         let quarantine = store.dir.file("quarantine", &format!("{run}.json"));
         let subject = format!("run {run}");
         let (clean, _) = gate::admit(outcome, &raw, &subject, Some(&quarantine))?;
-        let gained = clean.rows().iter().filter(|r| last.is_none_or(|l| r.time > l)).count();
-        if gained == 0 {
-            return Ok(nothing);
-        }
         let source = clean.fingerprint();
-        store.put_frame(Layer::Clean, pipeline, &clean, run, source).await?;
-        let judged = self.judge_outcomes(pipeline, &clean).await?;
+        let name = &pipeline.name;
+        let written = store.put_frame(Layer::Clean, name, &clean, run, source).await?;
+        store.tidy_up(Layer::Clean, name, written).await?;
+        let gained = clean.rows().iter().filter(|r| last.is_none_or(|l| r.time > l)).count();
+        let judged = self.judge_outcomes(pipeline, &clean, present).await?;
         let provenance = Provenance { run, raw_version: version, present };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
-        Ok(Advance { gained, judged, forecast, ..nothing })
+        Ok(Advance { run: Some(run.to_owned()), gained, judged, forecast })
     }
 
     /// Makes and serves the champion's forecast from the last clean row.
@@ -132,20 +136,20 @@ impl Service {
         &self,
         pipeline: &Pipeline,
         clean: &Frame,
+        present: Timestamp,
     ) -> Result<usize, PlatformError> {
         let registry = &self.store.registry;
-        let now = self.store.clock.now();
         let filter = ForecastFilter {
             instrument: Some(pipeline.instrument.clone()),
             horizon: Some(pipeline.label.horizon),
             model: Some(pipeline.name.clone()),
             ..Default::default()
         };
-        let mut open = registry.unjudged_forecasts(now, &filter).await?;
+        let mut open = registry.unjudged_forecasts(present, &filter).await?;
         open.sort_by_key(|f| (f.target_time, f.as_of));
         let champion = registry.aliased(&pipeline.name, CHAMPION).await?;
         let mut calibration = match &champion {
-            Some(record) => Some(self.store.calibration(record, now).await?),
+            Some(record) => Some(self.store.calibration(record, present).await?),
             None => None,
         };
         let mut outcomes = Vec::new();
@@ -172,7 +176,7 @@ impl Service {
         let calibration = champion.zip(calibration).map(|(version, state)| Calibration {
             model: version.name,
             version: version.version,
-            as_of: now,
+            as_of: present,
             state_json: serde_json::to_string(&state).unwrap_or_default(),
         });
         // One transaction: an outcome is counted once or not at all.
@@ -198,7 +202,8 @@ impl Service {
         Ok(())
     }
 
-    /// Advances every live pipeline after each of its intervals, until cancelled.
+    /// Advances every live pipeline after each of its intervals and refits it at its
+    /// cadence, until cancelled.
     pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             let pipelines = match self.pipelines().await {
@@ -212,20 +217,31 @@ impl Service {
                 pipelines.into_iter().map(|(_, p)| p).filter(|p| p.as_of == Present::Now).collect();
             let mut rest = REST;
             for pipeline in &live {
+                if shutdown.is_cancelled() {
+                    return;
+                }
                 let due = self.due_in(pipeline).await;
-                if due.is_zero() {
-                    if let Err(error) = self.advance(pipeline, Arc::new(Quiet)).await {
+                if !due.is_zero() {
+                    rest = rest.min(due);
+                    continue;
+                }
+                let outcome = match self.refit_is_due(pipeline).await {
+                    true => self.refit(pipeline).await,
+                    false => self.advance(pipeline, Arc::new(Quiet)).await.map(|a| a.gained > 0),
+                };
+                match outcome {
+                    Ok(true) => rest = rest.min(self.due_in(pipeline).await.max(SETTLE)),
+                    // The vendor is late: ask again after a rest, not at once.
+                    Ok(false) => {}
+                    Err(PlatformError::Interrupted) => return,
+                    Err(error) => {
                         let name = &pipeline.name;
                         tracing::error!(
                             pipeline = name,
                             error = error.chain(),
                             "failed to advance"
                         );
-                    } else {
-                        rest = rest.min(self.due_in(pipeline).await.max(Duration::from_secs(1)));
                     }
-                } else {
-                    rest = rest.min(due);
                 }
             }
             tokio::select! {
@@ -233,6 +249,19 @@ impl Service {
                 () = tokio::time::sleep(rest) => {}
             }
         }
+    }
+
+    /// Whether the champion will be older than its refit cadence at the next decision.
+    async fn refit_is_due(&self, pipeline: &Pipeline) -> bool {
+        let champion = self.store.registry.aliased(&pipeline.name, CHAMPION).await.ok().flatten();
+        let every = pipeline.evaluation.walk_forward.refit_every;
+        champion.is_none_or(|v| v.fitted_as_of + every <= self.store.clock.now())
+    }
+
+    async fn refit(&self, pipeline: &Pipeline) -> Result<bool, PlatformError> {
+        tracing::info!(pipeline = pipeline.name, "refitting at the cadence");
+        let (options, stop) = (RunOptions::default(), self.stopping());
+        self.run(pipeline.clone(), options, Arc::new(Quiet), stop).await.map(|_| true)
     }
 
     /// How long until the next row of a pipeline should be there.

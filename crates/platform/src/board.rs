@@ -4,32 +4,55 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foretell_forecaster::Forecast;
-use foretell_market::{Instrument, Interval};
+use foretell_market::{Instrument, Interval, Timestamp};
 
-/// The latest forecast of each instrument and horizon.
+use crate::pipeline::Pipeline;
+
+/// Instrument, horizon and the pipeline that forecasts it.
+type Place = (Instrument, Interval, String);
+
+/// The latest forecast of each pipeline.
 #[derive(Debug, Default)]
-pub(crate) struct Board(RwLock<BTreeMap<(Instrument, Interval), Arc<Forecast>>>);
+pub(crate) struct Board(RwLock<BTreeMap<Place, Arc<Forecast>>>);
 
 impl Board {
     /// Serves a forecast, unless one of a later decision is served already. Of one
     /// decision the newest forecast is served.
     pub(crate) fn put(&self, forecast: Forecast) {
         let mut board = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let key = (forecast.instrument.clone(), forecast.horizon);
+        let name = forecast.model.name.clone();
+        let key = (forecast.instrument.clone(), forecast.horizon, name);
         if board.get(&key).is_none_or(|served| served.as_of <= forecast.as_of) {
             board.insert(key, Arc::new(forecast));
         }
     }
 
-    /// The forecast of an instrument; without a horizon that of the shortest.
+    /// The forecast of an instrument. Without a horizon that of the shortest; without a
+    /// pipeline that of the latest decision.
     pub(crate) fn get(
         &self,
         instrument: &Instrument,
         horizon: Option<Interval>,
+        pipeline: Option<&str>,
     ) -> Option<Arc<Forecast>> {
         let board = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut of = board.iter().filter(|((name, _), _)| name == instrument);
-        of.find(|((_, h), _)| horizon.is_none_or(|wanted| wanted == *h)).map(|(_, f)| Arc::clone(f))
+        let fits = |(name, ahead, of): &Place| {
+            name == instrument
+                && horizon.is_none_or(|h| h == *ahead)
+                && pipeline.is_none_or(|p| p == of)
+        };
+        let found: Vec<&Arc<Forecast>> =
+            board.iter().filter(|(key, _)| fits(key)).map(|(_, f)| f).collect();
+        let shortest = found.iter().map(|f| f.horizon).min()?;
+        let of_shortest = found.into_iter().filter(|f| f.horizon == shortest);
+        of_shortest.max_by_key(|f| f.as_of).cloned()
+    }
+
+    /// Whether the forecast of a decision is served.
+    pub(crate) fn is_made(&self, pipeline: &Pipeline, as_of: Timestamp) -> bool {
+        let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
+        let served = self.get(instrument, Some(horizon), Some(&pipeline.name));
+        served.is_some_and(|f| f.as_of >= as_of)
     }
 
     /// Every forecast that is served.

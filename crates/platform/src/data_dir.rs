@@ -67,6 +67,15 @@ impl DataDir {
         Ok(Ownership::Mine(taken))
     }
 
+    /// Who owns a directory now, if anyone; changes nothing.
+    pub fn owner(path: &Path) -> Option<Owner> {
+        let lock = File::open(path.join("lock")).ok()?;
+        match lock.try_lock_shared() {
+            Ok(()) => None,
+            Err(_) => Some(owner_of(path)),
+        }
+    }
+
     /// Tells other processes who owns the directory and where its API is.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::data_dir::{DataDir, Ownership};
+use crate::data_dir::DataDir;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,20 +54,18 @@ fn directory(path: &Path) -> Diagnosis {
         let state = format!("{shown} does not exist yet; the first run makes it");
         return Diagnosis { what, ok: true, state, remedy: None };
     }
-    match DataDir::take(path, "foretell doctor") {
-        Ok(Ownership::Mine(_)) => {
-            Diagnosis { what, ok: true, state: format!("{shown} is free"), remedy: None }
-        }
-        Ok(Ownership::Theirs(owner)) => {
-            let api = owner.api.map_or_else(String::new, |api| format!(", API at {api}"));
-            let state = format!("{shown} is owned by `{}`{api}", owner.command);
-            Diagnosis { what, ok: true, state, remedy: None }
-        }
-        Err(error) => Diagnosis {
-            what,
-            ok: false,
-            state: error.chain(),
-            remedy: Some("name a folder that you may write with --data-dir".to_owned()),
-        },
+    let writable = std::fs::metadata(path).is_ok_and(|m| m.is_dir() && !m.permissions().readonly());
+    if !writable {
+        let remedy = Some("name a folder that you may write with --data-dir".to_owned());
+        let state = format!("{shown} is no folder that can be written");
+        return Diagnosis { what, ok: false, state, remedy };
     }
+    let state = match DataDir::owner(path) {
+        Some(owner) => {
+            let api = owner.api.map_or_else(String::new, |api| format!(", API at {api}"));
+            format!("{shown} is owned by `{}`{api}", owner.command)
+        }
+        None => format!("{shown} is free"),
+    };
+    Diagnosis { what, ok: true, state, remedy: None }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn extract(
     observer: &dyn Observer,
 ) -> Result<RawTable, PlatformError> {
     let spec = match input {
-        Some(path) => SourceSpec::File(FileSpec::at(path)),
+        Some(path) => SourceSpec::File(input_spec(&pipeline.source.kind, path)?),
         None => source_spec(&pipeline.source.kind)?,
     };
     let request = request(pipeline, since, clock.now());
@@ -120,7 +120,7 @@ impl Service {
             stop.check()?;
             let Some(rows) = backfill.step().await? else { break };
             if !rows.is_empty() {
-                store.put_raw(pipeline, &rows, run).await?;
+                store.put_raw(pipeline, &rows, false, run).await?;
             }
             // The rows first, the place after them: a kill in between fetches them again.
             let cursor = serde_json::to_vec(backfill.cursor()).unwrap_or_default();
@@ -132,6 +132,23 @@ impl Service {
         done.done = true;
         Ok(done)
     }
+}
+
+/// A file in the place of the pipeline's own: read the way the pipeline declares, unless
+/// it is one of our own tables, which say themselves what they are.
+fn input_spec(kind: &SourceKind, path: &Path) -> Result<FileSpec, PlatformError> {
+    let fail = |source| PlatformError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(fail)?;
+    let ours = bytes.windows(8).any(|part| part == b"known_at");
+    match source_spec(kind)? {
+        SourceSpec::File(declared) if !ours => Ok(FileSpec { path: path.to_owned(), ..declared }),
+        _ => Ok(FileSpec::at(path)),
+    }
+}
+
+/// Whether a source sends its whole history each time.
+pub(crate) fn is_whole(kind: &SourceKind) -> bool {
+    matches!(kind, SourceKind::File { .. } | SourceKind::Kaggle { .. })
 }
 
 fn source_spec(kind: &SourceKind) -> Result<SourceSpec, PlatformError> {

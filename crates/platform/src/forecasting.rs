@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use foretell_feature::{FeatureRow, feature_row};
+use foretell_feature::{FeatureError, FeatureRow, feature_row};
 use foretell_forecaster::{
-    FeatureRange, Forecast, ServedVersion, Skill, Terms, forecast as decide, forecast_id,
+    FeatureRange, FeaturesUsed, Forecast, InputQuality, ModelUsed, ServedVersion, Skill, Terms,
+    forecast as decide, forecast_id,
 };
-use foretell_market::Timestamp;
+use foretell_market::{FingerprintHasher, RowFlags, Timestamp};
 use foretell_model::SavedModel;
 use foretell_model::evaluate::CalibrationState;
-use foretell_panel::Frame;
+use foretell_panel::{Frame, RowMeta};
 use foretell_registry::{ForecastRecord, ModelVersion, RegistryError};
 use serde::{Deserialize, Serialize};
 
@@ -66,14 +67,99 @@ pub(crate) fn terms(pipeline: &Pipeline) -> Terms {
     }
 }
 
-/// Everything that a pipeline's forecast at an instant is made from.
+/// Everything that a pipeline's forecast at an instant is made from. A row behind it that
+/// was corrected after the fact makes it known only from that correction on, so that a
+/// forecast from corrected rows is another forecast.
 pub(crate) fn row_at(
     pipeline: &Pipeline,
     clean: &Frame,
     at: Timestamp,
 ) -> Result<FeatureRow, PlatformError> {
     let set = pipeline.features.feature_set()?;
-    Ok(feature_row(&set, clean, &pipeline.context_spec(), &pipeline.label_spec(), at)?)
+    let mut row = feature_row(&set, clean, &pipeline.context_spec(), &pipeline.label_spec(), at)?;
+    if row.flags.contains(RowFlags::CORRECTED) {
+        let corrected = |r: &&RowMeta| r.flags.contains(RowFlags::CORRECTED) && r.time < at;
+        let latest = clean.rows().iter().filter(corrected).map(|r| r.ingested_at).max();
+        row.known_at = row.known_at.max(latest.unwrap_or(row.known_at));
+    }
+    Ok(row)
+}
+
+/// A forecast that says nothing and why: a gap reaches into the last window.
+fn abstain(
+    version: &ServedVersion,
+    clean: &Frame,
+    gap: &GapInWindow,
+    made_at: Timestamp,
+    terms: &Terms,
+) -> Forecast {
+    let last = clean.rows().last().map_or(made_at, |r| r.known_at);
+    let nothing = FingerprintHasher::new("no-feature-row").finish();
+    Forecast {
+        format: foretell_forecaster::FORECAST_FORMAT,
+        id: forecast_id(version, gap.at, last),
+        instrument: version.instrument.clone(),
+        made_at,
+        as_of: gap.at,
+        known_at: last,
+        target_time: gap.at + version.horizon,
+        horizon: version.horizon,
+        expires_at: gap.at + terms.time_to_live,
+        point: None,
+        currency: version.instrument.quote().to_owned(),
+        base_price: 0.0,
+        interval: None,
+        quantiles: Vec::new(),
+        skill: version.skill.clone(),
+        inputs: InputQuality {
+            gaps_in_window: gap.gaps,
+            filled_in_window: 0,
+            late_corrections: 0,
+            out_of_range_share: 0.0,
+            flags: Vec::new(),
+        },
+        model: ModelUsed {
+            name: version.name.clone(),
+            version: version.version,
+            alias: version.alias.clone(),
+            hash: version.hash,
+        },
+        dataset: version.dataset,
+        features: FeaturesUsed { set: version.feature_set, row: nothing },
+        fitted_as_of: version.fitted_as_of,
+        train_to: version.train_to,
+        refitted_note: version.refitted_note(),
+        historical_demo: terms.historical_demo,
+        abstained: Some(gap.reason.clone()),
+    }
+}
+
+/// A missing interval in the window of the last row.
+struct GapInWindow {
+    at: Timestamp,
+    gaps: usize,
+    reason: String,
+}
+
+/// The forecast of a version at an instant, or its abstention across a gap: a pure
+/// function of what is stored, so that `verify` makes it again.
+pub(crate) fn make(
+    pipeline: &Pipeline,
+    version: &ServedVersion,
+    calibration: &CalibrationState,
+    clean: &Frame,
+    at: Timestamp,
+    made_at: Timestamp,
+) -> Result<Forecast, PlatformError> {
+    let terms = terms(pipeline);
+    match row_at(pipeline, clean, at) {
+        Ok(row) => Ok(decide(version, calibration, &row, made_at, &terms)?),
+        Err(PlatformError::Feature(ref error @ FeatureError::Incomplete { gaps, .. })) => {
+            let gap = GapInWindow { at, gaps, reason: error.to_string() };
+            Ok(abstain(version, clean, &gap, made_at, &terms))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The version as it serves, from its record and its stored bytes.
@@ -176,9 +262,9 @@ impl Store {
                 "run the pipeline first",
             ));
         };
-        let row = row_at(pipeline, clean, last.time + pipeline.interval)?;
-        let id = forecast_id(version, row.as_of, row.known_at);
-        match self.registry.forecast(&id).await {
+        let at = last.time + pipeline.interval;
+        let forecast = make(pipeline, version, &calibration, clean, at, self.clock.now())?;
+        match self.registry.forecast(&forecast.id).await {
             Ok(record) => {
                 let forecast = StoredForecast::read(&record)?.forecast;
                 return Ok(Made { forecast, record: None });
@@ -186,8 +272,6 @@ impl Store {
             Err(RegistryError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let made_at = self.clock.now();
-        let forecast = decide(version, &calibration, &row, made_at, &terms(pipeline))?;
         let stored = StoredForecast {
             format: FORMAT,
             forecast: forecast.clone(),

@@ -57,7 +57,8 @@ impl GateRefusal {
     pub(crate) fn hint(&self) -> String {
         match &self.quarantine {
             Some(path) => format!(
-                "see {}; after mending it, `foretell gate <pipeline> --replay {}`",
+                "see {}; mend the source, or mend the values there and `foretell run <pipeline> \
+                 --replay {}`",
                 path.display(),
                 path.display()
             ),

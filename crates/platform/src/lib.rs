@@ -20,7 +20,6 @@ mod materialise;
 mod observer;
 pub mod pipeline;
 mod prove;
-mod raw_rows;
 mod remote;
 mod report;
 mod run;
@@ -45,7 +44,7 @@ pub use gate::{GateRefusal, expectations};
 pub use observer::{Event, Observer, Station, Stop};
 pub use pipeline::Pipeline;
 pub use remote::Remote;
-pub use service::{Connection, RunOptions, Service, connect};
+pub use service::{Connection, RunOptions, Service, connect, connect_existing};
 pub use stations::StationInput;
 pub use training::RANDOM_WALK;
 pub use views::{

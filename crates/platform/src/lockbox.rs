@@ -6,6 +6,7 @@ use foretell_market::Interval;
 use foretell_model::evaluate::Recipe;
 use foretell_panel::{LockBox, WalkForward};
 use foretell_registry::{LockBoxOpening, Written};
+use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
 use crate::materialise::Materialised;
@@ -15,12 +16,40 @@ use crate::store::Store;
 use crate::training;
 use crate::views::RecipeLine;
 
-/// What stands under every table of a pipeline with a lock-box.
+/// The box that a run must not read: the registered one, which the file cannot take back;
+/// a box that the file declares for the first time is registered.
+pub(crate) async fn effective(
+    store: &Store,
+    pipeline: &Pipeline,
+) -> Result<Option<LockBox>, PlatformError> {
+    let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
+    let known = store.registry.lock_box(instrument, horizon).await?;
+    let known = known.map(|b| LockBox { from: b.from, to: b.to });
+    match (known, pipeline.lock_box) {
+        (Some(known), Some(declared)) if known != declared => Err(PlatformError::Usage {
+            message: format!(
+                "the lock-box of {instrument} {horizon} is registered as {} to {}",
+                known.from, known.to
+            ),
+            hint: "a lock-box keeps its dates: write the registered ones into [lock_box]".into(),
+        }),
+        (None, Some(declared)) => {
+            let (from, to) = (declared.from, declared.to);
+            let instrument = instrument.clone();
+            let record = foretell_registry::LockBox { instrument, horizon, from, to };
+            store.registry.insert_lock_box(&record).await?;
+            Ok(Some(declared))
+        }
+        (known, _) => Ok(known),
+    }
+}
+
+/// What stands under every table of an instrument and horizon with a lock-box.
 pub(crate) async fn line(
     store: &Store,
     pipeline: &Pipeline,
 ) -> Result<Option<String>, PlatformError> {
-    let Some(span) = pipeline.lock_box else { return Ok(None) };
+    let Some(span) = effective(store, pipeline).await? else { return Ok(None) };
     let horizon = pipeline.label.horizon;
     let opened = store.registry.lock_box_openings(&pipeline.instrument, horizon).await?.len();
     let times = if opened == 1 { "once".to_owned() } else { format!("{opened} times") };
@@ -49,15 +78,14 @@ pub(crate) async fn open(
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
 ) -> Result<Opened, PlatformError> {
-    let Some(span) = pipeline.lock_box else {
+    let Some(span) = effective(store, pipeline).await? else {
         return Err(PlatformError::Usage {
             message: format!("pipeline `{}` has no lock-box", pipeline.name),
             hint: "add [lock_box] with `from` and `to` before looking at any result".to_owned(),
         });
     };
-    declared(store, pipeline, span).await?;
     let horizon = pipeline.label.horizon;
-    let mut stored: Vec<(String, Option<RecipeLine>)> = Vec::new();
+    let mut stored: Vec<(String, Option<Look>)> = Vec::new();
     let mut fresh: Vec<Recipe> = Vec::new();
     let recipes = training::recipes(pipeline);
     for recipe in &recipes {
@@ -77,7 +105,7 @@ pub(crate) async fn open(
         stored.push((recipe.name.clone(), seen));
     }
     let mut opened = Opened { table: Vec::new(), looked: fresh.len(), rows: 0, refits: 0 };
-    let mut lines = Vec::new();
+    let mut looks = Vec::new();
     if !fresh.is_empty() {
         let dataset = materialised.unlocked(span.to);
         let Some(first) = dataset.labels.first().map(|l| l.start) else {
@@ -93,37 +121,55 @@ pub(crate) async fn open(
         plan.walk_forward = WalkForward { initial_train, ..plan.walk_forward };
         let evaluation = training::judge(Arc::new(dataset), fresh, plan, observer, stop).await?;
         (opened.rows, opened.refits) = (evaluation.times.len(), evaluation.folds.len());
-        lines = training::table(&evaluation);
+        for line in training::table(&evaluation) {
+            let judged = evaluation.recipe(&line.name);
+            let rival = judged.filter(|r| !r.is_random_walk());
+            let p_raw = rival.map(|r| r.versus_random_walk.p_value);
+            looks.push(Look { line, p_raw });
+        }
     }
     for (recipe, (name, seen)) in recipes.iter().zip(stored) {
-        if let Some(line) = seen {
-            opened.table.push(line);
-        } else if let Some(line) = lines.iter().find(|l| l.name == name) {
-            let json = serde_json::to_string(line).unwrap_or_default();
+        if let Some(look) = seen {
+            opened.table.push(look.line);
+        } else if let Some(look) = looks.iter().find(|l| l.line.name == name) {
+            let json = serde_json::to_string(look).unwrap_or_default();
             let hash = pipeline.recipe_hash(recipe);
             let registry = &store.registry;
             registry.finish_lock_box(&pipeline.instrument, horizon, &hash, &json).await?;
-            opened.table.push(line.clone());
+            opened.table.push(look.line.clone());
         }
     }
+    correct(store, pipeline, &mut opened.table).await?;
     Ok(opened)
 }
 
-/// The dates of a box are fixed once: a file that names others is refused.
-async fn declared(store: &Store, pipeline: &Pipeline, span: LockBox) -> Result<(), PlatformError> {
+/// What one recipe saw, as stored: its line, and its p-value before any correction.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Look {
+    line: RecipeLine,
+    p_raw: Option<f64>,
+}
+
+/// Corrects the p-values for every look that was ever taken into the box, not only for
+/// those of this table: looking one recipe at a time buys nothing.
+async fn correct(
+    store: &Store,
+    pipeline: &Pipeline,
+    table: &mut [RecipeLine],
+) -> Result<(), PlatformError> {
     let horizon = pipeline.label.horizon;
-    let known = store.registry.lock_box(&pipeline.instrument, horizon).await?;
-    match known {
-        Some(known) if (known.from, known.to) != (span.from, span.to) => {
-            Err(PlatformError::Usage {
-                message: format!(
-                    "the lock-box of {} {horizon} is registered as {} to {}",
-                    pipeline.instrument, known.from, known.to
-                ),
-                hint: "a lock-box keeps its dates: write the registered ones into [lock_box]"
-                    .to_owned(),
-            })
+    let openings = store.registry.lock_box_openings(&pipeline.instrument, horizon).await?;
+    let looks = openings.iter().filter_map(|o| {
+        let look: Look = serde_json::from_str(o.result_json.as_deref()?).ok()?;
+        Some((look.line, look.p_raw?))
+    });
+    let looks: Vec<(RecipeLine, f64)> = looks.collect();
+    let raw: Vec<f64> = looks.iter().map(|(_, p)| *p).collect();
+    let corrected = foretell_model::evaluate::holm(&raw);
+    for line in table {
+        if let Some(k) = looks.iter().position(|(seen, _)| seen == line) {
+            line.p_value = Some(corrected[k]);
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

@@ -35,9 +35,9 @@ pub(crate) fn materialise(
 impl Materialised {
     /// The rows that a run may learn from and judge on: labelled, and touching the
     /// lock-box neither with their label nor, right after it, with their windows.
-    pub(crate) fn allowed(&self, pipeline: &Pipeline) -> Dataset {
-        let memory = self.set.warm_up() as i64 * pipeline.interval.secs();
-        let lock_box = pipeline.lock_box.map(|b| LockBox { to: b.to.plus_secs(memory), ..b });
+    pub(crate) fn allowed(&self, lock_box: Option<LockBox>) -> Dataset {
+        let memory = self.set.warm_up() as i64 * self.dataset.interval.secs();
+        let lock_box = lock_box.map(|b| LockBox { to: b.to.plus_secs(memory), ..b });
         self.dataset
             .filter(|label| label.value.is_finite() && !lock_box.is_some_and(|b| b.touches(label)))
     }

@@ -1,6 +1,8 @@
 //! What a long use case tells while it works: plain events, shown by the caller.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::error::PlatformError;
 
@@ -106,6 +108,24 @@ impl Stop {
     /// The flag itself, for crates below.
     pub fn flag(&self) -> &AtomicBool {
         &self.0
+    }
+
+    /// Waits for work, or gives it up when the stop is asked for.
+    ///
+    /// # Errors
+    /// [`PlatformError::Interrupted`] after a stop, or what the work failed with.
+    pub async fn or_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, PlatformError>>,
+    ) -> Result<T, PlatformError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let tick = tokio::time::sleep(Duration::from_millis(50));
+            tokio::select! {
+                done = &mut work => return done,
+                () = tick => self.check()?,
+            }
+        }
     }
 
     /// Refuses to go on after a stop.

@@ -335,6 +335,19 @@ impl Pipeline {
     fn read_gate(sections: &mut Sections<'_, '_>) -> GateSettings {
         let section = sections.open("gate");
         let faults = &mut *sections.faults;
+        for list in ["block", "warn", "off"] {
+            for name in section.texts(list, faults) {
+                if !keys::CHECKS.contains(&name.as_str()) {
+                    let near = section::nearest(&name, &keys::CHECKS);
+                    let label = near.map_or_else(
+                        || format!("the checks are {}", keys::CHECKS.join(", ")),
+                        |near| format!("did you mean `{near}`?"),
+                    );
+                    let message = format!("`{list}` in [gate] names the unknown check `{name}`");
+                    faults.push(Diagnostic { message, span: section.span_of(list), label });
+                }
+            }
+        }
         let count = |n: i64| usize::try_from(n).unwrap_or(1);
         GateSettings {
             expect: section.text("expect", faults),

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use foretell_forecaster::{differences, forecast as decide};
+use foretell_forecaster::differences;
 use foretell_lake::AsOf;
 use foretell_market::Timestamp;
 use foretell_model::evaluate::Recipe;
-use foretell_panel::Frame;
+use foretell_panel::{Frame, LockBox, RowMeta};
 use foretell_registry::{ModelFilter, RegistryError, Run as RunRecord};
 
 use crate::error::PlatformError;
-use crate::forecasting::{StoredForecast, row_at, terms};
+use crate::forecasting::{StoredForecast, make};
 use crate::materialise::materialise;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
-use crate::run::recipe_of;
+use crate::run::evidence_of;
 use crate::store::Store;
 use crate::views::{Proof, ProofCheck};
 use crate::{gate, training};
@@ -74,15 +74,16 @@ impl Store {
         let pipeline = pipeline_of(&self.run_record(&stored.run).await?)?;
         let clean = self.clean_from_raw(&pipeline, stored.raw_version, stored.present).await?;
         let of = &stored.forecast;
-        let known: Vec<bool> = clean.rows().iter().map(|r| r.known_at <= of.known_at).collect();
-        let clean = clean.filter(|i, _| known[i]);
-        let row = row_at(&pipeline, &clean, of.as_of)?;
+        // Rows that became known later were not there; corrections that were, are.
+        let known = |r: &RowMeta| r.known_at <= of.known_at && r.time < of.as_of;
+        let clean = clean.filter(|_, row| known(row));
         let version = self.registry.model_version(&of.model.name, of.model.version).await?;
         let served = self.served_version(&pipeline, &version, &of.model.alias).await?;
-        let remade = decide(&served, &stored.calibration, &row, of.made_at, &terms(&pipeline))?;
+        let remade = make(&pipeline, &served, &stored.calibration, &clean, of.as_of, of.made_at)?;
+        let (was, is) = (of.features, remade.features);
         let mut checks = vec![
-            ProofCheck::of("feature row", of.features.row.to_string(), row.hash().to_string()),
-            ProofCheck::of("feature set", of.features.set.to_string(), row.feature_set.to_string()),
+            ProofCheck::of("feature row", was.row.to_string(), is.row.to_string()),
+            ProofCheck::of("feature set", was.set.to_string(), is.set.to_string()),
             ProofCheck::of("model", of.model.hash.to_string(), served.hash.to_string()),
             ProofCheck::of("forecast id", of.id.clone(), remade.id.clone()),
             ProofCheck::of("forecast", of.hash().to_string(), remade.hash().to_string()),
@@ -93,6 +94,19 @@ impl Store {
         Ok(Proof::of(id, checks))
     }
 
+    /// A look into the lock-box is taken once: its stored result is shown again, not
+    /// made again.
+    async fn replay_lock_box(&self, id: &str, pipeline: &Pipeline) -> Result<Proof, PlatformError> {
+        let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
+        let openings = self.registry.lock_box_openings(instrument, horizon).await?;
+        let checks = openings.iter().map(|o| {
+            let what = format!("look of recipe {} (replayed)", o.recipe_hash.short());
+            let result = o.result_json.clone().unwrap_or_else(|| "not finished".to_owned());
+            ProofCheck::of(what, result.clone(), result)
+        });
+        Ok(Proof::of(id, checks.collect()))
+    }
+
     /// Rebuilds the dataset of a run from its raw rows and retrains its models.
     pub(crate) async fn reproduce(
         &self,
@@ -101,6 +115,9 @@ impl Store {
         stop: Arc<Stop>,
     ) -> Result<Proof, PlatformError> {
         let record = self.run_record(id).await?;
+        if record.kind == "evaluate" {
+            return self.replay_lock_box(id, &pipeline_of(&record)?).await;
+        }
         let params = self.registry.params(id).await?;
         let param = |name: &str| {
             let found = params.iter().find(|p| p.name == name).map(|p| p.value.clone());
@@ -115,7 +132,9 @@ impl Store {
         let clean = self.clean_from_raw(&pipeline, version, present).await?;
         let (name, p) = (pipeline.name.clone(), pipeline.clone());
         let made = training::run_cpu(move || materialise(&p, &clean)).await??;
-        let dataset = Arc::new(made.allowed(&pipeline));
+        let lock_box: Option<LockBox> =
+            serde_json::from_str(&param("lock_box")?).unwrap_or_default();
+        let dataset = Arc::new(made.allowed(lock_box));
         let fingerprint = dataset.fingerprint();
         let mut checks = vec![
             ProofCheck::of("dataset", param("dataset")?, fingerprint.to_string()),
@@ -123,14 +142,15 @@ impl Store {
         ];
         let filter = ModelFilter { name: Some(name), ..Default::default() };
         let versions = self.registry.model_versions(&filter).await?;
+        let numbers: Vec<u32> = serde_json::from_str(&param("versions")?).unwrap_or_default();
         let versions: Vec<_> =
-            versions.into_iter().filter(|v| v.dataset.to_string() == checks[0].stored).collect();
+            versions.into_iter().filter(|v| numbers.contains(&v.version)).collect();
         let total = Some(versions.len() as u64);
         for (i, version) in versions.iter().enumerate() {
             let spec = serde_json::from_str(&version.spec_json).map_err(|e| {
                 PlatformError::Mismatch(format!("version {}: {e}", version.version))
             })?;
-            let recipe = Recipe { name: recipe_of(version)?, spec };
+            let recipe = Recipe { name: evidence_of(version)?.recipe, spec };
             let doing = recipe.name.clone();
             let (station, done) = (Station::Train, i as u64);
             observer.event(Event::Progress { station, doing, done, total });

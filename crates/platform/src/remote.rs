@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::PlatformError;
-use crate::observer::{Event, Observer};
+use crate::observer::{Event, Observer, Stop};
 use crate::service::RunOptions;
 use crate::views::{ModelView, Proof, RunDetail, RunReport, RunView};
 
@@ -76,6 +76,10 @@ impl Remote {
                 hint,
             },
             400 => PlatformError::Usage { message: problem.detail, hint },
+            401 => PlatformError::Usage {
+                message: format!("{} wants its token", self.base),
+                hint: "name the file that holds it: FORETELL_TOKEN_FILE=token foretell …".into(),
+            },
             409 => PlatformError::Mismatch(problem.detail),
             _ => PlatformError::Remote(problem.detail),
         })
@@ -110,9 +114,12 @@ impl Remote {
         &self,
         instrument: &Instrument,
         horizon: Option<Interval>,
+        pipeline: Option<&str>,
     ) -> Result<serde_json::Value, PlatformError> {
-        let query = horizon.map_or_else(String::new, |h| format!("?horizon={h}"));
-        self.get(&format!("/api/v1/forecasts/{instrument}{query}")).await
+        let horizon = horizon.map(|h| format!("horizon={h}"));
+        let pipeline = pipeline.map(|p| format!("pipeline={p}"));
+        let query: Vec<String> = horizon.into_iter().chain(pipeline).collect();
+        self.get(&format!("/api/v1/forecasts/{instrument}?{}", query.join("&"))).await
     }
 
     /// Every model version.
@@ -189,15 +196,21 @@ impl Remote {
         file: &str,
         options: RunOptions,
         observer: Arc<dyn Observer>,
+        stop: &Stop,
     ) -> Result<RunReport, PlatformError> {
         let body = serde_json::json!({
             "text": text, "file": file,
             "require_skill": options.require_skill, "lock_box": options.lock_box,
+            "mended": options.mended,
         });
         let request = self.http.post(format!("{}/api/v1/runs", self.base)).json(&body);
         let mut response = self.send(request.timeout(LONG_WORK)).await?;
         let mut buffer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreadable(&e))? {
+        // Giving up closes the connection, which cancels the run over there.
+        while let Some(chunk) = stop
+            .or_stopped(async { response.chunk().await.map_err(|e| self.unreadable(&e)) })
+            .await?
+        {
             buffer.extend_from_slice(&chunk);
             while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();

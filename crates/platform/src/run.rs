@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use foretell_lake::Layer;
+use foretell_lake::{AsOf, Layer};
 use foretell_market::{Fingerprint, Timestamp};
 use foretell_model::EstimatorSpec;
 use foretell_model::evaluate::{Evaluation, Promotion, Recipe, RecipeEvaluation, decide_promotion};
 use foretell_panel::{Column, Dataset, Frame, RawTable};
-use foretell_quality::GateOutcome;
+use foretell_quality::{GateOutcome, QuarantinedRow, mend};
 use foretell_registry::{
-    AuditEvent, DatasetRecord, LockBox, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
+    AuditEvent, DatasetRecord, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
 };
 
 use crate::board::Board;
@@ -17,7 +17,7 @@ use crate::error::PlatformError;
 use crate::execution::Act;
 use crate::forecasting::{CHALLENGER, CHAMPION, Provenance};
 use crate::materialise::{Materialised, materialise};
-use crate::observer::{Observer, Station, Stop};
+use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::store::Store;
 use crate::training::{self, Evidence, RANDOM_WALK, Refit};
@@ -33,6 +33,8 @@ pub(crate) struct Run<'a> {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) started_at: Timestamp,
+    /// Mended rows of a quarantine file, to be put back before the gate.
+    pub(crate) mended: Option<Vec<QuarantinedRow>>,
     pub(crate) made: Made,
 }
 
@@ -78,15 +80,24 @@ impl Run<'_> {
     async fn extract(&mut self) -> Result<String, PlatformError> {
         let (store, pipeline) = (self.store, self.pipeline);
         let clock = &*store.clock;
-        let rows =
-            extract::extract(pipeline, None, None, clock, &store.http, &*self.observer).await?;
-        let version = store.put_raw(pipeline, &rows, self.id).await?;
-        self.made.present = gate::present(pipeline, &rows, clock.now());
+        let observer = Arc::clone(&self.observer);
+        let fetch = extract::extract(pipeline, None, None, clock, &store.http, &*observer);
+        let mut rows = self.stop.or_stopped(fetch).await?;
+        if let Some(mended) = &self.mended {
+            rows = mend(&rows, mended, clock.now()).map_err(|e| PlatformError::Usage {
+                message: e.to_string(),
+                hint: "mend the quarantine file of the latest run".to_owned(),
+            })?;
+        }
+        let whole = extract::is_whole(&pipeline.source.kind);
+        let version = store.put_raw(pipeline, &rows, whole, self.id).await?;
+        store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
         let line = extract_line(pipeline, &rows);
         // From here on the rows are those of the lake, which hold what earlier runs took
         // in as well and can be read again.
-        let at = foretell_lake::AsOf::Version(version);
-        self.made.raw = store.raw(pipeline, at).await?;
+        self.made.raw = store.raw(pipeline, AsOf::Version(version)).await?;
+        let (_, raw) = needs(&self.made.raw, "the raw table")?;
+        self.made.present = gate::present(pipeline, raw, clock.now());
         Ok(line)
     }
 
@@ -96,9 +107,10 @@ impl Run<'_> {
         let quarantine = self.store.dir.file("quarantine", &format!("{}.json", self.id));
         let subject = format!("run {}", self.id);
         let (clean, outcome) = gate::admit(outcome, raw, &subject, Some(&quarantine))?;
-        let source = foretell_market::Fingerprint::of_bytes(raw.origin.as_bytes());
-        let store = self.store;
-        let version = store.put_frame(Layer::Clean, self.pipeline, &clean, self.id, source).await?;
+        let source = Fingerprint::of_bytes(raw.origin.as_bytes());
+        let (store, name) = (self.store, &self.pipeline.name);
+        let version = store.put_frame(Layer::Clean, name, &clean, self.id, source).await?;
+        store.tidy_up(Layer::Clean, name, version).await?;
         let line = outcome.summary();
         self.made.clean = Some((version, clean));
         self.made.gate = Some(outcome);
@@ -111,7 +123,9 @@ impl Run<'_> {
         let source = clean.fingerprint();
         let made = training::run_cpu(move || materialise(&pipeline, &clean)).await??;
         let (store, features) = (self.store, &made.features);
-        store.put_frame(Layer::Features, self.pipeline, features, self.id, source).await?;
+        let name = table_name(self.pipeline, &made);
+        let version = store.put_frame(Layer::Features, &name, features, self.id, source).await?;
+        store.tidy_up(Layer::Features, &name, version).await?;
         let line = made.features_summary();
         self.made.materialised = Some(made);
         Ok(line)
@@ -119,7 +133,10 @@ impl Run<'_> {
 
     async fn dataset(&mut self) -> Result<String, PlatformError> {
         let made = needs(&self.made.materialised, "the features")?;
-        let dataset = Arc::new(made.allowed(self.pipeline));
+        let name = table_name(self.pipeline, made);
+        // The registered box holds whatever the file says of it.
+        let lock_box = crate::lockbox::effective(self.store, self.pipeline).await?;
+        let dataset = Arc::new(made.allowed(lock_box));
         let (Some(first), Some(last)) = (dataset.labels.first(), dataset.labels.last()) else {
             return Err(PlatformError::not_found(
                 "row to learn from",
@@ -130,12 +147,12 @@ impl Run<'_> {
         let clean = needs(&self.made.clean, "the clean rows")?;
         let frame = dataset_frame(&dataset, &clean.1)?;
         let (store, pipeline) = (self.store, self.pipeline);
-        let version =
-            store.put_frame(Layer::Datasets, pipeline, &frame, self.id, fingerprint).await?;
+        let version = store.put_frame(Layer::Datasets, &name, &frame, self.id, fingerprint).await?;
+        store.tidy_up(Layer::Datasets, &name, version).await?;
         let raw_version = needs(&self.made.raw, "the raw table")?.0;
-        let snapshot = |layer: &str, version: u64| Snapshot {
-            layer: layer.to_owned(),
-            table: pipeline.name.clone(),
+        let snapshot = |layer: Layer, table: &str, version: u64| Snapshot {
+            layer: layer.to_string(),
+            table: table.to_owned(),
             version,
         };
         let record = DatasetRecord {
@@ -151,21 +168,12 @@ impl Run<'_> {
             known_at: self.made.present,
             created_at: store.clock.now(),
             snapshots: vec![
-                snapshot("raw", raw_version),
-                snapshot("clean", clean.0),
-                snapshot("datasets", version),
+                snapshot(Layer::Raw, &pipeline.name, raw_version),
+                snapshot(Layer::Clean, &pipeline.name, clean.0),
+                snapshot(Layer::Datasets, &name, version),
             ],
         };
         store.registry.insert_dataset(&record).await?;
-        if let Some(span) = pipeline.lock_box {
-            let lock_box = LockBox {
-                instrument: pipeline.instrument.clone(),
-                horizon: pipeline.label.horizon,
-                from: span.from,
-                to: span.to,
-            };
-            store.registry.insert_lock_box(&lock_box).await?;
-        }
         let folds =
             foretell_panel::walk_forward(&dataset.labels, &pipeline.evaluation.walk_forward);
         let folds = folds.map_err(|e| PlatformError::Usage {
@@ -184,7 +192,12 @@ impl Run<'_> {
         );
         self.made.dataset = Some(dataset);
         self.made.fingerprint = Some(fingerprint);
-        self.first_forecast().await?;
+        // Serving something early is a courtesy: what stands in its way (a gap in the last
+        // window, say) is told by the forecast station at the end.
+        if let Err(error) = self.first_forecast().await {
+            let message = format!("no forecast while models train: {}", error.chain());
+            self.observer.event(Event::Warning { message });
+        }
         Ok(line)
     }
 
@@ -285,7 +298,13 @@ impl Run<'_> {
             training::refit(recipes, Arc::clone(&dataset), pipeline.seed, observer, stop).await?;
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
         let reigning = store.registry.aliased(&pipeline.name, CHAMPION).await?;
-        let reigning = reigning.as_ref().map(recipe_of).transpose()?;
+        let reigning = reigning.as_ref().map(evidence_of).transpose()?;
+        // Recipes are compared, not names: an edited recipe inherits nothing.
+        let same = |r: &Recipe, e: &Evidence| {
+            r.name == e.recipe && pipeline.recipe_hash(r) == e.recipe_hash
+        };
+        let recipes = training::recipes(pipeline);
+        let reigning = reigning.filter(|e| recipes.iter().any(|r| same(r, e))).map(|e| e.recipe);
         let earlier = self.earlier_tests().await?;
         let promotion = decide_promotion(evaluation, reigning.as_deref(), pipeline.alpha, earlier);
         let ranges = training::feature_ranges(&dataset);
@@ -294,7 +313,7 @@ impl Run<'_> {
             versions.push(self.register(refit, &promotion, &ranges).await?);
         }
         self.write_ledger(&promotion).await?;
-        self.write_metrics().await?;
+        self.write_metrics(&versions).await?;
         let now = store.clock.now();
         let winner = versions.iter().find(|v| v.0 == promotion.winner);
         let winner = winner.ok_or_else(|| {
@@ -358,7 +377,9 @@ impl Run<'_> {
             recipe: name.clone(),
             recipe_hash: pipeline.recipe_hash(&refit.recipe),
             line,
-            passed: promotion.candidates.iter().any(|c| c.name == name && c.passed),
+            // A champion that keeps its place is no candidate, and has its skill all the same.
+            passed: (promotion.skilled && promotion.winner == name)
+                || promotion.candidates.iter().any(|c| c.name == name && c.passed),
             best_p: rivals.then_some(promotion.best_p),
             level: evaluation.level,
             feature_ranges: ranges.to_vec(),
@@ -420,7 +441,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn write_metrics(&self) -> Result<(), PlatformError> {
+    async fn write_metrics(
+        &self,
+        versions: &[(String, ModelVersion)],
+    ) -> Result<(), PlatformError> {
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
         let mut metrics = Vec::new();
         for line in training::table(evaluation) {
@@ -444,7 +468,11 @@ impl Run<'_> {
         }
         let param = |name: &str, value: String| Param { name: name.to_owned(), value };
         let raw_version = needs(&self.made.raw, "the raw table")?.0;
+        let numbers: Vec<u32> = versions.iter().map(|(_, v)| v.version).collect();
+        let lock_box = crate::lockbox::effective(self.store, self.pipeline).await?;
         let params = [
+            param("versions", serde_json::json!(numbers).to_string()),
+            param("lock_box", serde_json::json!(lock_box).to_string()),
             param("raw_version", raw_version.to_string()),
             param("present", self.made.present.to_string()),
             param("dataset", needs(&self.made.fingerprint, "the fingerprint")?.to_string()),
@@ -638,11 +666,16 @@ fn dataset_frame(dataset: &Dataset, clean: &Frame) -> Result<Frame, PlatformErro
         .map_err(|e| PlatformError::Mismatch(format!("the dataset is no table: {e}")))
 }
 
-/// The name of the recipe behind a version.
-pub(crate) fn recipe_of(version: &ModelVersion) -> Result<String, PlatformError> {
-    let evidence: Evidence = serde_json::from_str(&version.evaluation_json).map_err(|e| {
+/// The table of what a feature set makes of a pipeline's rows: columns of a table never
+/// change, so another set has another table.
+fn table_name(pipeline: &Pipeline, made: &Materialised) -> String {
+    format!("{}.{}", pipeline.name, made.set.fingerprint().short())
+}
+
+/// Why a version may be trusted, as it was stored.
+pub(crate) fn evidence_of(version: &ModelVersion) -> Result<Evidence, PlatformError> {
+    serde_json::from_str(&version.evaluation_json).map_err(|e| {
         let what = format!("{} version {}", version.name, version.version);
         PlatformError::Mismatch(format!("the evidence of {what} cannot be read: {e}"))
-    })?;
-    Ok(evidence.recipe)
+    })
 }

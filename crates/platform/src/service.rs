@@ -1,11 +1,12 @@
 //! The facade: every use case on a data directory, as functions over plain data.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foretell_forecaster::{ForecastView, view};
 use foretell_market::{Candle, Clock, Instrument, Interval, Timestamp};
+use foretell_quality::QuarantinedRow;
 use foretell_registry::{
     AuditEvent, ForecastFilter, ModelFilter, ModelVersion, RegistryError, Run as RunRecord,
     RunFilter, Status,
@@ -32,12 +33,14 @@ use crate::views::{
 };
 
 /// What a run is asked for besides its pipeline.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
     /// Fail when nothing beats the random walk.
     pub require_skill: bool,
     /// Open the lock-box instead of judging on the rows outside it.
     pub lock_box: bool,
+    /// Mended rows of a quarantine file, put back before the gate.
+    pub mended: Option<Vec<QuarantinedRow>>,
 }
 
 /// A data directory, either owned by this process or by one that answers for it.
@@ -69,6 +72,21 @@ pub async fn connect(path: &Path, command: &str) -> Result<Connection, PlatformE
     }
 }
 
+/// [`connect`] for a question: a directory that does not exist is not made.
+///
+/// # Errors
+/// As [`connect`], and when there is no such directory.
+pub async fn connect_existing(path: &Path, command: &str) -> Result<Connection, PlatformError> {
+    if !path.join("registry.sqlite").is_file() {
+        return Err(PlatformError::not_found(
+            format!("data directory {}", path.display()),
+            "run a pipeline first (`foretell run pipelines/btc-usd-hourly.toml`), or name one \
+             with --data-dir",
+        ));
+    }
+    connect(path, command).await
+}
+
 /// The token of the API that answers for a data directory, where it has one.
 fn client_token() -> Result<Option<String>, PlatformError> {
     let Some(path) = std::env::var_os("FORETELL_TOKEN_FILE") else { return Ok(None) };
@@ -85,6 +103,10 @@ pub struct Service {
     /// One run at a time: two cores are busy with one.
     pub(crate) turn: tokio::sync::Mutex<()>,
     running: AtomicUsize,
+    /// Raised when the process ends: work of callers stops at its next safe point.
+    stop: Arc<Stop>,
+    /// What [`Service::pipelines`] found, until a run ends.
+    known: Mutex<Option<Vec<(RunRecord, Pipeline)>>>,
 }
 
 /// Counts a run as long as it goes on.
@@ -120,6 +142,8 @@ impl Service {
             command: command.to_owned(),
             turn: tokio::sync::Mutex::new(()),
             running: AtomicUsize::new(0),
+            stop: Arc::new(Stop::default()),
+            known: Mutex::new(None),
         };
         for (_, pipeline) in service.pipelines().await? {
             service.show_stored(&pipeline).await?;
@@ -141,7 +165,14 @@ impl Service {
             limit: Some(1),
             ..Default::default()
         };
-        if let Some(record) = registry.forecasts(&filter).await?.first() {
+        // A process that ended between promotion and forecast left the champion without
+        // one: then an earlier version's is served, until the next.
+        let of_any = ForecastFilter { version: None, ..filter.clone() };
+        let mut stored = registry.forecasts(&filter).await?;
+        if stored.is_empty() {
+            stored = registry.forecasts(&of_any).await?;
+        }
+        if let Some(record) = stored.first() {
             self.board.put(StoredForecast::read(record)?.forecast);
         }
         Ok(())
@@ -156,9 +187,22 @@ impl Service {
         self.store.dir.announce(&Owner { pid, command, api: Some(api.to_owned()) })
     }
 
+    /// The flag that ends all work of this service.
+    pub fn stopping(&self) -> Arc<Stop> {
+        Arc::clone(&self.stop)
+    }
+
     /// The latest run of every pipeline that got as far as a model, with its pipeline.
     pub(crate) async fn pipelines(&self) -> Result<Vec<(RunRecord, Pipeline)>, PlatformError> {
-        let filter = RunFilter { status: Some(Status::Succeeded), ..Default::default() };
+        let remembered = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = remembered {
+            return Ok(known);
+        }
+        let filter = RunFilter {
+            status: Some(Status::Succeeded),
+            kind: Some("run".to_owned()),
+            ..Default::default()
+        };
         let mut found: Vec<(RunRecord, Pipeline)> = Vec::new();
         for run in self.store.registry.runs(&filter).await? {
             if found.iter().any(|(known, _)| known.pipeline == run.pipeline) {
@@ -171,6 +215,7 @@ impl Service {
             }
         }
         found.sort_by(|a, b| a.0.pipeline.cmp(&b.0.pipeline));
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
         Ok(found)
     }
 
@@ -189,10 +234,11 @@ impl Service {
         let _running = Running::begin(&self.running);
         let kind = if options.lock_box { "evaluate" } else { "run" };
         let record = self.begin(&pipeline, kind).await?;
+        let require_skill = options.require_skill;
         let outcome = self.stations(&record, &pipeline, options, observer, stop).await;
         self.end(&record.id, outcome.as_ref().err()).await?;
         let report = outcome?;
-        if options.require_skill && !report.skilled {
+        if require_skill && !report.skilled {
             return Err(PlatformError::NoSkill(report.reason));
         }
         Ok(report)
@@ -233,6 +279,7 @@ impl Service {
         let text = error.map(PlatformError::chain);
         let now = Some(self.store.clock.now());
         self.store.registry.set_run_status(id, status, now, text.as_deref()).await?;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
 
@@ -252,6 +299,7 @@ impl Service {
             observer: Arc::clone(&observer),
             stop: Arc::clone(&stop),
             started_at: record.started_at,
+            mended: options.mended,
             made: Made::default(),
         };
         let whole = graph();
@@ -277,8 +325,9 @@ impl Service {
         &self,
         instrument: &Instrument,
         horizon: Option<Interval>,
+        pipeline: Option<&str>,
     ) -> Result<ForecastView, PlatformError> {
-        let found = self.board.get(instrument, horizon);
+        let found = self.board.get(instrument, horizon, pipeline);
         let found = found.ok_or_else(|| {
             let served = self.board.all();
             let names: Vec<String> =
@@ -291,19 +340,6 @@ impl Service {
             PlatformError::not_found(format!("forecast of {instrument}{ahead}"), hint)
         })?;
         Ok(view(&found, self.store.clock.now()))
-    }
-
-    /// [`Service::forecast`] as JSON.
-    ///
-    /// # Errors
-    /// When none is served.
-    pub fn forecast_json(
-        &self,
-        instrument: &Instrument,
-        horizon: Option<Interval>,
-    ) -> Result<serde_json::Value, PlatformError> {
-        let view = self.forecast(instrument, horizon)?;
-        Ok(serde_json::to_value(&view).unwrap_or_default())
     }
 
     /// One forecast by its id, read now.

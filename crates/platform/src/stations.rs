@@ -162,7 +162,7 @@ pub async fn gate(
             let mended = read_quarantine(path)?;
             let expectations = gating::expectations(&input.pipeline.gate)?;
             let now = SystemClock.now();
-            mend_and_gate(&raw, &mended, &expectations, now, present.max(now)).map_err(|e| {
+            mend_and_gate(&raw, &mended, &expectations, now, present).map_err(|e| {
                 PlatformError::Usage {
                     message: e.to_string(),
                     hint: format!("mend {}", path.display()),
@@ -180,7 +180,11 @@ pub async fn gate(
     Ok(GateDone { checks: outcome.checks, table, quarantined: outcome.quarantined, summary })
 }
 
-fn read_quarantine(path: &Path) -> Result<Vec<QuarantinedRow>, PlatformError> {
+/// The rows of a quarantine file, mended by whoever edited it.
+///
+/// # Errors
+/// When the file cannot be read or has lost its form.
+pub fn read_quarantine(path: &Path) -> Result<Vec<QuarantinedRow>, PlatformError> {
     let text = crate::read_text(path)?;
     let read: Quarantine = serde_json::from_str(&text).map_err(|e| PlatformError::Usage {
         message: format!("{}: {e}", path.display()),
@@ -285,7 +289,7 @@ pub async fn train(
     stop: Arc<Stop>,
 ) -> Result<Vec<TrainedModel>, PlatformError> {
     let made = input.materialised(&*observer).await?;
-    let dataset = Arc::new(made.allowed(&input.pipeline));
+    let dataset = Arc::new(made.allowed(input.pipeline.lock_box));
     let recipes = training::recipes(&input.pipeline);
     let refits = training::refit(recipes, dataset, input.pipeline.seed, observer, stop).await?;
     let mut models = Vec::new();
@@ -336,7 +340,7 @@ pub async fn evaluate(
 ) -> Result<EvaluateDone, PlatformError> {
     let pipeline = &input.pipeline;
     let made = input.materialised(&*observer).await?;
-    let dataset = Arc::new(made.allowed(pipeline));
+    let dataset = Arc::new(made.allowed(pipeline.lock_box));
     let (recipes, plan) = (training::recipes(pipeline), training::plan(pipeline));
     let evaluation = training::judge(dataset, recipes, plan, observer, stop).await?;
     training::check_floor(pipeline, evaluation.folds.len())?;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use foretell_lake::{AsOf, CommitInfo, Lake, LakeError, Layer, Version};
-use foretell_market::{Clock, Fingerprint, Timestamp};
+use foretell_lake::{
+    AsOf, CommitInfo, Lake, LakeError, Layer, Version, raw_from_record_batch, raw_to_record_batch,
+};
+use foretell_market::{Clock, Fingerprint, RowFlags, Timestamp};
 use foretell_panel::arrow::record_batch::RecordBatch;
 use foretell_panel::{Frame, RawTable};
 use foretell_registry::Registry;
@@ -15,7 +17,11 @@ use url::Url;
 use crate::data_dir::DataDir;
 use crate::error::PlatformError;
 use crate::pipeline::Pipeline;
-use crate::raw_rows;
+
+/// How many versions of a table lie between two rounds of upkeep.
+const VERSIONS_BETWEEN_UPKEEP: Version = 32;
+/// How old a file must be before upkeep may remove it.
+const RETENTION: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
 
 /// Everything that a use case reads and writes.
 pub(crate) struct Store {
@@ -78,18 +84,38 @@ impl Store {
         };
         let (version, batch) = read;
         let origin = format!("raw/{} version {version}", pipeline.name);
-        let rows = raw_rows::from_batch(&batch, &pipeline.instrument, pipeline.interval, &origin);
         let rows =
-            rows.map_err(|message| PlatformError::Mismatch(format!("{origin}: {message}")))?;
+            raw_from_record_batch(&batch, &pipeline.instrument, pipeline.interval, &*origin);
+        let rows = rows.map_err(|error| PlatformError::Usage {
+            message: format!("the stored rows of pipeline `{}` are others: {error}", pipeline.name),
+            hint: "give the pipeline another `name`, or name another --data-dir".to_owned(),
+        })?;
         Ok(Some((version, rows)))
     }
 
-    /// Stores raw rows over the span from their first to their last interval, unless
-    /// the very same rows are there. Returns the version that holds them.
+    /// How many of these rows are not in the raw table as they are.
+    pub(crate) async fn changes(
+        &self,
+        pipeline: &Pipeline,
+        rows: &RawTable,
+    ) -> Result<usize, PlatformError> {
+        let Some((_, there)) = self.raw(pipeline, AsOf::Latest).await? else {
+            return Ok(rows.len());
+        };
+        let before = rows.len();
+        let mut rows = rows.clone();
+        Ok(before - keep_known(&mut rows, &there, self.clock.now()))
+    }
+
+    /// Stores raw rows and answers with the version that holds them: the present one when
+    /// nothing is new. A row that was there with other values is marked as corrected.
+    /// A source that sends its whole history (`whole`) replaces everything it sent
+    /// before, others the span from their first to their last row.
     pub(crate) async fn put_raw(
         &self,
         pipeline: &Pipeline,
         rows: &RawTable,
+        whole: bool,
         run: &str,
     ) -> Result<Version, PlatformError> {
         let Some(span) = span(rows.rows.iter().map(|r| r.time), pipeline) else {
@@ -98,33 +124,65 @@ impl Store {
                 "check `from` and `to` of [source], and that the file is not empty",
             ));
         };
+        let span = match whole {
+            true => Timestamp::MIN..Timestamp::MAX,
+            false => span,
+        };
+        let mut rows = rows.clone();
         if let Some((version, there)) = self.raw(pipeline, AsOf::Latest).await? {
-            let inside = |t: &Timestamp| span.contains(t);
-            if same_rows(rows, &there, inside) {
+            let kept = there.rows.iter().filter(|r| span.contains(&r.time)).count();
+            let same = keep_known(&mut rows, &there, self.clock.now());
+            if same == rows.len() && kept == rows.len() {
                 return Ok(version);
             }
         }
         let info = self.commit(run, None);
-        self.put(Layer::Raw, &pipeline.name, span, raw_rows::to_batch(rows), &info).await
+        self.put(Layer::Raw, &pipeline.name, span, raw_to_record_batch(&rows), &info).await
     }
 
-    /// Stores a frame of a derived layer over its own span.
+    /// Stores a frame of a derived layer in place of what was derived before: it was
+    /// made from all rows there are.
     pub(crate) async fn put_frame(
         &self,
         layer: Layer,
-        pipeline: &Pipeline,
+        name: &str,
         frame: &Frame,
         run: &str,
         source: Fingerprint,
     ) -> Result<Version, PlatformError> {
-        let Some(span) = span(frame.rows().iter().map(|r| r.time), pipeline) else {
+        if frame.is_empty() {
             return Err(PlatformError::not_found(
-                format!("row for {layer}/{}", pipeline.name),
+                format!("row for {layer}/{name}"),
                 "the rows are fewer than the features' warm-up",
             ));
-        };
+        }
         let info = self.commit(run, Some(source));
-        self.put(layer, &pipeline.name, span, frame.to_record_batch(), &info).await
+        let span = Timestamp::MIN..Timestamp::MAX;
+        self.put(layer, name, span, frame.to_record_batch(), &info).await
+    }
+
+    /// Keeps the derived tables small: one checkpoint and one vacuum every so many
+    /// versions. Versions that datasets were made from stay readable, and raw rows are
+    /// never removed: forecasts are proved from them.
+    pub(crate) async fn tidy_up(
+        &self,
+        layer: Layer,
+        name: &str,
+        version: Version,
+    ) -> Result<(), PlatformError> {
+        if version == 0 || version % VERSIONS_BETWEEN_UPKEEP != 0 {
+            return Ok(());
+        }
+        let table = self.lake.table(layer, name);
+        table.checkpoint().await.map_err(PlatformError::lake("writing a checkpoint"))?;
+        if layer != Layer::Raw {
+            let layer_name = layer.to_string();
+            let kept = self.registry.referenced_versions(&layer_name, name).await?;
+            let kept: Vec<Version> = kept.into_iter().collect();
+            let vacuumed = table.vacuum(&kept, self.clock.now(), RETENTION).await;
+            vacuumed.map_err(PlatformError::lake("removing old files"))?;
+        }
+        Ok(())
     }
 
     /// The clean rows of a pipeline, if it has any.
@@ -156,29 +214,43 @@ fn span(
     Some(times.clone().min()?..times.max()? + pipeline.interval)
 }
 
-/// Whether stored rows of a span are the new ones; when they were taken in does not count.
-fn same_rows(new: &RawTable, stored: &RawTable, inside: impl Fn(&Timestamp) -> bool) -> bool {
-    let kept: Vec<usize> = (0..stored.len()).filter(|&i| inside(&stored.rows[i].time)).collect();
-    if kept.len() != new.len() || new.columns.len() != stored.columns.len() {
-        return false;
+/// Gives rows that were taken in before the marks and times that they have already, and
+/// marks those whose values changed as corrected. Answers how many are unchanged. A
+/// back-filled row keeps its declared known-at; an observed one is known from now on.
+fn keep_known(new: &mut RawTable, stored: &RawTable, now: Timestamp) -> usize {
+    let mut by_time: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
+    for (i, row) in stored.rows.iter().enumerate() {
+        by_time.entry(row.time).or_default().push(i);
     }
-    let mut order: Vec<usize> = (0..new.len()).collect();
-    order.sort_by_key(|&i| (new.positions[i], new.rows[i].time));
-    let mut there = kept;
-    there.sort_by_key(|&i| (stored.positions[i], stored.rows[i].time));
-    let same_meta = order.iter().zip(&there).all(|(&a, &b)| {
-        let (x, y) = (new.rows[a], stored.rows[b]);
-        new.positions[a] == stored.positions[b]
-            && (x.time, x.known_at, x.flags) == (y.time, y.known_at, y.flags)
-    });
-    same_meta
-        && new.faults == stored.faults
-        && new.columns.iter().all(|column| {
-            stored.column(&column.name).is_some_and(|values| {
-                order.iter().zip(&there).all(|(&a, &b)| {
-                    let (x, y): (f64, f64) = (column.values[a], values[b]);
-                    x == y || (x.is_nan() && y.is_nan())
-                })
-            })
-        })
+    let value = |table: &RawTable, name: &str, i: usize| {
+        table.column(name).map_or(f64::NAN, |values| values[i])
+    };
+    let fault = |table: &RawTable, i: usize| {
+        let position = table.positions[i];
+        table.faults.iter().any(|f| f.position == position)
+    };
+    let names: Vec<String> = new.columns.iter().map(|c| c.name.clone()).collect();
+    let mut same = 0;
+    for i in 0..new.len() {
+        let Some(there) = by_time.get(&new.rows[i].time) else { continue };
+        let equal = |j: &&usize| {
+            let values = names.iter().all(|name| {
+                let (a, b) = (value(new, name, i), value(stored, name, **j));
+                a == b || (a.is_nan() && b.is_nan())
+            });
+            values && fault(new, i) == fault(stored, **j)
+        };
+        if let Some(&j) = there.iter().find(equal) {
+            new.rows[i] = stored.rows[j];
+            new.positions[i] = stored.positions[j];
+            same += 1;
+        } else if there.len() == 1 {
+            let row = &mut new.rows[i];
+            row.flags |= RowFlags::CORRECTED;
+            if !row.flags.contains(RowFlags::BACKFILLED) {
+                row.known_at = row.known_at.max(now);
+            }
+        }
+    }
+    same
 }

@@ -12,7 +12,6 @@ use parquet::file::properties::WriterProperties;
 
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
-use crate::raw_rows;
 
 /// The endings that can be written.
 const ENDINGS: &str = ".parquet, .csv or .json";
@@ -35,7 +34,9 @@ pub(crate) fn write_frame(frame: &Frame, path: &Path) -> Result<(), PlatformErro
 /// As [`write_frame`].
 pub(crate) fn write_raw(raw: &RawTable, path: &Path) -> Result<(), PlatformError> {
     let name = raw.instrument.as_str();
-    write(&Rows { name, rows: &raw.rows, columns: &raw.columns }, path, || raw_rows::to_batch(raw))
+    write(&Rows { name, rows: &raw.rows, columns: &raw.columns }, path, || {
+        foretell_lake::raw_to_record_batch(raw)
+    })
 }
 
 /// What both kinds of table have.

@@ -178,7 +178,7 @@ pub struct RunView {
     pub pipeline: String,
     /// `run`, `evaluate` or `advance`.
     pub kind: String,
-    /// `running`, `succeeded`, `failed`, `refused` or `interrupted`.
+    /// `running`, `succeeded`, `failed`, `refused` or `cancelled`.
     pub status: String,
     /// When it began.
     pub started_at: Timestamp,

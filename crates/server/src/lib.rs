@@ -22,6 +22,11 @@ use tokio_util::sync::CancellationToken;
 pub use auth::Token;
 pub use openapi::document as openapi_document;
 
+/// A forecast as the API answers it, for whoever asks without the network.
+pub fn forecast_json(view: foretell_platform::ForecastView) -> serde_json::Value {
+    serde_json::to_value(wire::Forecast::from(view)).unwrap_or_default()
+}
+
 /// Where and for whom the API is.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::http::Uri;
+use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use foretell_platform::Service;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -59,6 +59,9 @@ pub(crate) fn router(service: Arc<Service>, metrics: Arc<Metrics>) -> Router {
         .route("/api/v1/runs/{id}/reproduce", post(runs::reproduce))
         .fallback(|uri: Uri| async move {
             Problem::not_found(format!("nothing is at {}: see /api/openapi.json", uri.path()))
+        })
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            Problem::method_not_allowed(format!("{method} is not answered at {}", uri.path()))
         })
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .with_state(App { service, metrics })

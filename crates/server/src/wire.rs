@@ -187,7 +187,7 @@ pub(crate) struct Run {
     pipeline: String,
     /// `run`, `evaluate` or `advance`.
     kind: String,
-    /// `running`, `succeeded`, `failed`, `refused` or `interrupted`.
+    /// `running`, `succeeded`, `failed`, `refused` or `cancelled`.
     status: String,
     started_at: String,
     finished_at: Option<String>,
@@ -242,6 +242,10 @@ pub(crate) struct StartRun {
     /// Open the lock-box.
     #[serde(default)]
     pub(crate) lock_box: bool,
+    /// Mended rows of a quarantine file, put back before the gate.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub(crate) mended: Option<serde_json::Value>,
 }
 
 /// One comparison of a proof.
@@ -407,7 +411,10 @@ impl From<platform::ForecastView> for Forecast {
                 .map(|q| Quantile { level: q.level, price: q.price })
                 .collect(),
             skill: Skill {
-                verdict: f.skill.sentence(),
+                verdict: serde_json::to_value(f.skill.verdict)
+                    .ok()
+                    .and_then(|v| v.as_str().map(str::to_owned))
+                    .unwrap_or_default(),
                 against: f.skill.against,
                 mae_skill: f.skill.mae_skill,
                 p_value: f.skill.p_value,

@@ -25,7 +25,7 @@ pub fn normal(rng: &mut impl Rng) -> f64 {
 pub fn random_walk(n: usize, interval: Interval, sigma: f64, seed: u64) -> Frame {
     let mut rng = rng(seed);
     let start = Timestamp::from_secs(1_704_067_200);
-    let mut columns = vec![Vec::with_capacity(n); 5];
+    let mut columns: [Vec<f64>; 5] = std::array::from_fn(|_| Vec::with_capacity(n));
     let mut rows = Vec::with_capacity(n);
     let mut last = 100.0f64;
     for i in 0..n {

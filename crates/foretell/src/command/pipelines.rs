@@ -13,7 +13,8 @@ use crate::output::{model_table, run_report, say, say_json};
 use crate::progress::Progress;
 
 pub(super) async fn run(s: &Session, args: RunArguments) -> Result<(), PlatformError> {
-    let options = RunOptions { require_skill: args.require_skill, lock_box: false };
+    let mended = args.replay.as_deref().map(stations::read_quarantine).transpose()?;
+    let options = RunOptions { require_skill: args.require_skill, lock_box: false, mended };
     if args.serve {
         return serving::run_and_serve(s, &args.pipeline, options, args.api).await;
     }
@@ -37,7 +38,7 @@ async fn run_pipeline(
         }
         Connection::Remote(remote) => {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-            remote.run(&text, &file.to_string_lossy(), options, observer).await
+            remote.run(&text, &file.to_string_lossy(), options, observer, &s.stop).await
         }
     }
 }
@@ -48,7 +49,8 @@ pub(super) fn show(s: &Session, report: &RunReport) {
 
 pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<(), PlatformError> {
     if args.lock_box {
-        let options = RunOptions { require_skill: args.require_skill, lock_box: true };
+        let options =
+            RunOptions { require_skill: args.require_skill, lock_box: true, mended: None };
         let file = &args.station.pipeline;
         let report = run_pipeline(s, file, options, "foretell evaluate --lock-box").await?;
         show(s, &report);

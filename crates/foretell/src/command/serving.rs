@@ -83,6 +83,7 @@ pub(super) async fn serve(s: &Session, args: ServeArguments) -> Result<(), Platf
     let watching = tokio::spawn(Arc::clone(&service).watch(shutdown.clone()));
     let answering = tokio::spawn(server.run(Arc::clone(&service), shutdown.clone()));
     until_stopped(s).await;
+    service.stopping().stop();
     shutdown.cancel();
     let _ = watching.await;
     finish(answering).await
@@ -125,6 +126,7 @@ pub(super) async fn run_and_serve(
             until_stopped(s).await;
         }
         Err(error) => {
+            service.stopping().stop();
             shutdown.cancel();
             let _ = watching.await;
             if let Err(second) = finish(answering).await {
@@ -133,6 +135,7 @@ pub(super) async fn run_and_serve(
             return Err(error);
         }
     }
+    service.stopping().stop();
     shutdown.cancel();
     let _ = watching.await;
     finish(answering).await

@@ -54,6 +54,10 @@ fn a_gate_that_refuses_names_the_rows_and_writes_nothing_downstream() {
     let path = path.to_str().unwrap();
     let replayed = market.json(&["gate", "pipeline.toml", "--replay", path]);
     assert_eq!(replayed["table"]["rows"], 900);
+    let report = market.json(&["run", "pipeline.toml", "--replay", path]);
+    assert_eq!(report["champion"], "random walk");
+    let id = report["forecast"]["id"].as_str().unwrap();
+    assert_eq!(market.json(&["verify", id])["matches"], true);
 }
 
 #[test]
@@ -62,8 +66,14 @@ fn what_is_not_there_is_named_with_the_way_to_it() {
     let error = market.fails(1, &["run", "absent.toml"]);
     assert!(error.contains("absent.toml") && error.contains("help:"), "{error}");
     let error = market.fails(1, &["forecast", "BTC-USD"]);
-    assert!(error.contains("there is no forecast of BTC-USD"), "{error}");
+    assert!(error.contains("there is no data directory .foretell"), "{error}");
     assert!(error.contains("foretell run"), "{error}");
+    assert!(!market.file(".foretell").exists(), "a question makes no directory");
+    let market = Market::new(Kind::Noise, 900, 3);
+    market.ok(&["run", "pipeline.toml"]);
+    let error = market.fails(1, &["forecast", "BTC-USD"]);
+    assert!(error.contains("there is no forecast of BTC-USD"), "{error}");
+    assert!(error.contains("there is AAA-USD 1d"), "{error}");
     let error = market.fails(1, &["verify", "f_none"]);
     assert!(error.contains("there is no forecast `f_none`"), "{error}");
     let error = market.fails(1, &["reproduce", "none"]);

@@ -187,3 +187,124 @@ fn a_live_forecast_past_its_time_abstains() {
     let words = market.ok(&["forecast", "AAA-USD"]);
     assert!(words.contains("abstains"), "{words}");
 }
+
+/// The market's candles with some rows changed or left out.
+fn edit(market: &Market, change: impl Fn(&str) -> Option<String>) {
+    let text = market.read("candles.csv");
+    let lines: Vec<String> = text.lines().filter_map(change).collect();
+    market.write("candles.csv", &(lines.join("\n") + "\n"));
+}
+
+#[test]
+fn a_champion_that_keeps_its_place_keeps_its_skill_in_every_output() {
+    let market = Market::new(Kind::Reverting, 960, 10);
+    let all = market.read("candles.csv");
+    edit(&market, |line| (line < "2022-06" || line.starts_with("time")).then(|| line.to_owned()));
+    assert_eq!(market.json(&["run", "pipeline.toml"])["champion"], "ridge");
+    market.write("candles.csv", &all);
+    let second = market.json(&["run", "pipeline.toml", "--require-skill"]);
+    assert_eq!((&second["champion"], &second["promoted"]), (&"ridge".into(), &false.into()));
+    let forecast = market.json(&["forecast", "AAA-USD"]);
+    assert_eq!(forecast["skill"]["verdict"], "better than a random walk");
+    assert_eq!(forecast["model"]["alias"], "champion");
+}
+
+#[test]
+fn an_edited_recipe_inherits_nothing_from_its_name() {
+    let market = Market::new(Kind::Reverting, 900, 11);
+    assert_eq!(market.json(&["run", "pipeline.toml"])["champion"], "ridge");
+    let text = market.read("pipeline.toml").replace("alpha = 10.0", "alpha = 20.0");
+    market.write("pipeline.toml", &text);
+    let second = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(second["promoted"], true, "the edited recipe had to win anew: {second}");
+}
+
+#[test]
+fn a_corrected_last_price_makes_another_forecast_and_both_can_be_proved() {
+    let market = Market::new(Kind::Noise, 900, 12);
+    let first = market.json(&["run", "pipeline.toml"]);
+    let last = market.read("candles.csv").lines().last().unwrap().to_owned();
+    edit(&market, |line| {
+        let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+        if line == last {
+            let close: f64 = cells[4].parse().unwrap();
+            cells[4] = format!("{:.6}", close * 1.0005);
+            cells[2] = format!("{:.6}", close * 1.5);
+        }
+        Some(cells.join(","))
+    });
+    let second = market.json(&["run", "pipeline.toml"]);
+    assert_ne!(first["forecast"]["id"], second["forecast"]["id"]);
+    assert_ne!(first["forecast"]["point"], second["forecast"]["point"]);
+    assert_eq!(second["forecast"]["inputs"]["late_corrections"], 1);
+    for report in [&first, &second] {
+        let id = report["forecast"]["id"].as_str().unwrap();
+        let proof = market.json(&["verify", id]);
+        assert_eq!(proof["matches"], true, "{proof}");
+    }
+    // Without a change there is no third forecast.
+    let third = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(third["forecast"]["id"], second["forecast"]["id"]);
+}
+
+#[test]
+fn a_file_cannot_take_back_its_lock_box() {
+    let market = Market::new(Kind::Noise, 900, 13);
+    let plain = market.read("pipeline.toml");
+    let boxed = format!("{plain}\n[lock_box]\nfrom = \"2022-04-01\"\nto = \"2022-06-18\"\n");
+    market.write("pipeline.toml", &boxed);
+    let first = market.json(&["run", "pipeline.toml"]);
+    market.write("pipeline.toml", &plain);
+    let second = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(first["dataset"], second["dataset"], "the registered box still holds");
+    assert_eq!(first["lock_box"], second["lock_box"]);
+    market.write("pipeline.toml", &boxed.replace("2022-04-01", "2022-05-01"));
+    let error = market.fails(2, &["run", "pipeline.toml"]);
+    assert!(error.contains("is registered as 2022-04-01"), "{error}");
+}
+
+#[test]
+fn a_gap_in_the_last_window_abstains_and_says_why() {
+    let market = Market::new(Kind::Noise, 900, 14);
+    edit(&market, |line| (!line.starts_with("2022-06-10")).then(|| line.to_owned()));
+    let report = market.json(&["run", "pipeline.toml"]);
+    let forecast = &report["forecast"];
+    assert!(forecast["point"].is_null(), "{forecast}");
+    assert!(forecast["abstained"].as_str().unwrap().contains("missing intervals"), "{forecast}");
+    assert_eq!(forecast["inputs"]["gaps_in_window"], 1);
+    let proof = market.json(&["verify", forecast["id"].as_str().unwrap()]);
+    assert_eq!(proof["matches"], true, "{proof}");
+}
+
+#[test]
+fn every_run_reproduces_with_its_own_settings() {
+    let market = Market::new(Kind::Noise, 900, 15);
+    let text = market.read("pipeline.toml")
+        + "\n[[models]]\nkind = \"gradient_boosting\"\nrounds = 10\ndepth = 2\n";
+    market.write("pipeline.toml", &text);
+    let first = market.json(&["run", "pipeline.toml"]);
+    market.write("pipeline.toml", &format!("seed = 7\n{text}"));
+    let second = market.json(&["run", "pipeline.toml"]);
+    for report in [first, second] {
+        let proof = market.json(&["reproduce", report["run"].as_str().unwrap()]);
+        assert_eq!(proof["matches"], true, "{proof}");
+    }
+}
+
+#[test]
+fn another_market_under_the_same_name_is_refused_and_a_mended_file_replaces_its_rows() {
+    let market = Market::new(Kind::Noise, 900, 16);
+    let good = market.read("candles.csv");
+    edit(&market, |line| Some(line.replace("2020-01-01,", "2002-01-01,")));
+    market.ok(&["run", "pipeline.toml"]);
+    market.write("candles.csv", &good);
+    market.ok(&["run", "pipeline.toml"]);
+    let serving = market.serve(&[]);
+    let rows = market.json(&["forecast", "AAA-USD"]);
+    assert_eq!(rows["inputs"]["gaps_in_window"], 0);
+    drop(serving);
+    let other = market.read("pipeline.toml").replace("AAA-USD", "BBB-USD");
+    market.write("pipeline.toml", &other);
+    let error = market.fails(2, &["run", "pipeline.toml"]);
+    assert!(error.contains("another `name`"), "{error}");
+}

@@ -146,3 +146,27 @@ fn serving_ends_cleanly_on_a_signal_and_frees_the_directory() {
     };
     assert!(free, "the directory was not freed");
 }
+
+#[test]
+fn a_signal_ends_the_server_even_while_it_runs_a_pipeline() {
+    let market = Market::new(Kind::Noise, 900, 6);
+    market.ok(&["run", "pipeline.toml"]);
+    let slow = market.read("pipeline.toml")
+        + "\n[[models]]\nkind = \"gradient_boosting\"\nrounds = 20000\n";
+    market.write("slow.toml", &slow.replace("seeded-daily", "seeded-slow"));
+    let serving = market.serve(&[]);
+    let client = market.command(&["run", "slow.toml"]).spawn().unwrap();
+    let begun = Instant::now();
+    while !market.file(".foretell/lake/raw/seeded-slow").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run did not begin");
+        std::thread::yield_now();
+    }
+    crate::market::signal(serving.id(), "TERM");
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "the run was cancelled");
+    let begun = Instant::now();
+    while market.file(".foretell/owner.json").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the server did not end");
+        std::thread::yield_now();
+    }
+}

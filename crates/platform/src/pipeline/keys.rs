@@ -200,6 +200,24 @@ const KAGGLE_KEYS: &[Key] = &[
     ),
 ];
 
+/// The checks of the gate that `block`, `warn` and `off` of [gate] may name.
+pub(super) const CHECKS: [&str; 14] = [
+    "schema",
+    "types",
+    "max_null_share",
+    "min_rows",
+    "exact_duplicates",
+    "off_grid",
+    "unfinished",
+    "max_gap",
+    "ohlc",
+    "min_price",
+    "min_volume",
+    "max_move",
+    "max_staleness",
+    "min_completeness",
+];
+
 const GATE: &[Key] = &[
     key(
         "expect",

@@ -18,6 +18,9 @@ use crate::wire;
 pub(crate) struct ForecastQuery {
     /// Horizon, such as `1h`; the shortest when left out.
     horizon: Option<String>,
+    /// The pipeline, when several forecast the same; the one with the latest decision
+    /// when left out.
+    pipeline: Option<String>,
 }
 
 /// The latest forecast of an instrument, with its passport.
@@ -31,7 +34,7 @@ pub(crate) async fn latest(
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
     let instrument = wire::parse_one(&instrument)?;
     let horizon = wire::parse(query.horizon.as_deref())?;
-    let view = app.service.forecast(&instrument, horizon)?;
+    let view = app.service.forecast(&instrument, horizon, query.pipeline.as_deref())?;
     let forecast = wire::Forecast::from(view);
     app.metrics.forecast_read(&forecast.model.name);
     Ok(Json(forecast))

@@ -41,17 +41,25 @@ pub(crate) async fn reproduce(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
 ) -> Result<Json<wire::Proof>, Problem> {
-    let stop = Arc::new(Stop::default());
+    let stop = service.stopping();
     Ok(Json(service.reproduce(&id, Arc::new(()), stop).await?.into()))
 }
 
 /// Sends events into the response as they happen.
-struct Lines(mpsc::UnboundedSender<String>);
+struct Lines {
+    sender: mpsc::UnboundedSender<String>,
+    stop: Arc<Stop>,
+    whole: Arc<Stop>,
+}
 
 impl Observer for Lines {
     fn event(&self, event: Event) {
-        // A caller that has gone away does not stop the run: what it commits is kept.
-        let _ = self.0.send(serde_json::to_string(&event).unwrap_or_default());
+        let line = serde_json::to_string(&event).unwrap_or_default();
+        // A caller that has gone away, and a server that ends, cancel the run at its next
+        // safe point; what it committed is kept.
+        if self.sender.send(line).is_err() || self.whole.is_stopped() {
+            self.stop.stop();
+        }
     }
 }
 
@@ -67,10 +75,16 @@ pub(crate) async fn start(
     let file = PathBuf::from(&wish.file);
     let pipeline = Pipeline::parse(&wish.text, &file).map_err(PlatformError::from)?;
     let (sender, receiver) = mpsc::unbounded_channel();
-    let options = RunOptions { require_skill: wish.require_skill, lock_box: wish.lock_box };
+    let mended = wish.mended.map(serde_json::from_value).transpose();
+    let mended = mended.map_err(|e| Problem::bad_request(format!("`mended`: {e}")))?;
+    let options = RunOptions { require_skill: wish.require_skill, lock_box: wish.lock_box, mended };
     tokio::spawn(async move {
-        let observer: Arc<dyn Observer> = Arc::new(Lines(sender.clone()));
         let stop = Arc::new(Stop::default());
+        let observer: Arc<dyn Observer> = Arc::new(Lines {
+            sender: sender.clone(),
+            stop: Arc::clone(&stop),
+            whole: service.stopping(),
+        });
         let last = match service.run(pipeline, options, observer, stop).await {
             Ok(report) => serde_json::json!({ "event": "finished", "report": report }),
             Err(error) => serde_json::json!({
