@@ -14,6 +14,7 @@ use arguments::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    quiet_caught_panics();
     start_logs(arguments.verbose);
     // Two workers serve the API and read the lake; models have threads of their own.
     let runtime =
@@ -34,6 +35,18 @@ fn main() -> ExitCode {
 fn report(error: &PlatformError) -> ExitCode {
     output::say_error(&error.chain(), error.hint().as_deref());
     ExitCode::from(error.exit_code())
+}
+
+/// The Parquet decoder panics on some damaged files. That is caught where it is called and
+/// becomes an error; its own words would only frighten.
+fn quiet_caught_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let caught = info.location().is_some_and(|l| l.file().contains("/parquet-"));
+        if !caught {
+            print(info);
+        }
+    }));
 }
 
 /// Structured logs go to standard error; `RUST_LOG` overrides the level.

@@ -41,7 +41,7 @@ pub enum PlatformError {
     },
     /// Rows could not be taken in.
     #[error("extract failed")]
-    Source(#[source] SourceError),
+    Source(#[source] Box<SourceError>),
     /// The gate refused the rows; nothing was written downstream.
     #[error("{0}")]
     Gate(Box<GateRefusal>),
@@ -55,7 +55,7 @@ pub enum PlatformError {
         what: String,
         /// The cause.
         #[source]
-        source: foretell_model::ModelError,
+        source: Box<foretell_model::ModelError>,
     },
     /// The lake refused.
     #[error("{what} failed in the lake")]
@@ -64,14 +64,14 @@ pub enum PlatformError {
         what: String,
         /// The cause.
         #[source]
-        source: foretell_lake::LakeError,
+        source: Box<foretell_lake::LakeError>,
     },
     /// The registry refused.
     #[error("the registry failed")]
-    Registry(#[source] foretell_registry::RegistryError),
+    Registry(#[source] Box<foretell_registry::RegistryError>),
     /// A forecast could not be made.
     #[error("forecast failed")]
-    Forecast(#[source] foretell_forecaster::ForecastError),
+    Forecast(#[source] Box<foretell_forecaster::ForecastError>),
     /// Another process owns the data directory.
     #[error("{path} is in use by {owner}")]
     InUse {
@@ -166,7 +166,7 @@ impl PlatformError {
 
     pub(crate) fn lake(what: &str) -> impl FnOnce(foretell_lake::LakeError) -> Self {
         let what = what.to_owned();
-        move |source| Self::Lake { what, source }
+        move |source| Self::Lake { what, source: Box::new(source) }
     }
 
     pub(crate) fn model(
@@ -175,7 +175,7 @@ impl PlatformError {
         let what = what.into();
         move |source| match source {
             foretell_model::ModelError::Stopped { .. } => Self::Interrupted,
-            source => Self::Model { what, source },
+            source => Self::Model { what, source: Box::new(source) },
         }
     }
 
@@ -192,7 +192,7 @@ impl From<Box<Diagnostics>> for PlatformError {
 
 impl From<SourceError> for PlatformError {
     fn from(source: SourceError) -> Self {
-        Self::Source(source)
+        Self::Source(Box::new(source))
     }
 }
 
@@ -204,12 +204,12 @@ impl From<foretell_feature::FeatureError> for PlatformError {
 
 impl From<foretell_registry::RegistryError> for PlatformError {
     fn from(source: foretell_registry::RegistryError) -> Self {
-        Self::Registry(source)
+        Self::Registry(Box::new(source))
     }
 }
 
 impl From<foretell_forecaster::ForecastError> for PlatformError {
     fn from(source: foretell_forecaster::ForecastError) -> Self {
-        Self::Forecast(source)
+        Self::Forecast(Box::new(source))
     }
 }

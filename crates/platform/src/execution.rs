@@ -53,9 +53,14 @@ const STATIONS: [Station; 8] = [
 fn step_error(error: &PlatformError) -> StepError {
     let message = error.chain();
     match error {
-        PlatformError::Source(
-            SourceError::Unavailable { .. } | SourceError::RateLimited { .. },
-        ) => StepError::external(message),
+        PlatformError::Source(source)
+            if matches!(
+                **source,
+                SourceError::Unavailable { .. } | SourceError::RateLimited { .. }
+            ) =>
+        {
+            StepError::external(message)
+        }
         PlatformError::Source(_)
         | PlatformError::Pipeline(_)
         | PlatformError::Read { .. }

@@ -84,8 +84,7 @@ impl Store {
         };
         let (version, batch) = read;
         let origin = format!("raw/{} version {version}", pipeline.name);
-        let rows =
-            raw_from_record_batch(&batch, &pipeline.instrument, pipeline.interval, &*origin);
+        let rows = raw_from_record_batch(&batch, &pipeline.instrument, pipeline.interval, &*origin);
         let rows = rows.map_err(|error| PlatformError::Usage {
             message: format!("the stored rows of pipeline `{}` are others: {error}", pipeline.name),
             hint: "give the pipeline another `name`, or name another --data-dir".to_owned(),
@@ -170,7 +169,7 @@ impl Store {
         name: &str,
         version: Version,
     ) -> Result<(), PlatformError> {
-        if version == 0 || version % VERSIONS_BETWEEN_UPKEEP != 0 {
+        if version == 0 || !version.is_multiple_of(VERSIONS_BETWEEN_UPKEEP) {
             return Ok(());
         }
         let table = self.lake.table(layer, name);

@@ -16,7 +16,8 @@ fn noise_ends_in_a_random_walk_with_intervals_and_says_so() {
     assert!(words.contains("historical demo: the data ends"), "{words}");
     let forecast = market.json(&["forecast", "AAA-USD", "--horizon", "1d"]);
     assert_eq!(forecast["skill"]["verdict"], "no better than a random walk");
-    let price = |pointer: &str| forecast.pointer(pointer).and_then(|v| v.as_f64()).unwrap();
+    let price =
+        |pointer: &str| forecast.pointer(pointer).and_then(serde_json::Value::as_f64).unwrap();
     assert!(price("/interval/lower") < price("/point"));
     assert!(price("/point") < price("/interval/upper"));
     // The median of a random walk is the last close.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::market::{Kind, Market, Serving};
 
 async fn get(serving: &Serving, path: &str) -> (u16, serde_json::Value) {
-    let response = reqwest::get(format!("{}{path}", serving.url)).await.unwrap();
+    let response = reqwest::get(format!("{}{path}", serving.url)).await.expect("an answer");
     let status = response.status().as_u16();
     (status, response.json().await.unwrap_or_default())
 }

@@ -3,6 +3,7 @@
 //! Values pass through the same cell reader as CSV, so that a column means the same
 //! in either format; finite numbers survive the detour to the bit.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -23,6 +24,16 @@ use crate::rows::Rows;
 /// [`SourceError::Malformed`] naming file, row, field and remedy when the bytes are no
 /// Parquet table, a column cannot be written as text, or a time cannot be read.
 pub fn read_parquet(bytes: Bytes, spec: &FileSpec) -> Result<(Rows, Found), SourceError> {
+    // The decoder panics on some damaged files; it shares nothing with us but the bytes.
+    let decode = AssertUnwindSafe(|| decode(bytes, spec));
+    std::panic::catch_unwind(decode).unwrap_or_else(|_| {
+        let origin = spec.path.display().to_string();
+        let problem = "not a Parquet table: the file is damaged".to_owned();
+        Err(Malformed::new(&origin, problem, "write the file again").into())
+    })
+}
+
+fn decode(bytes: Bytes, spec: &FileSpec) -> Result<(Rows, Found), SourceError> {
     let origin = spec.path.display().to_string();
     let refuse = |problem: String| {
         Malformed::new(&origin, format!("not a Parquet table: {problem}"), "write the file again")
