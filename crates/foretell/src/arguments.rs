@@ -20,6 +20,10 @@ pub(crate) struct Arguments {
     /// Folder that holds everything Foretell stores.
     #[arg(long, global = true, default_value = ".foretell", env = "FORETELL_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
+    /// URL of the lake (s3://, az://, gs://, file://) when it is not in the data directory;
+    /// keys come from the variables that the store's own tools read.
+    #[arg(long, global = true, env = "FORETELL_LAKE", hide_env_values = true)]
+    pub(crate) lake: Option<foretell_platform::Url>,
     /// Print JSON for machines.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -87,11 +91,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  foretell serve --listen 127.0.0.1:8080")]
     Serve(ServeArguments),
     /// Take in new rows of a live pipeline and forecast from them.
-    #[command(after_help = "Example:\n  foretell advance pipelines/kraken-btc-usd.toml")]
+    #[command(after_help = "Example:\n  foretell advance my-live.toml")]
     Advance(PipelineArgument),
     /// Fetch the whole history of a pipeline's source, piece by piece; the same command
     /// goes on where it was stopped.
-    #[command(after_help = "Example:\n  foretell backfill pipelines/kraken-btc-usd.toml")]
+    #[command(after_help = "Example:\n  foretell backfill my-live.toml")]
     Backfill(PipelineArgument),
     /// Recompute a forecast from the raw rows and compare it bit by bit.
     #[command(after_help = "Example:\n  foretell verify f_0123…")]

@@ -16,13 +16,14 @@ use crate::arguments::{Arguments, Command};
 /// What every verb is given.
 pub(crate) struct Session {
     pub(crate) data_dir: std::path::PathBuf,
+    pub(crate) lake: Option<foretell_platform::Url>,
     pub(crate) json: bool,
     pub(crate) stop: Arc<Stop>,
 }
 
 pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
-    let Arguments { data_dir, json, command, .. } = arguments;
-    let session = Session { data_dir, json, stop: Arc::new(Stop::default()) };
+    let Arguments { data_dir, lake, json, command, .. } = arguments;
+    let session = Session { data_dir, lake, json, stop: Arc::new(Stop::default()) };
     stop_on_interrupt(Arc::clone(&session.stop));
     match command {
         Command::Init(args) => files::init(&session, &args),

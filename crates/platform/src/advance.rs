@@ -9,7 +9,7 @@ use foretell_forecaster::observe;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, RawTable};
-use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome};
+use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome, Param};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +70,10 @@ impl Service {
         let rows = self.stopping().or_stopped(fetch).await?;
         let changed = store.changes(pipeline, &rows).await?;
         let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));
-        if rows.is_empty() || (changed == 0 && made) {
+        // Rows that a refused or killed advance left in the raw table are new as well.
+        let latest = store.raw(pipeline, AsOf::Latest).await?.map(|(version, _)| version);
+        let judged = latest == self.judged_version(pipeline).await?;
+        if rows.is_empty() || (changed == 0 && made && judged) {
             return Ok(Advance { run: None, gained: 0, judged: 0, forecast: None });
         }
         let record = self.begin(pipeline, "advance").await?;
@@ -105,6 +108,10 @@ impl Service {
         let judged = self.judge_outcomes(pipeline, &clean, present).await?;
         let provenance = Provenance { run, raw_version: version, present };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
+        store.export_forecasts(pipeline, run).await?;
+        let value = version.to_string();
+        let judged_from = [Param { name: "raw_version".to_owned(), value }];
+        store.registry.put_params(run, &judged_from).await?;
         Ok(Advance { run: Some(run.to_owned()), gained, judged, forecast })
     }
 
@@ -255,7 +262,8 @@ impl Service {
     async fn refit_is_due(&self, pipeline: &Pipeline) -> bool {
         let champion = self.store.registry.aliased(&pipeline.name, CHAMPION).await.ok().flatten();
         let every = pipeline.evaluation.walk_forward.refit_every;
-        champion.is_none_or(|v| v.fitted_as_of + every <= self.store.clock.now())
+        champion
+            .is_none_or(|v| v.fitted_as_of + every <= self.store.clock.now() + pipeline.interval)
     }
 
     async fn refit(&self, pipeline: &Pipeline) -> Result<bool, PlatformError> {

@@ -8,6 +8,9 @@ use foretell_market::{Instrument, Interval, Timestamp};
 
 use crate::pipeline::Pipeline;
 
+/// The alias of a forecast that is served only until its run has judged.
+pub(crate) const PROVISIONAL: &str = "provisional";
+
 /// Instrument, horizon and the pipeline that forecasts it.
 type Place = (Instrument, Interval, String);
 
@@ -25,6 +28,20 @@ impl Board {
         if board.get(&key).is_none_or(|served| served.as_of <= forecast.as_of) {
             board.insert(key, Arc::new(forecast));
         }
+    }
+
+    /// Serves the forecast that a finished run ended with, whatever was served before.
+    pub(crate) fn replace(&self, forecast: Forecast) {
+        let mut board = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let name = forecast.model.name.clone();
+        let key = (forecast.instrument.clone(), forecast.horizon, name);
+        board.insert(key, Arc::new(forecast));
+    }
+
+    /// Takes back what was served only until a run had judged.
+    pub(crate) fn drop_provisional(&self, pipeline: &str) {
+        let mut board = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        board.retain(|(_, _, name), f| name != pipeline || f.model.alias != PROVISIONAL);
     }
 
     /// The forecast of an instrument. Without a horizon that of the shortest; without a

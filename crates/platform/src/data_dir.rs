@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PlatformError;
 
 /// Who owns a data directory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Process id.
     pub pid: u32,
@@ -21,6 +21,16 @@ pub struct Owner {
     pub command: String,
     /// Base URL of its API, when it serves one.
     pub api: Option<String>,
+    /// What a request that changes something must carry: only who may read the data
+    /// directory knows it.
+    pub secret: Option<String>,
+}
+
+impl std::fmt::Debug for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pid, command, api, .. } = self;
+        write!(f, "Owner({pid}, {command}, {api:?})")
+    }
 }
 
 /// A data directory owned by this process until the value is dropped.
@@ -62,7 +72,7 @@ impl DataDir {
         taken.announce(&Owner {
             pid: std::process::id(),
             command: command.to_owned(),
-            api: None,
+            ..Owner::default()
         })?;
         Ok(Ownership::Mine(taken))
     }
@@ -82,7 +92,10 @@ impl DataDir {
     /// When the note cannot be written.
     pub fn announce(&self, owner: &Owner) -> Result<(), PlatformError> {
         let json = serde_json::to_vec_pretty(owner).unwrap_or_default();
-        write_atomically(&self.path.join("owner.json"), &json)
+        let path = self.path.join("owner.json");
+        write_atomically(&path, &json)?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&path, private).map_err(|source| PlatformError::Write { path, source })
     }
 
     /// The directory.
@@ -151,7 +164,8 @@ mod tests {
             panic!("nobody else has it");
         };
         let api = Some("http://127.0.0.1:8080".to_owned());
-        let owner = Owner { pid: 7, command: "foretell serve".to_owned(), api };
+        let command = "foretell serve".to_owned();
+        let owner = Owner { pid: 7, command, api, secret: Some("s".to_owned()) };
         mine.announce(&owner).unwrap();
         let Ownership::Theirs(found) = DataDir::take(&path, "foretell run").unwrap() else {
             panic!("it is taken");

@@ -153,7 +153,16 @@ pub(crate) fn is_whole(kind: &SourceKind) -> bool {
 
 fn source_spec(kind: &SourceKind) -> Result<SourceSpec, PlatformError> {
     Ok(match kind {
-        SourceKind::File { path, format, columns, time_format, zone, symbol, time_is_close } => {
+        SourceKind::File {
+            path,
+            format,
+            columns,
+            time_format,
+            zone,
+            symbol,
+            header,
+            time_is_close,
+        } => {
             let format = format.as_deref().map(|f| match f {
                 "parquet" => FileFormat::Parquet,
                 "json" => FileFormat::Json,
@@ -169,6 +178,7 @@ fn source_spec(kind: &SourceKind) -> Result<SourceSpec, PlatformError> {
                 format,
                 columns: column_map(columns)?,
                 symbol: symbol.clone(),
+                header: (!header.is_empty()).then(|| header.clone()),
                 time_format,
                 zone: Some(zone.clone()),
                 time_is: if *time_is_close { TimeIs::Close } else { TimeIs::Open },

@@ -43,10 +43,11 @@ pub use foretell_forecaster::{Forecast, ForecastView};
 pub use gate::{GateRefusal, expectations};
 pub use observer::{Event, Observer, Station, Stop};
 pub use pipeline::Pipeline;
-pub use remote::Remote;
+pub use remote::{Remote, SECRET_HEADER};
 pub use service::{Connection, RunOptions, Service, connect, connect_existing};
 pub use stations::StationInput;
 pub use training::RANDOM_WALK;
+pub use url::Url;
 pub use views::{
     CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, ProofCheck, RecipeLine,
     RunDetail, RunReport, RunView, Served,

@@ -105,6 +105,8 @@ pub enum SourceKind {
         zone: String,
         /// Which symbol's rows, in a file of many instruments.
         symbol: Option<String>,
+        /// Names of the columns, for a file without a header line.
+        header: Vec<String>,
         /// Whether times are ends of intervals.
         time_is_close: bool,
     },
@@ -286,6 +288,7 @@ impl Pipeline {
     fn read_source(sections: &mut Sections<'_, '_>, file: &Path) -> SourceSettings {
         let section = sections.open("source");
         let faults = &mut *sections.faults;
+        Self::check_variables(&section, faults);
         let kind = match section.kind() {
             Some("kraken") => SourceKind::Kraken {
                 pair: section.optional_text("pair", faults),
@@ -316,6 +319,7 @@ impl Pipeline {
                 time_format: section.optional_text("time_format", faults),
                 zone: section.text("zone", faults),
                 symbol: section.optional_text("symbol", faults),
+                header: section.texts("header", faults),
                 time_is_close: section.text("time_is", faults) == "close",
             },
             // The missing or unknown kind is a fault already; there is nothing to read.
@@ -329,6 +333,23 @@ impl Pipeline {
             lag_secs: section.interval("lag", faults).map_or(0, Interval::secs),
             from: section.time("from", faults),
             to: section.time("to", faults),
+        }
+    }
+
+    /// Only variables that are made for vendors' keys may be named: a pipeline that came
+    /// from elsewhere must not be able to send others away.
+    fn check_variables(section: &Section<'_>, faults: &mut Vec<Diagnostic>) {
+        for name in ["key_env", "user_env"] {
+            if !section.has(name) {
+                continue;
+            }
+            let variable = section.text(name, faults);
+            let allowed = ["COINGECKO_", "KAGGLE_", "FORETELL_KEY_"];
+            if !variable.is_empty() && !allowed.iter().any(|p| variable.starts_with(p)) {
+                let message = format!("`{name}` in [source] may not read `{variable}`");
+                let label = format!("its name must begin with {}", allowed.join(", "));
+                faults.push(Diagnostic { message, span: section.span_of(name), label });
+            }
         }
     }
 

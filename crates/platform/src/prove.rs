@@ -99,12 +99,21 @@ impl Store {
     async fn replay_lock_box(&self, id: &str, pipeline: &Pipeline) -> Result<Proof, PlatformError> {
         let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
         let openings = self.registry.lock_box_openings(instrument, horizon).await?;
-        let checks = openings.iter().map(|o| {
-            let what = format!("look of recipe {} (replayed)", o.recipe_hash.short());
-            let result = o.result_json.clone().unwrap_or_else(|| "not finished".to_owned());
-            ProofCheck::of(what, result.clone(), result)
-        });
-        Ok(Proof::of(id, checks.collect()))
+        let mut checks = Vec::new();
+        for recipe in training::recipes(pipeline) {
+            let hash = pipeline.recipe_hash(&recipe);
+            let look = openings.iter().find(|o| o.recipe_hash == hash);
+            let Some(result) = look.and_then(|o| o.result_json.clone()) else { continue };
+            let what = format!("{}: replayed, not recomputed", recipe.name);
+            checks.push(ProofCheck::of(what, result.clone(), result));
+        }
+        if checks.is_empty() {
+            return Err(PlatformError::not_found(
+                format!("finished look of run `{id}`"),
+                "`foretell evaluate --lock-box` takes it",
+            ));
+        }
+        Ok(Proof::of(id, checks))
     }
 
     /// Rebuilds the dataset of a run from its raw rows and retrains its models.
@@ -145,6 +154,12 @@ impl Store {
         let numbers: Vec<u32> = serde_json::from_str(&param("versions")?).unwrap_or_default();
         let versions: Vec<_> =
             versions.into_iter().filter(|v| numbers.contains(&v.version)).collect();
+        if numbers.is_empty() || versions.len() != numbers.len() {
+            let (found, wanted) = (versions.len(), numbers.len());
+            return Err(PlatformError::Mismatch(format!(
+                "run {id} registered {wanted} models and {found} of them are there"
+            )));
+        }
         let total = Some(versions.len() as u64);
         for (i, version) in versions.iter().enumerate() {
             let spec = serde_json::from_str(&version.spec_json).map_err(|e| {

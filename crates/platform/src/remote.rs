@@ -13,12 +13,22 @@ use crate::service::RunOptions;
 use crate::views::{ModelView, Proof, RunDetail, RunReport, RunView};
 
 /// A client of another process's API.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Remote {
     base: String,
     token: Option<String>,
+    secret: Option<String>,
     http: reqwest::Client,
 }
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Remote({})", self.base)
+    }
+}
+
+/// The header that carries the secret of the data directory.
+pub const SECRET_HEADER: &str = "x-foretell-secret";
 
 /// An error as the API sends it.
 #[derive(Debug, Deserialize)]
@@ -36,13 +46,17 @@ impl Remote {
     ///
     /// # Errors
     /// When no HTTP client can be made on this machine.
-    pub fn new(base: &str, token: Option<String>) -> Result<Self, PlatformError> {
+    pub fn new(
+        base: &str,
+        token: Option<String>,
+        secret: Option<String>,
+    ) -> Result<Self, PlatformError> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .no_proxy()
             .build()
             .map_err(|e| PlatformError::Remote(format!("no HTTP client: {e}")))?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, http })
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, secret, http })
     }
 
     /// Where the API is.
@@ -56,6 +70,10 @@ impl Remote {
     ) -> Result<reqwest::Response, PlatformError> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let request = match &self.secret {
+            Some(secret) => request.header(SECRET_HEADER, secret),
             None => request,
         };
         let response = request.send().await.map_err(|e| {

@@ -159,7 +159,7 @@ fn price(contents: &Contents<'_>, champion: &RecipeEvaluation) -> String {
 
 fn models(contents: &Contents<'_>) -> String {
     let lines = &contents.report.table;
-    let headers = [
+    let point = [
         "model",
         "#MAE bp",
         "#relative MAE",
@@ -167,16 +167,15 @@ fn models(contents: &Contents<'_>) -> String {
         "#RMSSE",
         "#R² against 0",
         "#direction",
-        "#CRPS bp",
         "#skill",
         "#p (DM-HLN, Holm)",
-        "#coverage",
-        "#width bp",
-        "#after costs bp",
     ];
-    let mut table = Table::new("Out-of-sample scores on identical rows", &headers);
+    let mut table = Table::new("The point forecast: out of sample, on identical rows", &point);
+    let rest = ["model", "#CRPS bp", "#coverage", "#width bp", "#sign strategy after costs, bp"];
+    let mut spread = Table::new("The distribution, and what trading on it would bring", &rest);
     for line in lines {
-        table.row(model_cells(line));
+        table.row(point_cells(line));
+        spread.row(spread_cells(line));
     }
     let mut ranking = Ranking::new(
         "Skill against the random walk, with its 90 % bootstrap interval",
@@ -205,7 +204,8 @@ fn models(contents: &Contents<'_>) -> String {
             c.reason.clone(),
         ]);
     }
-    table.html() + &costs(contents) + &ranking.figure() + &verdicts.html()
+    let tables = table.html() + &spread.html() + &costs(contents);
+    tables + &ranking.figure() + &verdicts.html()
 }
 
 /// Accuracy is not profit, and the page says so.
@@ -225,8 +225,11 @@ fn costs(contents: &Contents<'_>) -> String {
     )
 }
 
-fn model_cells(line: &RecipeLine) -> Vec<String> {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "–".to_owned())
+}
+
+fn point_cells(line: &RecipeLine) -> Vec<String> {
     let three = |value: Option<f64>| or_dash(value.map(|v| format!("{v:.3}")));
     vec![
         line.name.clone(),
@@ -236,9 +239,15 @@ fn model_cells(line: &RecipeLine) -> Vec<String> {
         three(line.rmsse),
         or_dash(line.r2_zero.map(wording::percent)),
         or_dash(line.directional_accuracy.map(wording::percent)),
-        format!("{:.2}", line.crps_bp),
         or_dash(line.skill.map(wording::percent)),
         or_dash(line.p_value.map(wording::p_value)),
+    ]
+}
+
+fn spread_cells(line: &RecipeLine) -> Vec<String> {
+    vec![
+        line.name.clone(),
+        format!("{:.2}", line.crps_bp),
         format!("{:.1} %", line.coverage * 100.0),
         format!("{:.0}", line.width_bp),
         or_dash(line.after_cost_bp.map(|v| format!("{v:.2}"))),

@@ -12,7 +12,7 @@ use foretell_registry::{
     AuditEvent, DatasetRecord, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
 };
 
-use crate::board::Board;
+use crate::board::{Board, PROVISIONAL};
 use crate::error::PlatformError;
 use crate::execution::Act;
 use crate::forecasting::{CHALLENGER, CHAMPION, Provenance};
@@ -214,7 +214,9 @@ impl Run<'_> {
             let made = store.forecast(pipeline, &version, calibration, clean, provenance).await;
             // A champion that cannot forecast any more (too old, other features) is no
             // reason to stop: this run makes the next one.
-            if let Ok(made) = made {
+            if let Ok(made) = made
+                && made.forecast.abstained.is_none()
+            {
                 if let Some(record) = &made.record {
                     store.registry.insert_forecast(record).await?;
                 }
@@ -249,7 +251,7 @@ impl Run<'_> {
         let version = foretell_forecaster::ServedVersion {
             name: pipeline.name.clone(),
             version: 0,
-            alias: "provisional".to_owned(),
+            alias: PROVISIONAL.to_owned(),
             hash: refit.hash,
             model: Arc::from(model),
             instrument: pipeline.instrument.clone(),
@@ -257,7 +259,7 @@ impl Run<'_> {
             horizon: pipeline.label.horizon,
             feature_set: dataset.feature_set,
             dataset: *needs(&self.made.fingerprint, "the dataset's fingerprint")?,
-            fitted_as_of: self.made.present,
+            fitted_as_of: refit.model.train_to,
             train_to: refit.model.train_to,
             refit_every: pipeline.evaluation.walk_forward.refit_every,
             train_rows: dataset.len(),
@@ -372,6 +374,12 @@ impl Run<'_> {
         })?;
         let line = training::table(evaluation).into_iter().find(|l| l.name == name);
         let line = line.ok_or_else(|| PlatformError::Mismatch(format!("no line for {name}")))?;
+        let candidate = promotion.candidates.iter().any(|c| c.name == name);
+        let mut line = line;
+        if promotion.skilled && promotion.winner == name && !candidate {
+            // A champion that keeps its place rests on its own test, not on Holm's.
+            line.p_value = Some(judged.versus_random_walk.p_value);
+        }
         let rivals = !promotion.candidates.is_empty();
         let evidence = Evidence {
             recipe: name.clone(),
@@ -404,7 +412,9 @@ impl Run<'_> {
             artifact,
             dataset,
             feature_set: refit.model.feature_set,
-            fitted_as_of: self.made.present,
+            // Age counts from what the model knows, not from when the fit ran: a lock-box
+            // at the end of the data makes a model old, and it says so.
+            fitted_as_of: refit.model.train_to,
             train_from: refit.model.train_from,
             train_to: refit.model.train_to,
             calibration_json: serde_json::to_string(&judged.calibration).unwrap_or_default(),
@@ -548,7 +558,8 @@ impl Run<'_> {
         let view = foretell_forecaster::view(&made.forecast, store.clock.now());
         let json = serde_json::to_value(&view).unwrap_or_default();
         let line = forecast_line(&made.forecast, needs(&self.made.evaluation, "the evaluation")?);
-        self.board.put(made.forecast);
+        store.export_forecasts(pipeline, self.id).await?;
+        self.board.replace(made.forecast);
         self.made.forecast = Some(json);
         Ok(line)
     }

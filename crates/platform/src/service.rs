@@ -13,6 +13,7 @@ use foretell_registry::{
 };
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
+use url::Url;
 
 use crate::board::Board;
 use crate::clock::SystemClock;
@@ -52,18 +53,23 @@ pub enum Connection {
     Remote(Remote),
 }
 
-/// Takes a data directory, or finds the API of the process that has it.
+/// Takes a data directory, or finds the API of the process that has it. The lake lies
+/// inside, or at the URL of an object store.
 ///
 /// # Errors
 /// When it cannot be opened, or its owner serves no API.
-pub async fn connect(path: &Path, command: &str) -> Result<Connection, PlatformError> {
+pub async fn connect(
+    path: &Path,
+    lake: Option<&Url>,
+    command: &str,
+) -> Result<Connection, PlatformError> {
     match DataDir::take(path, command)? {
         Ownership::Mine(dir) => {
-            let service = Service::open(dir, command, Arc::new(SystemClock)).await?;
+            let service = Service::open(dir, lake, command, Arc::new(SystemClock)).await?;
             Ok(Connection::Local(Box::new(service)))
         }
-        Ownership::Theirs(Owner { api: Some(api), .. }) => {
-            Ok(Connection::Remote(Remote::new(&api, client_token()?)?))
+        Ownership::Theirs(Owner { api: Some(api), secret, .. }) => {
+            Ok(Connection::Remote(Remote::new(&api, client_token()?, secret)?))
         }
         Ownership::Theirs(owner) => Err(PlatformError::InUse {
             path: path.to_owned(),
@@ -76,7 +82,11 @@ pub async fn connect(path: &Path, command: &str) -> Result<Connection, PlatformE
 ///
 /// # Errors
 /// As [`connect`], and when there is no such directory.
-pub async fn connect_existing(path: &Path, command: &str) -> Result<Connection, PlatformError> {
+pub async fn connect_existing(
+    path: &Path,
+    lake: Option<&Url>,
+    command: &str,
+) -> Result<Connection, PlatformError> {
     if !path.join("registry.sqlite").is_file() {
         return Err(PlatformError::not_found(
             format!("data directory {}", path.display()),
@@ -84,7 +94,7 @@ pub async fn connect_existing(path: &Path, command: &str) -> Result<Connection, 
              with --data-dir",
         ));
     }
-    connect(path, command).await
+    connect(path, lake, command).await
 }
 
 /// The token of the API that answers for a data directory, where it has one.
@@ -95,11 +105,11 @@ fn client_token() -> Result<Option<String>, PlatformError> {
 }
 
 /// A data directory and everything that can be done with it.
-#[derive(Debug)]
 pub struct Service {
     pub(crate) store: Store,
     pub(crate) board: Board,
     command: String,
+    secret: String,
     /// One run at a time: two cores are busy with one.
     pub(crate) turn: tokio::sync::Mutex<()>,
     running: AtomicUsize,
@@ -107,6 +117,12 @@ pub struct Service {
     stop: Arc<Stop>,
     /// What [`Service::pipelines`] found, until a run ends.
     known: Mutex<Option<Vec<(RunRecord, Pipeline)>>>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Service({:?})", self.store)
+    }
 }
 
 /// Counts a run as long as it goes on.
@@ -126,20 +142,24 @@ impl Drop for Running<'_> {
 }
 
 impl Service {
-    /// Opens a data directory that this process owns; time comes from `clock`.
+    /// Opens a data directory that this process owns, with its lake inside or at a URL;
+    /// time comes from `clock`.
     ///
     /// # Errors
     /// When its registry or lake cannot be opened.
     pub async fn open(
         dir: DataDir,
+        lake: Option<&Url>,
         command: &str,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, PlatformError> {
-        let store = Store::open(dir, clock).await?;
+        let store = Store::open(dir, lake, clock).await?;
         let service = Self {
             store,
             board: Board::default(),
             command: command.to_owned(),
+            // Two identifiers hold 160 random bits.
+            secret: format!("{}{}", Ulid::generate(), Ulid::generate()),
             turn: tokio::sync::Mutex::new(()),
             running: AtomicUsize::new(0),
             stop: Arc::new(Stop::default()),
@@ -184,7 +204,13 @@ impl Service {
     /// When the note cannot be written.
     pub fn announce(&self, api: &str) -> Result<(), PlatformError> {
         let (pid, command) = (std::process::id(), self.command.clone());
-        self.store.dir.announce(&Owner { pid, command, api: Some(api.to_owned()) })
+        let (api, secret) = (Some(api.to_owned()), Some(self.secret.clone()));
+        self.store.dir.announce(&Owner { pid, command, api, secret })
+    }
+
+    /// What a request that changes something must carry.
+    pub fn secret(&self) -> &str {
+        &self.secret
     }
 
     /// The flag that ends all work of this service.
@@ -219,6 +245,28 @@ impl Service {
         Ok(found)
     }
 
+    /// The raw version that the latest successful run or advance of a pipeline was made
+    /// from.
+    pub(crate) async fn judged_version(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<Option<u64>, PlatformError> {
+        let filter = RunFilter {
+            pipeline: Some(pipeline.name.clone()),
+            status: Some(Status::Succeeded),
+            limit: Some(8),
+            ..Default::default()
+        };
+        for run in self.store.registry.runs(&filter).await? {
+            let params = self.store.registry.params(&run.id).await?;
+            let version = params.iter().find(|p| p.name == "raw_version");
+            if let Some(version) = version.and_then(|p| p.value.parse().ok()) {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
+    }
+
     /// Runs a pipeline: every station of the river, then the forecast and the report.
     ///
     /// # Errors
@@ -237,6 +285,7 @@ impl Service {
         let require_skill = options.require_skill;
         let outcome = self.stations(&record, &pipeline, options, observer, stop).await;
         self.end(&record.id, outcome.as_ref().err()).await?;
+        self.board.drop_provisional(&pipeline.name);
         let report = outcome?;
         if require_skill && !report.skilled {
             return Err(PlatformError::NoSkill(report.reason));

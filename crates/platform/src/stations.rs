@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use foretell_feature::{FeatureDoc, audit as look_ahead, compute};
 use foretell_market::{Clock, Timestamp};
-use foretell_model::evaluate::decide_promotion;
-use foretell_panel::{Frame, RawTable};
+use foretell_model::evaluate::{Evaluation, decide_promotion};
+use foretell_panel::{Column, Frame, RawTable, RowMeta};
 use foretell_quality::{
     CheckResult, Profile, QuarantinedRow, profile_html, replay as mend_and_gate,
 };
@@ -288,6 +288,12 @@ pub async fn train(
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
 ) -> Result<Vec<TrainedModel>, PlatformError> {
+    if let Some(path) = output.filter(|p| p.extension().is_some() && !p.is_dir()) {
+        return Err(PlatformError::Usage {
+            message: format!("`{}` is no folder: there are several models", path.display()),
+            hint: "give --output models, the folder to write them into".to_owned(),
+        });
+    }
     let made = input.materialised(&*observer).await?;
     let dataset = Arc::new(made.allowed(input.pipeline.lock_box));
     let recipes = training::recipes(&input.pipeline);
@@ -328,7 +334,8 @@ pub struct EvaluateDone {
 }
 
 /// Judges every recipe by walk-forward; nothing is promoted and nothing is kept in the
-/// ledger. The whole evaluation is written to `output` as JSON.
+/// ledger. To `output` goes the whole evaluation (.json) or the out-of-sample rows
+/// (.parquet, .csv).
 ///
 /// # Errors
 /// When a station before it or a fit fails.
@@ -344,9 +351,13 @@ pub async fn evaluate(
     let (recipes, plan) = (training::recipes(pipeline), training::plan(pipeline));
     let evaluation = training::judge(dataset, recipes, plan, observer, stop).await?;
     training::check_floor(pipeline, evaluation.folds.len())?;
-    if let Some(path) = output {
-        let json = serde_json::to_vec(&evaluation).unwrap_or_default();
-        write_atomically(path, &json)?;
+    match output {
+        Some(path) if path.extension().is_some_and(|e| e == "json") => {
+            let json = serde_json::to_vec(&evaluation).unwrap_or_default();
+            write_atomically(path, &json)?;
+        }
+        Some(path) => write_frame(&out_of_sample(&evaluation, pipeline)?, path)?,
+        None => {}
     }
     let verdict = decide_promotion(&evaluation, None, pipeline.alpha, 0);
     Ok(EvaluateDone {
@@ -354,10 +365,30 @@ pub async fn evaluate(
         level: evaluation.level,
         cost_bp: evaluation.cost_bp,
         skill: verdict.skilled,
-        reason: verdict.reason,
+        // Alone on a file there is no ledger: said, so that nobody counts it as evidence.
+        reason: format!(
+            "{} (alone on a file: not in the ledger, earlier looks not counted)",
+            verdict.reason
+        ),
         rows: evaluation.times.len(),
         refits: evaluation.folds.len(),
     })
+}
+
+/// The out-of-sample rows as a table: what came, and what each recipe said of it.
+fn out_of_sample(evaluation: &Evaluation, pipeline: &Pipeline) -> Result<Frame, PlatformError> {
+    let row = |t: &Timestamp| RowMeta::at_close(*t - pipeline.interval, pipeline.interval);
+    let mut columns = vec![Column::new("outcome", evaluation.outcomes.clone())];
+    for recipe in &evaluation.recipes {
+        let parts =
+            [("median", &recipe.median), ("lower", &recipe.lower), ("upper", &recipe.upper)];
+        for (part, values) in parts {
+            columns.push(Column::new(format!("{}.{part}", recipe.name), values.clone()));
+        }
+    }
+    let rows = evaluation.times.iter().map(row).collect();
+    Frame::new(pipeline.instrument.clone(), pipeline.interval, rows, columns)
+        .map_err(|e| PlatformError::Mismatch(format!("the evaluation is no table: {e}")))
 }
 
 /// What the look-ahead audit found.

@@ -9,8 +9,8 @@ use foretell_lake::{
 };
 use foretell_market::{Clock, Fingerprint, RowFlags, Timestamp};
 use foretell_panel::arrow::record_batch::RecordBatch;
-use foretell_panel::{Frame, RawTable};
-use foretell_registry::Registry;
+use foretell_panel::{Column, Frame, RawTable, RowMeta};
+use foretell_registry::{ForecastFilter, Registry};
 use foretell_source::HttpSettings;
 use url::Url;
 
@@ -41,9 +41,18 @@ impl std::fmt::Debug for Store {
 
 impl Store {
     /// Opens the stores of a directory that this process owns.
-    pub(crate) async fn open(dir: DataDir, clock: Arc<dyn Clock>) -> Result<Self, PlatformError> {
+    pub(crate) async fn open(
+        dir: DataDir,
+        lake: Option<&Url>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, PlatformError> {
         let registry = Registry::open(&dir.registry()).await?;
-        let lake = open_lake(&dir.lake())?;
+        let lake = match lake {
+            Some(url) => {
+                Lake::open(url, &store_options()).map_err(PlatformError::lake("opening it"))?
+            }
+            None => open_lake(&dir.lake())?,
+        };
         let store = Self { dir, registry, lake, clock, http: HttpSettings::default() };
         // Runs of a process that died are not running any more.
         store.registry.cancel_unfinished(store.clock.now()).await?;
@@ -173,6 +182,8 @@ impl Store {
             return Ok(());
         }
         let table = self.lake.table(layer, name);
+        let info = CommitInfo::new("upkeep", self.clock.now());
+        table.compact(&info).await.map_err(PlatformError::lake("putting files together"))?;
         table.checkpoint().await.map_err(PlatformError::lake("writing a checkpoint"))?;
         if layer != Layer::Raw {
             let layer_name = layer.to_string();
@@ -182,6 +193,47 @@ impl Store {
             vacuumed.map_err(PlatformError::lake("removing old files"))?;
         }
         Ok(())
+    }
+
+    /// Writes the forecasts of a pipeline as a table that other tools read. The registry
+    /// holds them; this is an export, made anew each time.
+    pub(crate) async fn export_forecasts(
+        &self,
+        pipeline: &Pipeline,
+        run: &str,
+    ) -> Result<(), PlatformError> {
+        let filter =
+            ForecastFilter { model: Some(pipeline.name.clone()), ..ForecastFilter::default() };
+        let mut records = self.registry.forecasts(&filter).await?;
+        records.sort_by(|a, b| (a.as_of, &a.id).cmp(&(b.as_of, &b.id)));
+        let mut rows: BTreeMap<Timestamp, (RowMeta, [f64; 5])> = BTreeMap::new();
+        for record in &records {
+            let f = crate::forecasting::StoredForecast::read(record)?.forecast;
+            let of = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            let (lower, upper) = f.interval.as_ref().map(|i| (i.lower, i.upper)).unzip();
+            let values =
+                [of(f.point), of(lower), of(upper), f.base_price, f64::from(f.model.version)];
+            let time = f.as_of - pipeline.interval;
+            let (known_at, ingested_at) = (f.known_at, f.made_at);
+            let meta = RowMeta { time, known_at, ingested_at, flags: RowFlags::NONE };
+            // Of several forecasts of one decision the one made last stands in the export.
+            let newer = rows.get(&time).is_none_or(|(m, _)| m.ingested_at <= ingested_at);
+            if newer {
+                rows.insert(time, (meta, values));
+            }
+        }
+        let names = ["point", "lower", "upper", "base_price", "model_version"];
+        let columns = names.iter().enumerate().map(|(k, name)| {
+            Column::new(*name, rows.values().map(|(_, values)| values[k]).collect())
+        });
+        let metas = rows.values().map(|(meta, _)| *meta).collect();
+        let instrument = pipeline.instrument.clone();
+        let frame = Frame::new(instrument, pipeline.interval, metas, columns.collect());
+        let frame = frame.map_err(|e| PlatformError::Mismatch(format!("forecasts: {e}")))?;
+        let source = frame.fingerprint();
+        let name = &pipeline.name;
+        let version = self.put_frame(Layer::Forecasts, name, &frame, run, source).await?;
+        self.tidy_up(Layer::Forecasts, name, version).await
     }
 
     /// The clean rows of a pipeline, if it has any.
@@ -194,6 +246,15 @@ impl Store {
         let frame = Frame::from_record_batch(&batch, pipeline.interval);
         frame.map(Some).map_err(|e| PlatformError::Mismatch(format!("clean rows: {e}")))
     }
+}
+
+/// The settings of object stores, under the names that their own tools use.
+fn store_options() -> BTreeMap<String, String> {
+    let known = |name: &str| ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|p| name.starts_with(p));
+    std::env::vars()
+        .filter(|(name, _)| known(name))
+        .map(|(name, value)| (name.to_lowercase(), value))
+        .collect()
 }
 
 fn open_lake(folder: &Path) -> Result<Lake, PlatformError> {

@@ -8,6 +8,8 @@ use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use foretell_platform::SECRET_HEADER;
+
 use crate::problem::Problem;
 
 /// A bearer token; never printed.
@@ -26,13 +28,13 @@ impl Token {
         }
         Ok(Self(text.to_owned()))
     }
+}
 
-    /// Compares in a time that does not depend on where the texts differ.
-    fn is(&self, other: &str) -> bool {
-        let (a, b) = (self.0.as_bytes(), other.as_bytes());
-        let differing = a.iter().zip(b).fold(0u8, |d, (x, y)| d | (x ^ y));
-        a.len() == b.len() && differing == 0
-    }
+/// Compares in a time that does not depend on where the texts differ.
+fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let differing = a.iter().zip(b).fold(0u8, |d, (x, y)| d | (x ^ y));
+    a.len() == b.len() && differing == 0
 }
 
 impl fmt::Debug for Token {
@@ -42,9 +44,10 @@ impl fmt::Debug for Token {
 }
 
 /// What every request is held against.
-#[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) token: Option<Token>,
+    /// What a request that changes something must carry where there is no token.
+    pub(crate) secret: String,
     pub(crate) loopback: bool,
 }
 
@@ -66,7 +69,7 @@ fn admit(guard: &Guard, request: &Request) -> Result<(), Problem> {
         // The health check tells nothing and is for probes that carry no token.
         let open = request.uri().path() == "/health";
         let carried = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer "));
-        if !open && !carried.is_some_and(|t| token.is(t)) {
+        if !open && !carried.is_some_and(|t| same(&token.0, t)) {
             return Err(Problem::unauthorized());
         }
     } else if guard.loopback && !text(header::HOST).is_none_or(is_local_host) {
@@ -79,6 +82,14 @@ fn admit(guard: &Guard, request: &Request) -> Result<(), Problem> {
     let json = text(header::CONTENT_TYPE).is_some_and(|v| v.starts_with("application/json"));
     if changes && !json {
         return Err(Problem::unsupported_media());
+    }
+    // Others on this machine may read forecasts; changing something is for those who may
+    // read the data directory, where the secret stands.
+    let secret = text(header::HeaderName::from_static(SECRET_HEADER)).unwrap_or_default();
+    if changes && guard.token.is_none() && !same(&guard.secret, secret) {
+        return Err(Problem::forbidden(
+            "send the secret of owner.json in the data directory as X-Foretell-Secret",
+        ));
     }
     Ok(())
 }
@@ -108,7 +119,7 @@ mod tests {
         let token = Token::new("0123456789abcdef").unwrap();
         assert_eq!(format!("{token:?}"), "Token(…)");
         assert!(Token::new("short").is_err());
-        let guard = Guard { token: Some(token), loopback: false };
+        let guard = Guard { token: Some(token), secret: "s".to_owned(), loopback: false };
         assert!(admit(&guard, &request("GET", &[])).is_err());
         let wrong = [("authorization", "Bearer 0123456789abcdeX")];
         assert!(admit(&guard, &request("GET", &wrong)).is_err());
@@ -118,7 +129,7 @@ mod tests {
 
     #[test]
     fn another_site_can_neither_rebind_nor_post_a_form() {
-        let guard = Guard { token: None, loopback: true };
+        let guard = Guard { token: None, secret: "s".to_owned(), loopback: true };
         for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "localhost"] {
             assert!(admit(&guard, &request("GET", &[("host", host)])).is_ok(), "{host}");
         }
@@ -127,6 +138,8 @@ mod tests {
         }
         let form = [("content-type", "application/x-www-form-urlencoded")];
         assert!(admit(&guard, &request("POST", &form)).is_err());
-        assert!(admit(&guard, &request("POST", &[("content-type", "application/json")])).is_ok());
+        let json = ("content-type", "application/json");
+        assert!(admit(&guard, &request("POST", &[json])).is_err(), "no secret");
+        assert!(admit(&guard, &request("POST", &[json, (SECRET_HEADER, "s")])).is_ok());
     }
 }

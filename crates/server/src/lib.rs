@@ -110,7 +110,8 @@ impl Server {
 
 fn router(service: Arc<Service>, token: Option<Token>, address: SocketAddr) -> Router {
     let metrics = Arc::new(metrics::Metrics::new());
-    let guard = auth::Guard { token, loopback: address.ip().is_loopback() };
+    let secret = service.secret().to_owned();
+    let guard = auth::Guard { token, secret, loopback: address.ip().is_loopback() };
     route::router(service, Arc::clone(&metrics))
         .layer(middleware::from_fn_with_state(Arc::new(guard), auth::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::measure))

@@ -128,7 +128,7 @@ fn member(origin: &str, archive: Bytes, wanted: &str) -> Result<(String, Bytes),
         ("", [only]) => only.clone(),
         ("", _) => {
             let problem = format!("the archive holds {} files", names.len());
-            let remedy = format!("name one in `file.path`: {}", shown());
+            let remedy = format!("name one in `file`: {}", shown());
             return Err(Malformed::new(origin, problem, remedy).field("file.path").into());
         }
         (wanted, _) if names.iter().any(|name| name == wanted) => wanted.to_owned(),

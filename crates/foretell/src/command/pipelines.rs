@@ -32,7 +32,7 @@ async fn run_pipeline(
 ) -> Result<RunReport, PlatformError> {
     let (pipeline, text) = read_pipeline(file)?;
     let observer: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
-    match connect(&s.data_dir, command).await? {
+    match connect(&s.data_dir, s.lake.as_ref(), command).await? {
         Connection::Local(service) => {
             service.run(pipeline, options, observer, Arc::clone(&s.stop)).await
         }
@@ -75,7 +75,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
 
 pub(super) async fn advance(s: &Session, args: &PipelineArgument) -> Result<(), PlatformError> {
     let (pipeline, _) = read_pipeline(&args.pipeline)?;
-    match connect(&s.data_dir, "foretell advance").await? {
+    match connect(&s.data_dir, s.lake.as_ref(), "foretell advance").await? {
         Connection::Local(service) => {
             let progress: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
             let done = service.advance(&pipeline, progress).await?;
@@ -96,7 +96,7 @@ pub(super) async fn advance(s: &Session, args: &PipelineArgument) -> Result<(), 
 
 pub(super) async fn backfill(s: &Session, args: &PipelineArgument) -> Result<(), PlatformError> {
     let (pipeline, _) = read_pipeline(&args.pipeline)?;
-    match connect(&s.data_dir, "foretell backfill").await? {
+    match connect(&s.data_dir, s.lake.as_ref(), "foretell backfill").await? {
         Connection::Local(service) => {
             let progress: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
             let done = service.backfill(&pipeline, progress, Arc::clone(&s.stop)).await?;

@@ -13,7 +13,7 @@ use crate::output::{aligned, forecast_line, say, say_json};
 use crate::progress::Progress;
 
 pub(super) async fn forecast(s: &Session, args: &ForecastArguments) -> Result<(), PlatformError> {
-    let view = match connect_existing(&s.data_dir, "foretell forecast").await? {
+    let view = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell forecast").await? {
         Connection::Local(service) => foretell_server::forecast_json(service.forecast(
             &args.instrument,
             args.horizon,
@@ -58,7 +58,7 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 pub(super) async fn verify(s: &Session, id: &str) -> Result<(), PlatformError> {
-    let proof = match connect_existing(&s.data_dir, "foretell verify").await? {
+    let proof = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell verify").await? {
         Connection::Local(service) => service.verify(id).await?,
         Connection::Remote(remote) => remote.verify(id).await?,
     };
@@ -66,7 +66,7 @@ pub(super) async fn verify(s: &Session, id: &str) -> Result<(), PlatformError> {
 }
 
 pub(super) async fn reproduce(s: &Session, id: &str) -> Result<(), PlatformError> {
-    let proof = match connect_existing(&s.data_dir, "foretell reproduce").await? {
+    let proof = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell reproduce").await? {
         Connection::Local(service) => {
             service.reproduce(id, Arc::new(Progress::new(s.json)), Arc::clone(&s.stop)).await?
         }
@@ -106,7 +106,7 @@ fn show_proof(s: &Session, proof: &Proof, what: &str) -> Result<(), PlatformErro
 }
 
 pub(super) async fn models(s: &Session, command: ModelsCommand) -> Result<(), PlatformError> {
-    let connection = connect_existing(&s.data_dir, "foretell models").await?;
+    let connection = connect_existing(&s.data_dir, s.lake.as_ref(), "foretell models").await?;
     let (name, version) = match command {
         ModelsCommand::List => {
             let models = match connection {
@@ -156,7 +156,7 @@ fn list_models(s: &Session, models: &[ModelView]) {
 }
 
 pub(super) async fn runs(s: &Session, command: RunsCommand) -> Result<(), PlatformError> {
-    let connection = connect_existing(&s.data_dir, "foretell runs").await?;
+    let connection = connect_existing(&s.data_dir, s.lake.as_ref(), "foretell runs").await?;
     match command {
         RunsCommand::List => {
             let runs = match connection {
@@ -203,7 +203,7 @@ pub(super) async fn runs(s: &Session, command: RunsCommand) -> Result<(), Platfo
 
 pub(super) async fn report(s: &Session, args: &ReportArguments) -> Result<(), PlatformError> {
     let run = args.run.as_deref();
-    let html = match connect_existing(&s.data_dir, "foretell report").await? {
+    let html = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell report").await? {
         Connection::Local(service) => match run {
             Some(id) => service.report(id).await?,
             None => service.latest_report().await?,

@@ -41,7 +41,7 @@ async fn bind(args: &ServeArguments) -> Result<Server, PlatformError> {
 }
 
 async fn own(s: &Session, command: &str) -> Result<Arc<Service>, PlatformError> {
-    match connect(&s.data_dir, command).await? {
+    match connect(&s.data_dir, s.lake.as_ref(), command).await? {
         Connection::Local(service) => Ok(Arc::new(*service)),
         Connection::Remote(remote) => Err(PlatformError::InUse {
             path: s.data_dir.clone(),

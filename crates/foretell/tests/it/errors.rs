@@ -131,3 +131,36 @@ fn init_writes_a_pipeline_that_check_accepts_and_never_overwrites() {
     let schema = market.json(&["check", "--schema"]);
     assert_eq!(schema["title"], "Foretell pipeline");
 }
+
+/// The names of the commits of every table of the lake.
+fn commits(market: &Market) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![market.file(".foretell/lake")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.parent().is_some_and(|p| p.ends_with("_delta_log")) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_cannot_be_understood_leaves_the_lake_at_its_last_version() {
+    let market = Market::new(Kind::Noise, 900, 8);
+    let first = market.json(&["run", "pipeline.toml"]);
+    let before = commits(&market);
+    for content in ["", "<html>429</html>", "time,open\nyesterday,1\n", "PAR1 and no more"] {
+        market.write("candles.csv", content);
+        let error = market.fails(1, &["run", "pipeline.toml"]);
+        assert!(error.contains("candles.csv"), "{error}");
+        assert_eq!(commits(&market), before, "{content:?}");
+    }
+    let forecast = market.json(&["forecast", "AAA-USD"]);
+    assert_eq!(forecast["id"], first["forecast"]["id"]);
+}

@@ -309,3 +309,48 @@ fn another_market_under_the_same_name_is_refused_and_a_mended_file_replaces_its_
     let error = market.fails(2, &["run", "pipeline.toml"]);
     assert!(error.contains("another `name`"), "{error}");
 }
+
+#[test]
+fn the_lake_can_lie_at_a_url() {
+    let market = Market::new(Kind::Noise, 900, 17);
+    std::fs::create_dir(market.file("elsewhere")).unwrap();
+    let url = format!("file://{}/", market.file("elsewhere").display());
+    let there = ["--lake", &url];
+    let report = market.json(&[&there[..], &["run", "pipeline.toml"]].concat());
+    assert!(market.file("elsewhere/raw/seeded-daily/_delta_log").is_dir());
+    assert!(!market.file(".foretell/lake/raw").exists());
+    let id = report["forecast"]["id"].as_str().unwrap();
+    let proof = market.json(&[&there[..], &["verify", id]].concat());
+    assert_eq!(proof["matches"], true, "{proof}");
+}
+
+#[test]
+fn rows_of_a_refused_advance_are_not_forgotten() {
+    let market = Market::new(Kind::Noise, 900, 18);
+    let all = market.read("candles.csv");
+    edit(&market, |line| {
+        (line < "2022-06-10" || line.starts_with("time")).then(|| line.to_owned())
+    });
+    let first = market.json(&["run", "pipeline.toml"]);
+    let mut lines: Vec<String> = all.lines().map(str::to_owned).collect();
+    let last = lines.len() - 1;
+    let mut cells: Vec<&str> = lines[last].split(',').collect();
+    cells[2] = "0.5";
+    lines[last] = cells.join(",");
+    market.write("candles.csv", &(lines.join("\n") + "\n"));
+    market.fails(3, &["advance", "pipeline.toml"]);
+    let lenient = market.read("pipeline.toml") + "\n[gate]\nwarn = [\"ohlc\"]\n";
+    market.write("pipeline.toml", &lenient);
+    let advance = market.json(&["advance", "pipeline.toml"]);
+    assert!(advance["gained"].as_u64().unwrap() >= 7, "{advance}");
+    assert_ne!(advance["forecast"], first["forecast"]["id"]);
+    let again = market.json(&["advance", "pipeline.toml"]);
+    assert_eq!(again["run"], serde_json::Value::Null, "there is nothing left to do");
+}
+
+#[test]
+fn the_lake_holds_an_export_of_the_forecasts() {
+    let market = Market::new(Kind::Noise, 900, 19);
+    market.ok(&["run", "pipeline.toml"]);
+    assert!(market.file(".foretell/lake/forecasts/seeded-daily/_delta_log").is_dir());
+}

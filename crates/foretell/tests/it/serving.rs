@@ -170,3 +170,53 @@ fn a_signal_ends_the_server_even_while_it_runs_a_pipeline() {
         std::thread::yield_now();
     }
 }
+
+/// Candles of two seconds that end now, as CSV, with the last `hold_back` left out.
+fn recent(hold_back: usize) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let last = i64::try_from(now.as_secs()).unwrap() / 2 * 2 - 2;
+    let market = crate::market::candles(Kind::Noise, 900, 21);
+    let mut text = String::from("time,open,high,low,close,volume\n");
+    for (i, line) in market.lines().skip(1).take(900 - hold_back).enumerate() {
+        let (_, values) = line.split_once(',').unwrap();
+        text.push_str(&format!("{},{values}\n", last - 2 * (899 - i as i64)));
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_live_pipeline_forecasts_when_a_row_comes_in_and_not_when_it_is_read() {
+    let market = Market::new(Kind::Noise, 10, 7);
+    let live = market
+        .read("pipeline.toml")
+        .replace("end-of-data", "now")
+        .replace("interval = \"1d\"", "interval = \"2s\"")
+        .replace("\"7d\"", "\"14s\"")
+        .replace("horizon = \"1d\"", "horizon = \"2s\"")
+        .replace("\"400d\"", "\"800s\"")
+        .replace("\"30d\"", "\"100s\"")
+        + "\n[serve]\ntime_to_live = \"1h\"\n";
+    market.write("pipeline.toml", &live);
+    let all = recent(0);
+    let part: Vec<&str> = all.lines().take(880).collect();
+    market.write("candles.csv", &(part.join("\n") + "\n"));
+    let first = market.json(&["run", "pipeline.toml"])["forecast"].clone();
+    // The rows are there before anyone asks; the server takes them in by itself.
+    market.write("candles.csv", &all);
+    let serving = market.serve(&[]);
+    let begun = Instant::now();
+    let second = loop {
+        let (_, forecast) = get(&serving, "/api/v1/forecasts/AAA-USD").await;
+        if forecast["id"] != first["id"] {
+            break forecast;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "no forecast was made");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(second["as_of"].as_str() > first["as_of"].as_str());
+    let made = |runs: &serde_json::Value| {
+        runs.as_array().unwrap().iter().filter(|r| r["kind"] == "advance").count()
+    };
+    let (_, runs) = get(&serving, "/api/v1/runs").await;
+    assert_eq!(made(&runs), 1, "reads made no further run: {runs}");
+}

@@ -30,6 +30,11 @@ fn each_station_takes_a_file_and_leaves_a_file() {
     let judged = market.json(&["evaluate", "pipeline.toml", "--output", "evaluation.json"]);
     assert_eq!(judged["skill"], false);
     assert_eq!(judged["table"][0]["name"], "random walk");
+    market.ok(&["evaluate", "pipeline.toml", "--output", "rows.csv"]);
+    let header = market.read("rows.csv").lines().next().unwrap().to_owned();
+    assert!(header.contains("outcome,random walk.median"), "{header}");
+    let error = market.fails(2, &["train", "pipeline.toml", "--output", "models.csv"]);
+    assert!(error.contains("no folder"), "{error}");
     let audit = market.ok(&["audit", "pipeline.toml"]);
     assert!(audit.contains("none moved"), "{audit}");
     assert!(!market.file(".foretell").exists(), "stations store nothing");

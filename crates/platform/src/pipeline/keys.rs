@@ -79,8 +79,8 @@ pub struct Variant {
     pub keys: &'static [Key],
 }
 
-const SECRET_DOC: &str =
-    "Name of the environment variable that holds the key; the key itself never stands in a file.";
+const SECRET_DOC: &str = "Name of the environment variable that holds the key (COINGECKO_…, KAGGLE_… or FORETELL_KEY_…); \
+     the key itself never stands in a file.";
 
 const HEAD: &[Key] = &[
     key("version", Kind::Whole(1, 1), Some("1"), "Version of this file's format."),
@@ -121,6 +121,12 @@ const FILE_KEYS: &[Key] = &[
         Kind::TextTable,
         Some(""),
         "The file's name of each column, such as { time = \"dtutc\" }; found when left out.",
+    ),
+    key(
+        "header",
+        Kind::Texts,
+        Some("[]"),
+        "Names of the columns, for a file without a header line.",
     ),
     key(
         "time_format",

@@ -109,6 +109,11 @@ impl<'a> Section<'a> {
         self.kind.map(|v| v.name)
     }
 
+    /// Whether the table's kind knows a key.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.keys.iter().any(|k| k.name == name)
+    }
+
     /// The bytes of the whole table.
     pub(super) fn span(&self) -> Range<usize> {
         self.span.clone()

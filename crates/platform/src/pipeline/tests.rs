@@ -124,7 +124,7 @@ fn the_schema_beside_the_pipelines_is_the_one_of_this_version() {
     let stored = std::fs::read_to_string(path).expect("pipelines/pipeline.schema.json is there");
     let stored: serde_json::Value = serde_json::from_str(&stored).unwrap();
     let remedy = "write it anew: `foretell check --schema > pipelines/pipeline.schema.json`";
-    assert_eq!(stored, json_schema(), "{remedy}");
+    assert!(stored == json_schema(), "{remedy}");
 }
 
 #[test]

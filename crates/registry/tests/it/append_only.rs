@@ -27,15 +27,18 @@ async fn nothing_that_is_only_appended_to_can_be_changed_or_deleted() {
         ("DELETE FROM lock_boxes", "lock boxes"),
         ("REPLACE INTO trials SELECT * FROM trials", "trials"),
     ];
+    // One connection: the setting below is its own.
+    let mut connection = pool.acquire().await.unwrap();
+    // A replacement deletes first; its trigger fires only with this setting.
+    sqlx::query("PRAGMA recursive_triggers = ON").execute(&mut *connection).await.unwrap();
     for (sql, table) in attempts {
-        // A replacement deletes first; its trigger fires only with this setting.
-        sqlx::query("PRAGMA recursive_triggers = ON").execute(&pool).await.unwrap();
-        let error = sqlx::query(sql).execute(&pool).await.unwrap_err();
+        let error = sqlx::query(sql).execute(&mut *connection).await.unwrap_err();
         match RegistryError::from(error) {
             RegistryError::AppendOnly { table: named } => assert_eq!(named, table, "{sql}"),
             other => panic!("{sql}: {other}"),
         }
     }
+    drop(connection);
     crate::golden::assert_filled(&registry).await;
 }
 

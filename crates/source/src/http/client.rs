@@ -228,7 +228,7 @@ impl<'a> Client<'a> {
             url: shown(&ask.url),
             status: 200,
             message: format!("the body is longer than {limit} bytes"),
-            remedy: "ask for less, or raise `max_body_bytes`".to_owned(),
+            remedy: "ask for less at once: narrow `from` and `to` of [source]".to_owned(),
         };
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(too_large());

@@ -140,14 +140,13 @@ impl<'a> Session<'a> {
         let minutes = minutes.ok_or_else(|| SourceError::Setting {
             field: "interval",
             problem: format!("kraken has no bars of {interval}"),
-            remedy: "choose 1m, 5m, 15m, 30m, 1h, 4h, 1d or 7d, or `history = \"trades\"`"
-                .to_owned(),
+            remedy: "choose 1m, 5m, 15m, 30m, 1h, 4h, 1d or 7d, or `feed = \"trades\"`".to_owned(),
         })?;
         let oldest = oldest_ohlc(interval, request.now);
         let mut query = vec![("pair", self.pair(request)), ("interval", minutes.to_string())];
         if let Some(from) = window.next {
             if from < oldest {
-                let remedy = "declare `history = \"trades\"` to build older bars from trades, or \
+                let remedy = "declare `feed = \"trades\"` to build older bars from trades, or \
                               ask for less";
                 return Err(SourceError::TooOld {
                     vendor: VENDOR,

@@ -641,7 +641,7 @@ async fn kaggles_faults_are_named() {
             ["Permission denied", "licence"],
         ),
         (Answer::ok(two.clone()), "c.csv", ["holds no `c.csv`", "a.csv, b.csv"]),
-        (Answer::ok(two.clone()), "", ["holds 2 files", "`file.path`"]),
+        (Answer::ok(two.clone()), "", ["holds 2 files", "`file`"]),
         (Answer::ok(two), "b.csv", ["b.csv: line 2: `time`", "`never`"]),
         (Answer::ok(cut), "a.csv", ["damaged or cut off", "run it again"]),
     ] {
