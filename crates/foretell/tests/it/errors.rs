@@ -137,8 +137,8 @@ fn commits(market: &Market) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![market.file(".foretell/lake")];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(folder).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.parent().is_some_and(|p| p.ends_with("_delta_log")) {

@@ -1,6 +1,6 @@
 //! The API, and other commands beside the process that serves it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::market::{Kind, Market, Serving};
 
@@ -173,12 +173,12 @@ fn a_signal_ends_the_server_even_while_it_runs_a_pipeline() {
 
 /// Candles of two seconds that end now, as CSV, with the last `hold_back` left out.
 fn recent(hold_back: usize) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let last = i64::try_from(now.as_secs()).unwrap() / 2 * 2 - 2;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let last = now.as_secs() as i64 / 2 * 2 - 2;
     let market = crate::market::candles(Kind::Noise, 900, 21);
     let mut text = String::from("time,open,high,low,close,volume\n");
     for (i, line) in market.lines().skip(1).take(900 - hold_back).enumerate() {
-        let (_, values) = line.split_once(',').unwrap();
+        let (_, values) = line.split_once(',').expect("a line of cells");
         text.push_str(&format!("{},{values}\n", last - 2 * (899 - i as i64)));
     }
     text
