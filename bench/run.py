@@ -66,8 +66,13 @@ def bench_features(table, programs, _):
 
 def bench_boosting(table, programs, scratch):
     data = scratch / "boosting.bin"
-    peer = ask([sys.executable, "bench/boosting.py", data, 2, 3])
-    ours = ask([programs / "examples/bench_boosting", data, 2, 3])
+    # In turns, each its best of nine: what else the machine does meets both alike.
+    pairs = []
+    for _ in range(3):
+        peer = ask([sys.executable, "bench/boosting.py", data, 2, 3])
+        pairs.append((peer, ask([programs / "examples/bench_boosting", data, 2, 3])))
+    peer = min((peer for peer, _ in pairs), key=lambda run: run["seconds"])
+    ours = min((ours for _, ours in pairs), key=lambda run: run["seconds"])
     ratio = peer["seconds"] / ours["seconds"]
     table.add("boosting, 100,000 x 62, 2 threads", f"{ours['seconds']:.2f} s", f"{peer['seconds']:.2f} s ({peer['peer']})",
               f"{ratio:.2f}x", "at least 1.5x", ratio >= 1.5)
