@@ -20,7 +20,12 @@ fn main() -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(command::execute(arguments)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(command::execute(arguments));
+            // Work that was given up computes on; nobody waits for it.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(source) => {
             output::say_error(&format!("failed to start: {source}"), None);
             return ExitCode::FAILURE;

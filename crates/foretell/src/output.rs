@@ -84,7 +84,7 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: f64) -> Str
             or_dash(line.skill.map(wording::percent)),
             or_dash(line.p_value.map(wording::p_value)),
             format!("{:.1}", line.coverage * 100.0),
-            or_dash(line.after_cost_bp.map(|v| format!("{v:.2} bp"))),
+            or_dash(line.after_cost_bp.map(|v| format!("{} bp", wording::basis_points(v)))),
         ]);
     }
     aligned(&rows)

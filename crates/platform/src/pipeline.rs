@@ -10,7 +10,7 @@ mod keys;
 mod section;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, Params};
 use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, Timestamp};
@@ -313,7 +313,9 @@ impl Pipeline {
                 user_env: section.text("user_env", faults),
             },
             Some("file") => SourceKind::File {
-                path: file.parent().unwrap_or(Path::new("")).join(section.text("path", faults)),
+                path: tidy(
+                    &file.parent().unwrap_or(Path::new("")).join(section.text("path", faults)),
+                ),
                 format: section.optional_text("format", faults),
                 columns: section.text_table("columns", faults),
                 time_format: section.optional_text("time_format", faults),
@@ -581,6 +583,23 @@ impl<'a> Sections<'a, '_> {
         }
         Section::open(spec, place, &[], self.faults)
     }
+}
+
+/// A path without the detours of `a/../b`, as people would write it.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir
+                if matches!(tidied.components().next_back(), Some(Component::Normal(_))) =>
+            {
+                tidied.pop();
+            }
+            Component::CurDir => {}
+            other => tidied.push(other),
+        }
+    }
+    tidied
 }
 
 fn refuse(text: &str, file: &Path, mut items: Vec<Diagnostic>) -> Box<Diagnostics> {

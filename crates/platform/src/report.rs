@@ -171,7 +171,14 @@ fn models(contents: &Contents<'_>) -> String {
         "#p (DM-HLN, Holm)",
     ];
     let mut table = Table::new("The point forecast: out of sample, on identical rows", &point);
-    let rest = ["model", "#CRPS bp", "#coverage", "#width bp", "#sign strategy after costs, bp"];
+    let rest = [
+        "model",
+        "#CRPS bp",
+        "#coverage",
+        "#width bp",
+        "#sign strategy after costs, bp",
+        "#deflated Sharpe",
+    ];
     let mut spread = Table::new("The distribution, and what trading on it would bring", &rest);
     for line in lines {
         table.row(point_cells(line));
@@ -217,11 +224,12 @@ fn costs(contents: &Contents<'_>) -> String {
         return String::new();
     }
     format!(
-        "<p>The last column is what trading the sign of each forecast, one {} late and at {} bp a \
-         turn, would have brought per row: at best {best:.2} bp. A forecast can be more accurate \
+        "<p>The sign strategy is what trading the sign of each forecast, one {} late and at {} bp a \
+         turn, would have brought per row: at best {} bp. A forecast can be more accurate \
          than the random walk and still not pay its costs.</p>",
         contents.clean.interval(),
-        report.cost_bp
+        report.cost_bp,
+        wording::basis_points(best)
     )
 }
 
@@ -250,7 +258,8 @@ fn spread_cells(line: &RecipeLine) -> Vec<String> {
         format!("{:.2}", line.crps_bp),
         format!("{:.1} %", line.coverage * 100.0),
         format!("{:.0}", line.width_bp),
-        or_dash(line.after_cost_bp.map(|v| format!("{v:.2}"))),
+        or_dash(line.after_cost_bp.map(wording::basis_points)),
+        or_dash(line.deflated_sharpe.map(|p| format!("{p:.2}"))),
     ]
 }
 

@@ -640,13 +640,15 @@ fn forecast_line(forecast: &foretell_forecaster::Forecast, evaluation: &Evaluati
         wording::price(interval.lower),
         wording::price(interval.upper)
     );
-    if let Some(volatility) = &evaluation.volatility {
-        let p = wording::p_value(volatility.p_value());
-        let verdict = match volatility.p_value() < 0.05 {
-            true => "its spread is forecastable",
-            false => "its spread is not shown to be forecastable",
-        };
-        line.push_str(&format!("   ({verdict}: EWMA volatility, p = {p})"));
+    // Where prices have no skill their spread often has: it is judged by the CRPS of the
+    // random walk whose intervals follow the volatility.
+    let is_ewma = |r: &&RecipeEvaluation| r.spec == EstimatorSpec::EwmaVolatility;
+    if let Some(ewma) = evaluation.recipes.iter().find(is_ewma) {
+        let versus = &ewma.versus_random_walk;
+        let (skill, p) =
+            (wording::percent(versus.crps_skill), wording::p_value(versus.crps_p_value));
+        let p = if p.starts_with('<') { format!("p {p}") } else { format!("p = {p}") };
+        line.push_str(&format!("   (volatility: EWMA, CRPS skill {skill}, {p})"));
     }
     line
 }

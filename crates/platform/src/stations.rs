@@ -18,7 +18,7 @@ use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
 use crate::materialise::{Materialised, materialise};
 use crate::observer::{Observer, Stop};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Present};
 use crate::table_file::write_frame;
 use crate::training::{self, run_cpu};
 use crate::views::RecipeLine;
@@ -51,6 +51,14 @@ impl StationInput {
 
     fn present(&self, raw: &RawTable) -> Timestamp {
         gating::present(&self.pipeline, raw, SystemClock.now())
+    }
+
+    /// What every summary of a historical demo ends with.
+    fn demo(&self, end: Timestamp) -> String {
+        match self.pipeline.as_of {
+            Present::EndOfData => format!(" · historical demo: the data ends {}", end.human()),
+            Present::Now => String::new(),
+        }
     }
 
     async fn clean(&self, observer: &dyn Observer) -> Result<Frame, PlatformError> {
@@ -102,7 +110,8 @@ pub async fn extract(
         0 => String::new(),
         n => format!(" · {n} cells could not be read"),
     };
-    let summary = format!("{rows} rows from {}{faults}", raw.origin);
+    let demo = input.demo(input.present(&raw));
+    let summary = format!("{rows} rows from {}{faults}{demo}", raw.origin);
     let columns = raw.columns.iter().map(|c| c.name.clone()).collect();
     Ok(TableDone { rows: raw.len(), columns, from, to, fingerprint: None, summary })
 }
@@ -175,7 +184,7 @@ pub async fn gate(
     if let Some(path) = output {
         write_frame(&clean, path)?;
     }
-    let summary = outcome.summary();
+    let summary = outcome.summary() + &input.demo(present);
     let table = done(&clean, summary.clone());
     Ok(GateDone { checks: outcome.checks, table, quarantined: outcome.quarantined, summary })
 }
@@ -219,7 +228,8 @@ pub async fn profile(
             "json" => serde_json::to_string_pretty(&profile).unwrap_or_default(),
             "html" => {
                 let outcome = gating::gate(&input.pipeline, &raw, input.present(&raw))?;
-                let title = format!("Profile of {}", input.pipeline.name);
+                let demo = input.demo(input.present(&raw));
+                let title = format!("Profile of {}{demo}", input.pipeline.name);
                 profile_html(&profile, Some(&outcome), &title)
             }
             _ => {
@@ -232,10 +242,11 @@ pub async fn profile(
         write_atomically(path, text.as_bytes())?;
     }
     let summary = format!(
-        "{} rows, {} columns, quality {:.1} of 100",
+        "{} rows, {} columns, quality {:.1} of 100{}",
         wording::thousands(raw.len() as u64),
         raw.columns.len(),
-        profile.quality_score
+        profile.quality_score,
+        input.demo(input.present(&raw))
     );
     Ok(ProfileDone { profile, summary })
 }
@@ -323,6 +334,8 @@ pub struct EvaluateDone {
     pub level: f64,
     /// Cost of a turn that the sign strategies paid, basis points.
     pub cost_bp: f64,
+    /// Where a historical demo's data ends.
+    pub historical_demo: Option<Timestamp>,
     /// Whether something beats the random walk.
     pub skill: bool,
     /// The verdict in words.
@@ -366,6 +379,9 @@ pub async fn evaluate(
         cost_bp: evaluation.cost_bp,
         skill: verdict.skilled,
         // Alone on a file there is no ledger: said, so that nobody counts it as evidence.
+        historical_demo: (pipeline.as_of == Present::EndOfData)
+            .then(|| made.dataset.labels.last().map(|l| l.start))
+            .flatten(),
         reason: format!(
             "{} (alone on a file: not in the ledger, earlier looks not counted)",
             verdict.reason

@@ -53,7 +53,10 @@ impl Store {
             }
             None => open_lake(&dir.lake())?,
         };
-        let store = Self { dir, registry, lake, clock, http: HttpSettings::default() };
+        // Waits differ from process to process, so that many do not come back together.
+        let jitter_seed = clock.now().micros().unsigned_abs() ^ u64::from(std::process::id());
+        let http = HttpSettings { jitter_seed, ..HttpSettings::default() };
+        let store = Self { dir, registry, lake, clock, http };
         // Runs of a process that died are not running any more.
         store.registry.cancel_unfinished(store.clock.now()).await?;
         Ok(store)

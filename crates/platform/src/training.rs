@@ -221,6 +221,7 @@ fn line(recipe: &RecipeEvaluation) -> RecipeLine {
         coverage: m.coverage,
         width_bp: m.width_bp,
         after_cost_bp: after_cost(recipe),
+        deflated_sharpe: after_cost(recipe).and_then(|_| finite(recipe.sharpe.deflated)),
     }
 }
 

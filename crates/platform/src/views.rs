@@ -37,6 +37,9 @@ pub struct RecipeLine {
     /// Mean return per row of trading the sign of the forecast one row late, after the
     /// pipeline's cost, basis points; `None` when the forecast names no direction.
     pub after_cost_bp: Option<f64>,
+    /// Probability that the Sharpe ratio of those returns is above the best that luck
+    /// gives among the run's recipes (deflated Sharpe ratio).
+    pub deflated_sharpe: Option<f64>,
 }
 
 /// What a run ended with.

@@ -41,6 +41,12 @@ pub fn percent(share: f64) -> String {
     format!("{sign}{:.1} %", share.abs() * 100.0)
 }
 
+/// Basis points, signed, with two decimals.
+pub fn basis_points(value: f64) -> String {
+    let sign = if value < 0.0 { "−" } else { "" };
+    format!("{sign}{:.2}", value.abs())
+}
+
 /// A p-value: two decimals, or a bound when it is small.
 pub fn p_value(p: f64) -> String {
     match p {

@@ -66,6 +66,9 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
     } else {
         say(model_table(&done.table, done.level, done.cost_bp).trim_end());
         say(&format!(" verdict    {}", done.reason));
+        if let Some(end) = done.historical_demo {
+            say(&format!(" note       historical demo: the data ends {}", end.human()));
+        }
     }
     if args.require_skill && !done.skill {
         return Err(PlatformError::NoSkill(done.reason));

@@ -19,7 +19,9 @@ fn written(output: Option<&Path>) -> String {
 
 pub(super) async fn extract(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
     let input = input(args)?;
-    let done = stations::extract(&input, args.output.as_deref(), &Progress::new(s.json)).await?;
+    let progress = Progress::new(s.json);
+    let done =
+        s.stop.or_stopped(stations::extract(&input, args.output.as_deref(), &progress)).await?;
     if s.json {
         say_json(&done);
     } else {
@@ -32,7 +34,10 @@ pub(super) async fn gate(s: &Session, args: &GateArguments) -> Result<(), Platfo
     let input = input(&args.station)?;
     let output = args.station.output.as_deref();
     let progress = Progress::new(s.json);
-    let done = stations::gate(&input, args.replay.as_deref(), output, &progress).await?;
+    let done = s
+        .stop
+        .or_stopped(stations::gate(&input, args.replay.as_deref(), output, &progress))
+        .await?;
     if s.json {
         say_json(&done);
         return Ok(());
@@ -50,7 +55,8 @@ pub(super) async fn gate(s: &Session, args: &GateArguments) -> Result<(), Platfo
 pub(super) async fn profile(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
     let input = input(args)?;
     let output = args.output.as_deref();
-    let profile = stations::profile(&input, output, &Progress::new(s.json)).await?;
+    let progress = Progress::new(s.json);
+    let profile = s.stop.or_stopped(stations::profile(&input, output, &progress)).await?;
     if s.json {
         say_json(&profile.profile);
         return Ok(());
@@ -75,7 +81,8 @@ pub(super) async fn features(s: &Session, args: &FeaturesArguments) -> Result<()
         return Ok(());
     }
     let output = args.station.output.as_deref();
-    let done = stations::features(&input, output, &Progress::new(s.json)).await?;
+    let progress = Progress::new(s.json);
+    let done = s.stop.or_stopped(stations::features(&input, output, &progress)).await?;
     if s.json {
         say_json(&done);
     } else {
@@ -106,7 +113,8 @@ pub(super) async fn train(s: &Session, args: &StationArguments) -> Result<(), Pl
 
 pub(super) async fn audit(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
     let input = input(args)?;
-    let report = stations::audit(&input, &Progress::new(s.json)).await?;
+    let progress = Progress::new(s.json);
+    let report = s.stop.or_stopped(stations::audit(&input, &progress)).await?;
     if s.json {
         say_json(&report);
     } else {
