@@ -131,10 +131,7 @@ pub(crate) fn forecast_line(forecast: &serde_json::Value) -> String {
         return format!("{}: abstains, {reason}", text("/instrument"));
     }
     let p = forecast.pointer("/skill/p_value").and_then(serde_json::Value::as_f64);
-    let p = p.map_or_else(String::new, |p| match wording::p_value(p) {
-        small if small.starts_with('<') => format!(" (p {small})"),
-        other => format!(" (p = {other})"),
-    });
+    let p = p.map_or_else(String::new, |p| format!(" ({})", wording::p_statement(p)));
     let level = forecast.pointer("/interval/level").and_then(serde_json::Value::as_f64);
     format!(
         "{}  {}  {}   {:.0} %: {} … {}   {}{p}",

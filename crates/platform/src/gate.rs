@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, RawTable};
-use foretell_quality::{
-    Duplicates, Expectations, Fill, Finding, GateOutcome, Severity, gate as judge,
-};
+use foretell_quality::{Duplicates, Expectations, Fill, GateOutcome, Severity, gate as judge};
 
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
@@ -19,10 +17,8 @@ use crate::stations::Quarantine;
 pub struct GateRefusal {
     /// The run, or the file, that was refused.
     pub subject: String,
-    /// How many rows there were.
-    pub rows: usize,
-    /// The findings that block.
-    pub findings: Vec<Finding>,
+    /// What was refused, in the gate's own words: a line, then the rows.
+    pub words: String,
     /// Where the bad rows were put aside.
     pub quarantine: Option<PathBuf>,
 }
@@ -32,24 +28,9 @@ const SHOWN: usize = 10;
 
 impl fmt::Display for GateRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at_rows = self.findings.iter().filter(|x| x.position.is_some()).count();
-        let rows = crate::wording::thousands(self.rows as u64);
-        let subject = &self.subject;
-        match at_rows {
-            0 => write!(f, "gate refused {rows} rows ({subject}, nothing was written downstream)")?,
-            n => write!(
-                f,
-                "gate refused {} of {rows} rows ({subject}, nothing was written downstream)",
-                crate::wording::thousands(n as u64)
-            )?,
-        }
-        for finding in self.findings.iter().take(SHOWN) {
-            write!(f, "\n  {finding}")?;
-        }
-        if self.findings.len() > SHOWN {
-            write!(f, "\n  … and {} more", self.findings.len() - SHOWN)?;
-        }
-        Ok(())
+        let (head, rows) = self.words.split_once('\n').unwrap_or((&self.words, ""));
+        write!(f, "{head} ({}, nothing was written downstream)", self.subject)?;
+        if rows.is_empty() { Ok(()) } else { write!(f, "\n{rows}") }
     }
 }
 
@@ -170,11 +151,9 @@ pub(crate) fn admit(
     match outcome.clean.clone() {
         Some(frame) => Ok((frame, outcome)),
         None => {
-            let blocks = |f: &&Finding| f.severity == Severity::Block;
-            let findings = outcome.findings.iter().filter(blocks).cloned().collect();
-            let subject = subject.to_owned();
-            let (rows, quarantine) = (raw.len(), put_aside);
-            Err(PlatformError::Gate(Box::new(GateRefusal { subject, rows, findings, quarantine })))
+            let words = outcome.refusal(SHOWN).unwrap_or_default();
+            let (subject, quarantine) = (subject.to_owned(), put_aside);
+            Err(PlatformError::Gate(Box::new(GateRefusal { subject, words, quarantine })))
         }
     }
 }

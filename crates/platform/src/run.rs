@@ -645,9 +645,8 @@ fn forecast_line(forecast: &foretell_forecaster::Forecast, evaluation: &Evaluati
     let is_ewma = |r: &&RecipeEvaluation| r.spec == EstimatorSpec::EwmaVolatility;
     if let Some(ewma) = evaluation.recipes.iter().find(is_ewma) {
         let versus = &ewma.versus_random_walk;
-        let (skill, p) =
-            (wording::percent(versus.crps_skill), wording::p_value(versus.crps_p_value));
-        let p = if p.starts_with('<') { format!("p {p}") } else { format!("p = {p}") };
+        let skill = wording::percent(versus.crps_skill);
+        let p = wording::p_statement(versus.crps_p_value);
         line.push_str(&format!("   (volatility: EWMA, CRPS skill {skill}, {p})"));
     }
     line

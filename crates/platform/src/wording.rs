@@ -1,17 +1,6 @@
 //! Numbers as people read them.
 
-/// A whole number with commas between thousands.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub use foretell_quality::wording::count as thousands;
 
 /// A price with commas and as many decimals as its size asks for.
 pub fn price(value: f64) -> String {
@@ -26,7 +15,7 @@ pub fn price(value: f64) -> String {
     };
     let text = format!("{:.decimals$}", value.abs());
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let whole = thousands(whole.parse().unwrap_or(0));
+    let whole = thousands(whole.parse::<u64>().unwrap_or(0));
     let sign = if value < 0.0 { "−" } else { "" };
     let dot = if fraction.is_empty() { "" } else { "." };
     format!("{sign}{whole}{dot}{fraction}")
@@ -57,20 +46,27 @@ pub fn p_value(p: f64) -> String {
     }
 }
 
+/// A p-value as a statement: `p = 0.34`, `p < 0.001`.
+pub fn p_statement(p: f64) -> String {
+    match p_value(p) {
+        bound if bound.starts_with('<') => format!("p {bound}"),
+        value => format!("p = {value}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(price(109_541.2), "109,541");
         assert_eq!(price(7_195.245), "7,195.24");
         assert_eq!(price(f64::NAN), "–");
         assert_eq!(percent(-0.004), "−0.4 %");
         assert_eq!(p_value(0.714), "0.71");
         assert_eq!(p_value(0.0004), "< 0.001");
+        assert_eq!(p_statement(0.0004), "p < 0.001");
+        assert_eq!(p_statement(0.714), "p = 0.71");
     }
 }
