@@ -7,7 +7,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 FORETELL := $(TARGET_DIR)/release/foretell
 
 .DEFAULT_GOAL := run
-.PHONY: run build test lint format bench docs clean python nextest
+.PHONY: run build test lint format bench docs clean python servers nextest
 
 ## run: build, then real prices in, an honest forecast out, served on 127.0.0.1:8080
 run: build
@@ -16,8 +16,8 @@ run: build
 build:
 	$(CARGO) build --release --bin foretell
 
-## test: every test, with the pinned Python peers that some of them ask
-test: python nextest
+## test: every test, with the pinned peers and servers that some of them ask
+test: servers nextest
 	$(CARGO) nextest run --release --workspace
 
 ## lint: formatting, clippy, and the rules of the house
@@ -42,6 +42,10 @@ docs:
 ## python: the environment of tests/reference/requirements.txt, as .venv
 python:
 	@tests/reference/environment
+
+## servers: the servers that tests start, as tests/servers/node_modules
+servers: python
+	@tests/servers/environment
 
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked

@@ -267,4 +267,24 @@ impl LakeError {
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict { .. } | Self::Busy { .. })
     }
+
+    /// What to do when the store itself is what fails: where its address and keys come from.
+    pub fn remedy(&self) -> Option<&'static str> {
+        let Self::Store { source, .. } = self else { return None };
+        let object_store::Error::Generic { store, .. } = source else { return None };
+        Some(match *store {
+            "S3" => {
+                "check that the store answers; its settings are AWS_REGION, AWS_ACCESS_KEY_ID, \
+                 AWS_SECRET_ACCESS_KEY and, for other stores than Amazon's, AWS_ENDPOINT \
+                 (AWS_ALLOW_HTTP=true for http)"
+            }
+            "MicrosoftAzure" => {
+                "check that the store answers; its settings are AZURE_STORAGE_ACCOUNT_NAME, \
+                 AZURE_STORAGE_ACCOUNT_KEY and, for an emulator, AZURE_STORAGE_ENDPOINT \
+                 (AZURE_ALLOW_HTTP=true for http)"
+            }
+            "GCS" => "check that the store answers; GOOGLE_SERVICE_ACCOUNT names its key file",
+            _ => "check the free space and the permissions of the lake's directory",
+        })
+    }
 }

@@ -145,6 +145,7 @@ impl PlatformError {
             Self::InUse { .. } => {
                 Some("wait for it to end, stop it, or name another --data-dir".to_owned())
             }
+            Self::Lake { source, .. } => source.remedy().map(str::to_owned),
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("check the path; relative paths start at the current folder".to_owned())
             }
@@ -152,13 +153,17 @@ impl PlatformError {
         }
     }
 
-    /// This error with the chain of its causes, one sentence.
+    /// This error with the chain of its causes, one sentence. A cause that an error above
+    /// it has told already is not told again.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
+            let told = cause.to_string();
+            if !text.contains(&told) {
+                text.push_str(": ");
+                text.push_str(&told);
+            }
             source = cause.source();
         }
         text

@@ -2,10 +2,14 @@
 //!
 //! A development dependency only; nothing that ships uses it.
 
+mod server;
+
 use foretell_market::{Instrument, Interval, Timestamp};
 use foretell_panel::{Column, Frame, RowMeta};
 use rand::{Rng, RngExt as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
+
+pub use server::{AZURE_ACCOUNT, AZURE_KEY, Server};
 
 /// A seeded random source, the same on every machine.
 pub fn rng(seed: u64) -> ChaCha12Rng {

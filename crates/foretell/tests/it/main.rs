@@ -2,6 +2,7 @@
 //!
 //! Every test has its own folder and, where it serves, its own free port.
 
+mod bucket;
 mod errors;
 mod lifecycle;
 mod market;

@@ -14,9 +14,11 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema, TimestampMicrosecon
 use foretell_lake::{CommitInfo, Lake, raw_to_record_batch};
 use foretell_market::{Interval, Timestamp};
 use foretell_panel::{Column, Frame, RawTable, RowMeta};
+use foretell_testkit::{AZURE_ACCOUNT, AZURE_KEY, Server};
 use futures::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
+use object_store::prefix::PrefixStore;
 use object_store::{DynObjectStore, ObjectMeta, ObjectStoreExt as _};
 use tempfile::TempDir;
 use url::Url;
@@ -103,6 +105,8 @@ pub(crate) struct Place {
     store: Arc<DynObjectStore>,
     /// The directory, for a local lake.
     pub(crate) directory: Option<TempDir>,
+    /// The address and its options, for a lake on a server.
+    address: Option<(Url, BTreeMap<String, String>)>,
 }
 
 impl Place {
@@ -119,18 +123,51 @@ impl Place {
     fn in_directory(prefix: &str) -> Self {
         let directory = tempfile::Builder::new().prefix(prefix).tempdir().unwrap();
         let store = Arc::new(LocalFileSystem::new_with_prefix(directory.path()).unwrap());
-        Self { store, directory: Some(directory) }
+        Self { store, directory: Some(directory), address: None }
     }
 
     /// A new store in memory.
     pub(crate) fn memory() -> Self {
-        Self { store: Arc::new(InMemory::new()), directory: None }
+        Self { store: Arc::new(InMemory::new()), directory: None, address: None }
+    }
+
+    /// A prefix of the bucket `lakes` on an S3 server.
+    pub(crate) fn s3(server: &Server, prefix: &str) -> Self {
+        let options = [
+            ("aws_endpoint", server.url()),
+            ("aws_allow_http", "true".to_owned()),
+            ("aws_region", "us-east-1".to_owned()),
+            ("aws_access_key_id", "anyone".to_owned()),
+            ("aws_secret_access_key", "anything".to_owned()),
+        ];
+        Self::on_server(&format!("s3://lakes/{prefix}"), options)
+    }
+
+    /// A prefix of the container `lakes` on an Azure Blob server.
+    pub(crate) fn azure(server: &Server, prefix: &str) -> Self {
+        let options = [
+            ("azure_storage_endpoint", format!("{}/{AZURE_ACCOUNT}", server.url())),
+            ("azure_allow_http", "true".to_owned()),
+            ("azure_storage_account_name", AZURE_ACCOUNT.to_owned()),
+            ("azure_storage_account_key", AZURE_KEY.to_owned()),
+        ];
+        Self::on_server(&format!("az://lakes/{prefix}"), options)
+    }
+
+    fn on_server<const N: usize>(url: &str, options: [(&str, String); N]) -> Self {
+        let url = Url::parse(url).unwrap();
+        let options: BTreeMap<String, String> =
+            options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let (store, path) = object_store::parse_url_opts(&url, &options).unwrap();
+        let store = Arc::new(PrefixStore::new(store, path));
+        Self { store, directory: None, address: Some((url, options)) }
     }
 
     pub(crate) fn lake(&self) -> Lake {
-        match &self.directory {
-            Some(directory) => open(directory.path()),
-            None => Lake::with_store(Arc::clone(&self.store), "some/lake".into()),
+        match (&self.directory, &self.address) {
+            (Some(directory), _) => open(directory.path()),
+            (_, Some((url, options))) => Lake::open(url, options).unwrap(),
+            _ => Lake::with_store(Arc::clone(&self.store), "some/lake".into()),
         }
     }
 
