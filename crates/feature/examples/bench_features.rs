@@ -1,10 +1,9 @@
 //! Times `coingecko-62` over 1,000,000 seeded hourly rows on one thread.
 //!
-//! Prints one line of JSON, each time the best of five runs: `seconds` over the memory
-//! of the result before (a [`Workspace`] that is kept), `fresh_seconds` in new memory
-//! backed by large pages (which NumPy also asks for), `plain_seconds` in new memory as
-//! the allocator gives it. `output_bytes` are those of the columns, `extra_bytes` what
-//! the first run took at its peak beyond what was resident before it (Linux).
+//! Prints one line of JSON, each time the best of five runs: `seconds` of a plain
+//! [`compute_with`] into new memory, `kept_seconds` over the memory of the result before
+//! (a [`Workspace`] that is kept). `output_bytes` are those of the columns, `extra_bytes`
+//! what the first run took at its peak beyond what was resident before it (Linux).
 //! `bench/features.py` times pandas on the same shape, `bench/run.py` compares the two.
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and its own memory")]
@@ -41,31 +40,6 @@ fn memory(field: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Zeros in memory that the system may back with large pages.
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code, reason = "the advice has no safe wrapper")]
-fn large_pages(numbers: usize) -> Vec<f64> {
-    const PAGE: usize = 4096;
-    let mut memory = vec![0.0; numbers];
-    let range = memory.as_mut_ptr_range();
-    let start = (range.start as usize).next_multiple_of(PAGE);
-    let end = range.end as usize / PAGE * PAGE;
-    if start < end {
-        // SAFETY: the range lies inside `memory`; the advice says which size of page may
-        // back it and never changes its content.
-        unsafe {
-            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE);
-        }
-    }
-    memory
-}
-
-/// Elsewhere the allocator decides.
-#[cfg(not(target_os = "linux"))]
-fn large_pages(numbers: usize) -> Vec<f64> {
-    vec![0.0; numbers]
-}
-
 /// The seconds of one computation; its result is dropped after the clock is read.
 fn timed(set: &FeatureSet, frame: &Frame, workspace: &mut Workspace) -> f64 {
     let start = Instant::now();
@@ -90,15 +64,13 @@ fn main() {
             output = ROWS * set.len() * size_of::<f64>();
         }
     }
-    let new = |_| timed(&set, &frame, &mut Workspace::supplied_by(large_pages));
-    let fresh = (0..RUNS).map(new).fold(f64::INFINITY, f64::min);
-    let mut kept = Workspace::supplied_by(large_pages);
+    let mut kept = Workspace::new();
     timed(&set, &frame, &mut kept);
-    let best = (0..RUNS).map(|_| timed(&set, &frame, &mut kept)).fold(f64::INFINITY, f64::min);
+    let kept = (0..RUNS).map(|_| timed(&set, &frame, &mut kept)).fold(f64::INFINITY, f64::min);
     assert!(forgotten || extra == 0, "the peak could not be reset, so it is not the computation's");
-    let rate = ROWS as f64 / best;
+    let rate = ROWS as f64 / plain;
     println!(
-        "{{\"rows\":{ROWS},\"columns\":{},\"seconds\":{best:.6},\"fresh_seconds\":{fresh:.6},\"plain_seconds\":{plain:.6},\"rows_per_second\":{rate:.0},\
+        "{{\"rows\":{ROWS},\"columns\":{},\"seconds\":{plain:.6},\"kept_seconds\":{kept:.6},\"rows_per_second\":{rate:.0},\
          \"output_bytes\":{output},\"extra_bytes\":{extra}}}",
         set.len()
     );

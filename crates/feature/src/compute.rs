@@ -1,7 +1,7 @@
 //! From a frame to its features.
 
 use foretell_market::{RowFlags, Timestamp};
-use foretell_panel::{Column, Frame, RowMeta};
+use foretell_panel::{Column, Frame, FrameError, RowMeta};
 
 use crate::FeatureError;
 use crate::set::FeatureSet;
@@ -45,17 +45,29 @@ pub(crate) fn frame_of(
         name: f.name.clone(),
         values: evaluated.values[f.node].clone().expect("the values of a feature are kept"),
     });
-    let columns = columns.collect();
-    let rows = window_meta(frame, set.warm_up(), set.is_recursive());
-    Ok(Frame::new(frame.instrument().clone(), frame.interval(), rows, columns)?)
+    Ok(over_windows(frame, set.warm_up(), set.is_recursive(), columns.collect())?)
 }
 
-/// Per row, the latest known-at time and all flags of its window of `warm_up + 1`
-/// intervals; of all earlier rows for the known-at time when a feature is recursive.
-pub(crate) fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Vec<RowMeta> {
+/// A frame of columns whose values read a window of `warm_up + 1` intervals: each row has
+/// the latest known-at time and all flags of its window; of all earlier rows for the
+/// known-at time when a column is recursive.
+pub(crate) fn over_windows(
+    frame: &Frame,
+    warm_up: usize,
+    recursive: bool,
+    columns: Vec<Column>,
+) -> Result<Frame, FrameError> {
+    match window_meta(frame, warm_up, recursive) {
+        None => frame.with_columns(columns),
+        Some(rows) => Frame::new(frame.instrument().clone(), frame.interval(), rows, columns),
+    }
+}
+
+/// The rows of [`over_windows`]; `None` when they are those of the frame, as in an
+/// ordinary history.
+fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Option<Vec<RowMeta>> {
     let rows = frame.rows();
     let reach = warm_up as i64 * frame.interval().micros();
-    // One pass finds out whether every row is its own answer, as in an ordinary history.
     let (mut marks, mut ordered) = (0, true);
     let mut latest = Timestamp::from_micros(i64::MIN);
     for row in rows {
@@ -65,7 +77,7 @@ pub(crate) fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Vec
     }
     let unmarked = marks == 0;
     if ordered && unmarked {
-        return rows.to_vec();
+        return None;
     }
     let mut out = Vec::with_capacity(rows.len());
     // For each flag, the time of the last row that carried it.
@@ -97,7 +109,7 @@ pub(crate) fn window_meta(frame: &Frame, warm_up: usize, recursive: bool) -> Vec
         let known_at = rows[latest].known_at;
         out.push(RowMeta { known_at, flags: RowFlags::from_bits(flags), ..*row });
     }
-    out
+    Some(out)
 }
 
 #[cfg(test)]
@@ -124,7 +136,8 @@ mod tests {
             let instrument = "BTC-USD".parse().unwrap();
             let frame = Frame::new(instrument, Interval::HOUR, rows.clone(), vec![]).unwrap();
             for recursive in [false, true] {
-                let found = window_meta(&frame, warm_up, recursive);
+                let found = over_windows(&frame, warm_up, recursive, vec![]).unwrap();
+                let found = found.rows();
                 for (i, row) in rows.iter().enumerate() {
                     let from = row.time.plus_secs(-(warm_up as i64) * 3600);
                     let window = || rows[..=i].iter().filter(|r| r.time >= from);

@@ -4,7 +4,7 @@ use foretell_market::Interval;
 use foretell_panel::{Column, Frame};
 use serde::{Deserialize, Serialize};
 
-use crate::compute::window_meta;
+use crate::compute::over_windows;
 use crate::kernel::ema::WeightedMean;
 use crate::kernel::{cells, rolling};
 use crate::{FeatureError, runs};
@@ -117,6 +117,5 @@ pub fn context(
 
     let columns = [log_return, seasonal, ewma, realized];
     let columns = ContextSpec::NAMES.iter().zip(columns).map(|(n, v)| Column::new(*n, v));
-    let meta = window_meta(frame, season, true);
-    Ok(Frame::new(frame.instrument().clone(), frame.interval(), meta, columns.collect())?)
+    Ok(over_windows(frame, season, true, columns.collect())?)
 }

@@ -1,9 +1,8 @@
 //! Memory that one computation hands on to the next, or takes from a supplier.
 //!
 //! A million rows of 62 columns are half a gigabyte. Asked of the system in pages of
-//! 4 KiB, handing it out takes several times as long as the kernels; so a caller may
-//! keep it, or supply it in large pages. This crate knows no system and does neither by
-//! itself.
+//! 4 KiB, handing it out takes several times as long as the kernels; so new memory asks
+//! for large pages, and a caller may keep it from one computation to the next.
 
 use foretell_panel::arrow::buffer::ScalarBuffer;
 
@@ -12,31 +11,18 @@ use foretell_panel::arrow::buffer::ScalarBuffer;
 /// It keeps a handle on the columns of the last result. When that result is gone by the
 /// next computation, its memory is written over instead of being asked for again.
 /// Results never depend on it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Workspace {
-    supply: fn(usize) -> Vec<f64>,
     /// The columns of the last result.
     held: Vec<ScalarBuffer<f64>>,
     /// Those of the result before, while a computation runs.
     spare: Vec<ScalarBuffer<f64>>,
 }
 
-impl Default for Workspace {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Workspace {
-    /// Nothing to hand on yet; memory comes from the allocator.
+    /// Nothing to hand on yet.
     pub fn new() -> Self {
-        Self::supplied_by(zeros)
-    }
-
-    /// Takes new memory from a function that returns so many numbers of any content,
-    /// for instance backed by large pages.
-    pub fn supplied_by(supply: fn(usize) -> Vec<f64>) -> Self {
-        Self { supply, held: Vec::new(), spare: Vec::new() }
+        Self::default()
     }
 
     /// Offers the memory of the last result to the computation that begins.
@@ -58,9 +44,7 @@ impl Workspace {
                 return memory;
             }
         }
-        let mut memory = (self.supply)(numbers);
-        memory.resize(numbers, 0.0);
-        memory
+        zeros(numbers)
     }
 
     /// Remembers memory until the next computation takes it.
@@ -69,10 +53,39 @@ impl Workspace {
     }
 }
 
+/// From how many bytes on large pages are asked for: as NumPy does.
+const LARGE: usize = 1 << 22;
+
 /// Zeros, which cost nothing until they are written.
 pub(crate) fn zeros(numbers: usize) -> Vec<f64> {
-    vec![0.0; numbers]
+    let mut memory = vec![0.0; numbers];
+    if size_of_val(&memory[..]) >= LARGE {
+        advise_large_pages(&mut memory);
+    }
+    memory
 }
+
+/// Tells the system that large pages may back this memory.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "the advice has no safe wrapper")]
+fn advise_large_pages(memory: &mut [f64]) {
+    const PAGE: usize = 4096;
+    let range = memory.as_mut_ptr_range();
+    let start = (range.start as usize).next_multiple_of(PAGE);
+    let end = range.end as usize / PAGE * PAGE;
+    if start < end {
+        // SAFETY: the range lies inside `memory`; the advice says which size of page may
+        // back it and never changes its content. A system that has no large pages
+        // refuses, and nothing is lost.
+        unsafe {
+            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE);
+        }
+    }
+}
+
+/// Elsewhere the allocator decides.
+#[cfg(not(target_os = "linux"))]
+fn advise_large_pages(_memory: &mut [f64]) {}
 
 #[cfg(test)]
 mod tests {
@@ -98,9 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn a_supplier_of_another_length_does_no_harm() {
-        let mut workspace = Workspace::supplied_by(|_| vec![1.0; 3]);
-        assert_eq!(workspace.take(5).len(), 5);
-        assert_eq!(workspace.take(2).len(), 2);
+    fn large_memory_is_as_zero_as_small() {
+        for numbers in [0, 1, LARGE / 8 - 1, LARGE / 8, LARGE / 8 + 4097] {
+            let memory = zeros(numbers);
+            assert_eq!(memory.len(), numbers);
+            assert!(memory.iter().all(|v| v.to_bits() == 0));
+        }
     }
 }

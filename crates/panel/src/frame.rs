@@ -1,5 +1,7 @@
 //! Observed rows of one instrument on one interval, column by column.
 
+use std::sync::Arc;
+
 use arrow::buffer::ScalarBuffer;
 use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, RowFlags, Timestamp};
 
@@ -46,7 +48,8 @@ impl RowMeta {
 pub struct Frame {
     instrument: Instrument,
     interval: Interval,
-    rows: Vec<RowMeta>,
+    /// Shared by frames of the same rows.
+    rows: Arc<Vec<RowMeta>>,
     columns: Vec<Column>,
 }
 
@@ -120,6 +123,24 @@ impl Frame {
                 return Err(FrameError::Order { row, time, before: rows[row - 1].time });
             }
         }
+        Self::of(instrument, interval, Arc::new(rows), columns)
+    }
+
+    /// The very same rows with other columns.
+    ///
+    /// # Errors
+    /// When a column has another length or appears twice.
+    pub fn with_columns(&self, columns: Vec<Column>) -> Result<Self, FrameError> {
+        Self::of(self.instrument.clone(), self.interval, Arc::clone(&self.rows), columns)
+    }
+
+    /// A frame of rows that are in order.
+    fn of(
+        instrument: Instrument,
+        interval: Interval,
+        rows: Arc<Vec<RowMeta>>,
+        columns: Vec<Column>,
+    ) -> Result<Self, FrameError> {
         for (i, column) in columns.iter().enumerate() {
             if column.values.len() != rows.len() {
                 let (name, found) = (column.name.clone(), column.values.len());
@@ -187,7 +208,7 @@ impl Frame {
         Self {
             instrument: self.instrument.clone(),
             interval: self.interval,
-            rows: self.rows[range.clone()].to_vec(),
+            rows: Arc::new(self.rows[range.clone()].to_vec()),
             columns: columns.collect(),
         }
     }
@@ -209,7 +230,7 @@ impl Frame {
         Self {
             instrument: self.instrument.clone(),
             interval: self.interval,
-            rows: kept.iter().map(|&i| self.rows[i]).collect(),
+            rows: Arc::new(kept.iter().map(|&i| self.rows[i]).collect()),
             columns: columns.collect(),
         }
     }
@@ -241,7 +262,7 @@ impl Frame {
         let mut hasher = FingerprintHasher::new("frame/1");
         hasher.text(self.instrument.as_str()).i64(self.interval.secs());
         hasher.u64(self.rows.len() as u64);
-        for row in &self.rows {
+        for row in self.rows.iter() {
             hasher.time(row.time).time(row.known_at).u64(u64::from(row.flags.bits()));
         }
         hasher.u64(self.columns.len() as u64);
@@ -281,11 +302,11 @@ mod tests {
     fn the_fingerprint_covers_logical_rows_and_not_the_ingest_time() {
         let a = frame(&[1, 2, 5]).unwrap();
         let mut b = a.clone();
-        b.rows[0].ingested_at = Timestamp::MAX;
+        Arc::make_mut(&mut b.rows)[0].ingested_at = Timestamp::MAX;
         assert_eq!(a.fingerprint(), b.fingerprint());
         assert_eq!(frame(&[0, 1, 2, 5]).unwrap().slice(1..4).fingerprint(), a.fingerprint());
         let mut c = a.clone();
-        c.rows[0].flags = RowFlags::FILLED;
+        Arc::make_mut(&mut c.rows)[0].flags = RowFlags::FILLED;
         assert_ne!(a.fingerprint(), c.fingerprint());
     }
 
