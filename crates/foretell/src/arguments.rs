@@ -6,6 +6,32 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use foretell_market::{Instrument, Interval};
 
+const EXTRACT_HELP: &str = "\
+Examples:
+  The shipped daily candles, as they lie in their file:
+    foretell extract pipelines/btc-usd-daily.toml --output raw.csv
+  The latest hours of a live market:
+    foretell extract pipelines/kraken-btc-usd.toml --output latest.parquet
+  Another file, read the way the pipeline declares (columns, time_format, zone):
+    foretell extract my-btc.toml --input other.csv --json
+
+When rows come out wrong, declare in [source] how the file is written, such as
+  columns = { time = \"Date\", close = \"Last\" }, time_format = \"day-first\",
+  zone = \"Europe/Paris\", time_is = \"close\", symbol = \"BTCUSDT\";
+`foretell check` explains each key. Then: `foretell gate` checks the rows.";
+
+const BACKFILL_HELP: &str = "\
+Examples:
+  Years of hourly candles of Binance (`from` of [source] says since when):
+    foretell backfill pipelines/binance-btc-usdt.toml
+    foretell run pipelines/binance-btc-usdt.toml --serve
+  Kraken keeps 720 candles; older ones are built from its trades, which takes longer.
+  In [source]: feed = \"trades\" and from = \"2024-01-01\", then
+    foretell backfill my-kraken.toml
+
+Ctrl-C loses nothing: the same command goes on. While it works it shows rows, how far it
+has come and, once both ends are known, the share and the time left.";
+
 /// Honest forecasts for markets, in one binary.
 #[derive(Debug, Parser)]
 #[command(
@@ -49,10 +75,12 @@ pub(crate) enum Command {
     /// Run a pipeline: rows in, evaluated models and a forecast out.
     #[command(after_help = "Example:\n  foretell run pipelines/btc-usd-hourly.toml --serve")]
     Run(RunArguments),
-    /// Take in the rows of a pipeline's source.
-    #[command(
-        after_help = "Example:\n  foretell extract pipelines/btc-usd-daily.toml --output raw.csv"
-    )]
+    /// Take in the rows of a pipeline's source and write them as they came.
+    ///
+    /// Nothing is checked, mended or stored: this shows what the source gives and how it is
+    /// read. The ending of --output names the format (.csv, .parquet, .json); times
+    /// are UTC, keyed by the open of their interval.
+    #[command(after_help = EXTRACT_HELP)]
     Extract(StationArguments),
     /// Check rows against the pipeline's expectations (exit code 3 when refused).
     #[command(
@@ -95,7 +123,12 @@ pub(crate) enum Command {
     Advance(PipelineArgument),
     /// Fetch the whole history of a pipeline's source, piece by piece; the same command
     /// goes on where it was stopped.
-    #[command(after_help = "Example:\n  foretell backfill my-live.toml")]
+    ///
+    /// Each piece is committed before the next is asked for, so Ctrl-C or a failure loses
+    /// nothing. Once it is complete, `run` and `advance` take in only what came since. A
+    /// later call fetches what is new; with another market, address or beginning it starts
+    /// anew and says so.
+    #[command(after_help = BACKFILL_HELP)]
     Backfill(PipelineArgument),
     /// Recompute a forecast from the raw rows and compare it bit by bit.
     #[command(after_help = "Example:\n  foretell verify f_0123…")]
@@ -109,8 +142,13 @@ pub(crate) enum Command {
     /// List and show runs.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Ask a vendor what it trades, and at which prices.
+    #[command(subcommand)]
+    Sources(SourcesCommand),
     /// Say what is installed, reachable or misconfigured, and the remedy.
-    Doctor,
+    #[command(after_help = "Example:\n  foretell doctor\n  \
+                            foretell doctor pipelines/kraken-btc-usd.toml")]
+    Doctor(DoctorArguments),
     /// Write a completion script for a shell.
     #[command(
         after_help = "Example:\n  foretell completions bash > /etc/bash_completion.d/foretell"
@@ -142,6 +180,46 @@ pub(crate) struct CheckArguments {
     /// Print the JSON schema of pipeline files, for editors.
     #[arg(long)]
     pub(crate) schema: bool,
+    /// Ask the vendor as well whether it has the market.
+    #[arg(long, requires = "pipeline")]
+    pub(crate) online: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Pipeline files whose vendors are asked whether their markets are there.
+    pub(crate) pipelines: Vec<PathBuf>,
+}
+
+/// Commands on vendors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourcesCommand {
+    /// The pairs that Kraken trades, with the instrument that each is called here.
+    #[command(after_help = "Example:\n  foretell sources pairs kraken\n  \
+                            foretell sources pairs pipelines/kraken-btc-usd.toml --json")]
+    Pairs(VendorArguments),
+    /// Last price, bid, ask and 24-hour volume at Kraken.
+    #[command(after_help = "Example:\n  foretell sources ticker pipelines/kraken-btc-usd.toml\n  \
+                      foretell sources ticker kraken --pair XBTUSD --json")]
+    Ticker {
+        #[command(flatten)]
+        vendor: VendorArguments,
+        /// Kraken's name of the pair, instead of the pipeline's.
+        #[arg(long)]
+        pair: Option<String>,
+    },
+}
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub(crate) struct VendorArguments {
+    /// A pipeline file with kind = "kraken", or the word `kraken`.
+    #[arg(value_name = "PIPELINE|kraken")]
+    pub(crate) of: PathBuf,
+    /// Where Kraken's REST interface is, instead of the pipeline's `base_url`.
+    #[arg(long)]
+    pub(crate) base_url: Option<foretell_platform::Url>,
 }
 
 /// A pipeline file alone.

@@ -4,6 +4,7 @@ mod files;
 mod pipelines;
 mod questions;
 mod serving;
+mod sources;
 mod stations;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
     stop_on_interrupt(Arc::clone(&session.stop));
     match command {
         Command::Init(args) => files::init(&session, &args),
-        Command::Check(args) => files::check(&session, &args),
+        Command::Check(args) => files::check(&session, &args).await,
         Command::Run(args) => pipelines::run(&session, args).await,
         Command::Extract(args) => stations::extract(&session, &args).await,
         Command::Gate(args) => stations::gate(&session, &args).await,
@@ -45,7 +46,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Reproduce(args) => questions::reproduce(&session, &args.id).await,
         Command::Models(args) => questions::models(&session, args).await,
         Command::Runs(args) => questions::runs(&session, args).await,
-        Command::Doctor => files::doctor(&session),
+        Command::Sources(args) => sources::sources(&session, args).await,
+        Command::Doctor(args) => files::doctor(&session, &args).await,
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "foretell", &mut std::io::stdout());

@@ -15,6 +15,11 @@ pub(crate) fn say_json(value: &impl Serialize) {
     say(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
+/// Prints how far long work is on standard error.
+pub(crate) fn say_progress(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// Prints a warning on standard error.
 pub(crate) fn say_warning(message: &str) {
     let _ = writeln!(std::io::stderr().lock(), " ! {message}");
@@ -57,6 +62,21 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
         out.push(' ');
         out.push_str(line.trim_end());
         out.push('\n');
+    }
+    out
+}
+
+/// Rows of cells with every column flushed left.
+pub(crate) fn aligned_left(rows: &[Vec<String>]) -> String {
+    let width = |j: usize| {
+        rows.iter().filter_map(|r| r.get(j)).map(|c| c.chars().count()).max().unwrap_or(0)
+    };
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(j, cell)| {
+            format!("{cell}{}", " ".repeat(width(j).saturating_sub(cell.chars().count())))
+        });
+        out.push_str(&format!(" {}\n", cells.collect::<Vec<_>>().join("  ").trim_end()));
     }
     out
 }

@@ -42,6 +42,9 @@ pub enum PlatformError {
     /// Rows could not be taken in.
     #[error("extract failed")]
     Source(#[source] Box<SourceError>),
+    /// A question about a vendor's markets was not answered.
+    #[error("asking the vendor failed")]
+    Vendor(#[source] Box<SourceError>),
     /// The gate refused the rows; nothing was written downstream.
     #[error("{0}")]
     Gate(Box<GateRefusal>),
@@ -142,6 +145,9 @@ impl PlatformError {
             }
             Self::Gate(refusal) => Some(refusal.hint()),
             Self::RemoteFailed { hint, .. } => hint.clone(),
+            Self::Vendor(source) if matches!(**source, SourceError::Refused { .. }) => {
+                Some("`foretell sources pairs kraken` lists Kraken's pairs".to_owned())
+            }
             Self::InUse { .. } => {
                 Some("wait for it to end, stop it, or name another --data-dir".to_owned())
             }

@@ -62,6 +62,7 @@ fn step_error(error: &PlatformError) -> StepError {
             StepError::external(message)
         }
         PlatformError::Source(_)
+        | PlatformError::Vendor(_)
         | PlatformError::Pipeline(_)
         | PlatformError::Read { .. }
         | PlatformError::Write { .. }

@@ -1,25 +1,21 @@
-//! The extract station: rows from the pipeline's source, as they came, and the
-//! back-fill of long histories piece by piece.
+//! The extract station: rows from the pipeline's source, as they came.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr as _;
-use std::sync::Arc;
 
 use foretell_market::{Clock, Timestamp};
 use foretell_panel::RawTable;
 use foretell_source::{
-    Backfill, BackfillCursor, BinanceSpec, CoinGeckoSpec, ColumnMap, ExtractRequest, FileFormat,
-    FileSpec, HttpSettings, KaggleSpec, KrakenHistory, KrakenSpec, Progress, RateBudget, Secret,
-    SourceSpec, TimeFormat, TimeIs,
+    BinanceSpec, CoinGeckoPlan, CoinGeckoSpec, ColumnMap, ExtractRequest, FileFormat, FileSpec,
+    HttpSettings, KaggleSpec, KrakenHistory, KrakenSpec, Progress, RateBudget, Secret, SourceSpec,
+    TimeFormat, TimeIs,
 };
 use url::Url;
 
-use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
-use crate::observer::{Event, Observer, Station, Stop};
-use crate::pipeline::{Pipeline, SourceKind};
-use crate::service::Service;
+use crate::observer::{Event, Observer, Station};
+use crate::pipeline::{FileForm, Pipeline, SourceKind, SourceSettings};
 
 /// Rows done, as events.
 struct Rows<'a>(&'a dyn Observer);
@@ -44,14 +40,19 @@ pub(crate) async fn extract(
     observer: &dyn Observer,
 ) -> Result<RawTable, PlatformError> {
     let spec = match input {
-        Some(path) => SourceSpec::File(input_spec(&pipeline.source.kind, path)?),
-        None => source_spec(&pipeline.source.kind)?,
+        Some(path) => SourceSpec::File(input_spec(&pipeline.source, path)?),
+        None => source_spec(&pipeline.source)?,
     };
     let request = request(pipeline, since, clock.now());
     Ok(foretell_source::extract(&spec, &request, http, &Rows(observer)).await?)
 }
 
-fn request(pipeline: &Pipeline, since: Option<Timestamp>, now: Timestamp) -> ExtractRequest<'_> {
+/// What a pipeline asks its source for at an instant, from `since` on.
+pub(crate) fn request(
+    pipeline: &Pipeline,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> ExtractRequest<'_> {
     let settings = &pipeline.source;
     // CoinGecko is asked for a number of days back, the others for a first instant.
     let days_back = match &settings.kind {
@@ -68,80 +69,16 @@ fn request(pipeline: &Pipeline, since: Option<Timestamp>, now: Timestamp) -> Ext
     }
 }
 
-/// What a back-fill did.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct BackfillDone {
-    /// Rows taken in this time.
-    pub rows: usize,
-    /// Pieces fetched this time.
-    pub pieces: usize,
-    /// Whether everything that was wanted is there.
-    pub done: bool,
-}
-
-impl Service {
-    /// Fetches the history of a pipeline's source piece by piece. Each piece is
-    /// committed to the lake with the place to go on from, so that a stop or a failure
-    /// loses nothing and the same call continues.
-    ///
-    /// # Errors
-    /// When the source fails for good or the user stopped it; what was committed stays.
-    pub async fn backfill(
-        &self,
-        pipeline: &Pipeline,
-        observer: Arc<dyn Observer>,
-        stop: Arc<Stop>,
-    ) -> Result<BackfillDone, PlatformError> {
-        let _turn = self.turn.lock().await;
-        let record = self.begin(pipeline, "backfill").await?;
-        let outcome = self.pieces(&record.id, pipeline, &*observer, &stop).await;
-        self.end(&record.id, outcome.as_ref().err()).await?;
-        outcome
-    }
-
-    async fn pieces(
-        &self,
-        run: &str,
-        pipeline: &Pipeline,
-        observer: &dyn Observer,
-        stop: &Stop,
-    ) -> Result<BackfillDone, PlatformError> {
-        let store = &self.store;
-        let spec = source_spec(&pipeline.source.kind)?;
-        let place = store.dir.file("backfill", &format!("{}.json", pipeline.name));
-        let cursor: Option<BackfillCursor> = std::fs::read(&place)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .filter(|cursor: &BackfillCursor| !cursor.done);
-        let request = request(pipeline, None, store.clock.now());
-        let mut backfill = Backfill::open(&spec, request, &store.http, cursor)?;
-        let mut done = BackfillDone { rows: 0, pieces: 0, done: false };
-        loop {
-            stop.check()?;
-            let Some(rows) = backfill.step().await? else { break };
-            if !rows.is_empty() {
-                store.put_raw(pipeline, &rows, false, run).await?;
-            }
-            // The rows first, the place after them: a kill in between fetches them again.
-            let cursor = serde_json::to_vec(backfill.cursor()).unwrap_or_default();
-            write_atomically(&place, &cursor)?;
-            done.rows += rows.len();
-            done.pieces += 1;
-            Rows(observer).rows(done.rows as u64, None);
-        }
-        done.done = true;
-        Ok(done)
-    }
-}
-
 /// A file in the place of the pipeline's own: read the way the pipeline declares, unless
 /// it is one of our own tables, which say themselves what they are.
-fn input_spec(kind: &SourceKind, path: &Path) -> Result<FileSpec, PlatformError> {
+fn input_spec(settings: &SourceSettings, path: &Path) -> Result<FileSpec, PlatformError> {
     let fail = |source| PlatformError::Read { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(fail)?;
     let ours = bytes.windows(8).any(|part| part == b"known_at");
-    match source_spec(kind)? {
-        SourceSpec::File(declared) if !ours => Ok(FileSpec { path: path.to_owned(), ..declared }),
+    match &settings.kind {
+        SourceKind::File { form, .. } | SourceKind::Kaggle { form, .. } if !ours => {
+            file_spec(path, form)
+        }
         _ => Ok(FileSpec::at(path)),
     }
 }
@@ -151,67 +88,74 @@ pub(crate) fn is_whole(kind: &SourceKind) -> bool {
     matches!(kind, SourceKind::File { .. } | SourceKind::Kaggle { .. })
 }
 
-fn source_spec(kind: &SourceKind) -> Result<SourceSpec, PlatformError> {
-    Ok(match kind {
-        SourceKind::File {
-            path,
-            format,
-            columns,
-            time_format,
-            zone,
-            symbol,
-            header,
-            time_is_close,
-        } => {
-            let format = format.as_deref().map(|f| match f {
-                "parquet" => FileFormat::Parquet,
-                "json" => FileFormat::Json,
-                "coingecko" => FileFormat::CoinGecko,
-                _ => FileFormat::Csv,
-            });
-            let time_format = time_format.as_deref().map(TimeFormat::from_str).transpose();
-            let time_format = time_format.map_err(|e| PlatformError::Usage {
-                message: format!("`time_format` of [source]: {e}"),
-                hint: "leave it out to have it found".to_owned(),
-            })?;
-            SourceSpec::File(FileSpec {
-                format,
-                columns: column_map(columns)?,
-                symbol: symbol.clone(),
-                header: (!header.is_empty()).then(|| header.clone()),
-                time_format,
-                zone: Some(zone.clone()),
-                time_is: if *time_is_close { TimeIs::Close } else { TimeIs::Open },
-                ..FileSpec::at(path)
-            })
-        }
+/// A file and how its rows are written.
+fn file_spec(path: &Path, form: &FileForm) -> Result<FileSpec, PlatformError> {
+    let format = form.format.as_deref().map(|f| match f {
+        "parquet" => FileFormat::Parquet,
+        "json" => FileFormat::Json,
+        "coingecko" => FileFormat::CoinGecko,
+        _ => FileFormat::Csv,
+    });
+    let time_format = form.time_format.as_deref().map(TimeFormat::from_str).transpose();
+    let time_format = time_format.map_err(|e| PlatformError::Usage {
+        message: format!("`time_format` of [source]: {e}"),
+        hint: "leave it out to have it found".to_owned(),
+    })?;
+    Ok(FileSpec {
+        format,
+        columns: column_map(&form.columns)?,
+        symbol: form.symbol.clone(),
+        header: (!form.header.is_empty()).then(|| form.header.clone()),
+        time_format,
+        zone: Some(form.zone.clone()),
+        time_is: if form.time_is_close { TimeIs::Close } else { TimeIs::Open },
+        ..FileSpec::at(path)
+    })
+}
+
+/// The source that a pipeline declares, with its keys from the environment.
+pub(crate) fn source_spec(settings: &SourceSettings) -> Result<SourceSpec, PlatformError> {
+    let rate = |public: RateBudget| match settings.requests_per_minute {
+        Some(requests) => RateBudget { requests, per_seconds: 60 },
+        None => public,
+    };
+    Ok(match &settings.kind {
+        SourceKind::File { path, form } => SourceSpec::File(file_spec(path, form)?),
         SourceKind::Kraken { pair, trades, base_url } => SourceSpec::Kraken(KrakenSpec {
             base_url: url(base_url)?,
             pair: pair.clone(),
             history: if *trades { KrakenHistory::Trades } else { KrakenHistory::Ohlc },
-            ..KrakenSpec::default()
+            budget: rate(KrakenSpec::default().budget),
         }),
         SourceKind::Binance { symbol, base_url } => SourceSpec::Binance(BinanceSpec {
             base_url: url(base_url)?,
             symbol: symbol.clone(),
-            ..BinanceSpec::default()
+            budget: rate(BinanceSpec::default().budget),
         }),
         SourceKind::CoinGecko { coin, base_url, key_env, .. } => {
+            let base_url = url(base_url)?;
+            let public = CoinGeckoSpec::of(coin);
             SourceSpec::CoinGecko(CoinGeckoSpec {
-                base_url: url(base_url)?,
                 key: key_env.as_deref().map(secret).transpose()?,
-                ..CoinGeckoSpec::of(coin)
+                // Paying plans have an address and a header of their own.
+                plan: match base_url.host_str() {
+                    Some("pro-api.coingecko.com") => CoinGeckoPlan::Pro,
+                    _ => CoinGeckoPlan::Demo,
+                },
+                base_url,
+                budget: rate(public.budget),
+                ..public
             })
         }
-        SourceKind::Kaggle { dataset, file, base_url, key_env, user_env } => {
+        SourceKind::Kaggle { dataset, file, base_url, key_env, user_env, form } => {
             SourceSpec::Kaggle(KaggleSpec {
                 base_url: url(base_url)?,
                 dataset: dataset.clone(),
                 version: None,
                 username: Some(variable(user_env)?),
                 key: Some(secret(key_env)?),
-                file: FileSpec::at(file.as_deref().unwrap_or_default()),
-                budget: RateBudget { requests: 10, per_seconds: 60 },
+                file: file_spec(Path::new(file.as_deref().unwrap_or_default()), form)?,
+                budget: rate(RateBudget { requests: 10, per_seconds: 60 }),
             })
         }
     })
@@ -233,7 +177,7 @@ fn column_map(columns: &BTreeMap<String, String>) -> Result<ColumnMap, PlatformE
     })
 }
 
-fn url(text: &str) -> Result<Url, PlatformError> {
+pub(crate) fn url(text: &str) -> Result<Url, PlatformError> {
     Url::parse(text).map_err(|e| PlatformError::Usage {
         message: format!("`base_url` of [source] is no URL: {e}"),
         hint: "write it with its scheme, such as https://api.kraken.com".to_owned(),

@@ -6,6 +6,7 @@
 //! no SQL, talks to no vendor itself and prints nothing.
 
 mod advance;
+mod backfill;
 mod board;
 mod clock;
 mod data_dir;
@@ -28,17 +29,18 @@ pub mod stations;
 mod store;
 mod table_file;
 mod training;
+mod vendor;
 mod views;
 pub mod wording;
 
 use std::path::Path;
 
 pub use advance::Advance;
+pub use backfill::BackfillDone;
 pub use clock::SystemClock;
 pub use data_dir::{DataDir, Owner, Ownership};
 pub use doctor::{Diagnosis, data_dir_state};
 pub use error::PlatformError;
-pub use extract::BackfillDone;
 pub use foretell_forecaster::{Forecast, ForecastView};
 pub use gate::{GateRefusal, expectations};
 pub use observer::{Event, Observer, Station, Stop};
@@ -48,6 +50,7 @@ pub use service::{Connection, RunOptions, Service, connect, connect_existing};
 pub use stations::StationInput;
 pub use training::RANDOM_WALK;
 pub use url::Url;
+pub use vendor::{KrakenMarket, PairView, TickerView, market_diagnosis, market_state};
 pub use views::{
     CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, ProofCheck, RecipeLine,
     RunDetail, RunReport, RunView, Served,

@@ -24,6 +24,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use explain::{json_schema, reference, template};
 pub use keys::{Key, Kind, TABLES, Table, Variant};
 use section::Section;
+pub(crate) use section::nearest;
 
 /// A pipeline as its file describes it; every key is resolved.
 #[derive(Debug, Clone, Serialize)]
@@ -85,6 +86,8 @@ pub struct SourceSettings {
     pub from: Option<Timestamp>,
     /// First instant after the last.
     pub to: Option<Timestamp>,
+    /// How often the vendor may be asked; its public limit when `None`.
+    pub requests_per_minute: Option<u32>,
 }
 
 /// The kinds of source, with the keys of each.
@@ -95,20 +98,9 @@ pub enum SourceKind {
     File {
         /// Absolute, or relative to the working directory.
         path: PathBuf,
-        /// `csv`, `parquet`, `json` or `coingecko`.
-        format: Option<String>,
-        /// Our name of a column → the file's.
-        columns: BTreeMap<String, String>,
-        /// strftime form, or `s`, `ms`, `us`, `ns`.
-        time_format: Option<String>,
-        /// IANA name.
-        zone: String,
-        /// Which symbol's rows, in a file of many instruments.
-        symbol: Option<String>,
-        /// Names of the columns, for a file without a header line.
-        header: Vec<String>,
-        /// Whether times are ends of intervals.
-        time_is_close: bool,
+        /// How its rows are written.
+        #[serde(flatten)]
+        form: FileForm,
     },
     /// Kraken's public REST interface.
     Kraken {
@@ -149,7 +141,29 @@ pub enum SourceKind {
         key_env: String,
         /// Environment variable of the user name.
         user_env: String,
+        /// How the file's rows are written.
+        #[serde(flatten)]
+        form: FileForm,
     },
+}
+
+/// How rows are written in a file, wherever the file comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FileForm {
+    /// `csv`, `parquet`, `json` or `coingecko`.
+    pub format: Option<String>,
+    /// Our name of a column → the file's.
+    pub columns: BTreeMap<String, String>,
+    /// strftime form, or `s`, `ms`, `us`, `ns`.
+    pub time_format: Option<String>,
+    /// IANA name.
+    pub zone: String,
+    /// Which symbol's rows, in a file of many instruments.
+    pub symbol: Option<String>,
+    /// Names of the columns, for a file without a header line.
+    pub header: Vec<String>,
+    /// Whether times are ends of intervals.
+    pub time_is_close: bool,
 }
 
 /// The gate's keys.
@@ -311,30 +325,46 @@ impl Pipeline {
                 base_url: section.text("base_url", faults),
                 key_env: section.text("key_env", faults),
                 user_env: section.text("user_env", faults),
+                form: Self::read_form(&section, faults),
             },
             Some("file") => SourceKind::File {
                 path: tidy(
                     &file.parent().unwrap_or(Path::new("")).join(section.text("path", faults)),
                 ),
-                format: section.optional_text("format", faults),
-                columns: section.text_table("columns", faults),
-                time_format: section.optional_text("time_format", faults),
-                zone: section.text("zone", faults),
-                symbol: section.optional_text("symbol", faults),
-                header: section.texts("header", faults),
-                time_is_close: section.text("time_is", faults) == "close",
+                form: Self::read_form(&section, faults),
             },
             // The missing or unknown kind is a fault already; there is nothing to read.
             _ => {
                 let file = SourceKind::Binance { symbol: None, base_url: String::new() };
-                return SourceSettings { kind: file, lag_secs: 0, from: None, to: None };
+                return SourceSettings {
+                    kind: file,
+                    lag_secs: 0,
+                    from: None,
+                    to: None,
+                    requests_per_minute: None,
+                };
             }
         };
+        let rate = section.has("requests_per_minute");
+        let rate = rate.then(|| section.whole("requests_per_minute", faults));
         SourceSettings {
             kind,
             lag_secs: section.interval("lag", faults).map_or(0, Interval::secs),
             from: section.time("from", faults),
             to: section.time("to", faults),
+            requests_per_minute: rate.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0),
+        }
+    }
+
+    fn read_form(section: &Section<'_>, faults: &mut Vec<Diagnostic>) -> FileForm {
+        FileForm {
+            format: section.optional_text("format", faults),
+            columns: section.text_table("columns", faults),
+            time_format: section.optional_text("time_format", faults),
+            zone: section.text("zone", faults),
+            symbol: section.optional_text("symbol", faults),
+            header: section.texts("header", faults),
+            time_is_close: section.text("time_is", faults) == "close",
         }
     }
 

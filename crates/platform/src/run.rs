@@ -22,7 +22,7 @@ use crate::pipeline::{Pipeline, Present};
 use crate::store::Store;
 use crate::training::{self, Evidence, RANDOM_WALK, Refit};
 use crate::views::RunReport;
-use crate::{extract, gate, report, wording};
+use crate::{backfill, extract, gate, report, wording};
 
 /// A run under way: what earlier stations made, for the later ones.
 pub(crate) struct Run<'a> {
@@ -81,7 +81,8 @@ impl Run<'_> {
         let (store, pipeline) = (self.store, self.pipeline);
         let clock = &*store.clock;
         let observer = Arc::clone(&self.observer);
-        let fetch = extract::extract(pipeline, None, None, clock, &store.http, &*observer);
+        let since = backfill::since(store, pipeline).await?;
+        let fetch = extract::extract(pipeline, None, since, clock, &store.http, &*observer);
         let mut rows = self.stop.or_stopped(fetch).await?;
         if let Some(mended) = &self.mended {
             rows = mend(&rows, mended, clock.now()).map_err(|e| PlatformError::Usage {

@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
 use crate::materialise::{Materialised, materialise};
-use crate::observer::{Observer, Stop};
+use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::table_file::write_frame;
 use crate::training::{self, run_cpu};
@@ -99,6 +99,7 @@ pub async fn extract(
     output: Option<&Path>,
     observer: &dyn Observer,
 ) -> Result<TableDone, PlatformError> {
+    observer.event(Event::Started { station: Station::Extract });
     let raw = input.raw(observer).await?;
     if let Some(path) = output {
         crate::table_file::write_raw(&raw, path)?;

@@ -4,10 +4,10 @@
 //! A piece is complete or it is not there at all: the cursor moves only behind rows
 //! that were handed out, so nothing is skipped and nothing is fetched twice.
 
-use foretell_market::{Instrument, Interval, Timestamp};
+use foretell_market::Timestamp;
 use foretell_panel::RawTable;
-use serde::{Deserialize, Serialize};
 
+use crate::cursor::{BackfillCursor, Beginning};
 use crate::rows::{Rows, TimeIs};
 use crate::{
     ExtractRequest, HttpSettings, SourceError, SourceSpec, binance, coingecko, file, kaggle, kraken,
@@ -33,48 +33,6 @@ pub(crate) struct Page {
     pub(crate) origin: String,
 }
 
-/// How far a back-fill has come. Store it after each piece and hand it back later.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackfillCursor {
-    /// Version of this form.
-    pub version: u32,
-    /// The kind of source it is of.
-    pub source: String,
-    /// What is fetched.
-    pub instrument: Instrument,
-    /// The length of a candle or sample.
-    pub interval: Interval,
-    /// First open time still missing; `None` is the beginning of what the vendor has.
-    pub next: Option<Timestamp>,
-    /// Open times wanted lie before it.
-    pub to: Timestamp,
-    /// Elements received so far.
-    pub received: u64,
-    /// Whether everything has been fetched.
-    pub done: bool,
-}
-
-/// The version of [`BackfillCursor`] that this code writes.
-const VERSION: u32 = 1;
-
-impl BackfillCursor {
-    /// The beginning of a request.
-    pub fn start(spec: &SourceSpec, request: &ExtractRequest<'_>) -> Self {
-        let to = request.to.map_or(request.now, |to| to.min(request.now));
-        Self {
-            version: VERSION,
-            source: spec.kind().to_owned(),
-            instrument: request.instrument.clone(),
-            interval: request.interval,
-            next: request.from,
-            to,
-            received: 0,
-            done: request.from.is_some_and(|from| from >= to),
-        }
-    }
-}
-
 /// Whom we are talking to.
 #[derive(Debug)]
 enum Session<'a> {
@@ -91,40 +49,22 @@ pub struct Backfill<'a> {
     session: Session<'a>,
     request: ExtractRequest<'a>,
     cursor: BackfillCursor,
+    beginning: Beginning,
 }
 
 impl<'a> Backfill<'a> {
-    /// Begins a request, or goes on from a stored cursor of the same request.
+    /// Begins a request, or goes on from the stored place of the same request; see
+    /// [`Backfill::beginning`] for which it was.
     ///
     /// # Errors
-    /// When a setting makes no sense, or the cursor is of another request.
+    /// When a setting makes no sense.
     pub fn open(
         spec: &'a SourceSpec,
         request: ExtractRequest<'a>,
         http: &'a HttpSettings,
-        cursor: Option<BackfillCursor>,
+        stored: Option<BackfillCursor>,
     ) -> Result<Self, SourceError> {
-        let cursor = cursor.unwrap_or_else(|| BackfillCursor::start(spec, &request));
-        let same = cursor.version == VERSION
-            && cursor.source == spec.kind()
-            && cursor.instrument == *request.instrument
-            && cursor.interval == request.interval;
-        if !same {
-            return Err(SourceError::Setting {
-                field: "cursor",
-                problem: format!(
-                    "it is of {} {} {} (version {}), not of {} {} {}",
-                    cursor.source,
-                    cursor.instrument,
-                    cursor.interval,
-                    cursor.version,
-                    spec.kind(),
-                    request.instrument,
-                    request.interval
-                ),
-                remedy: "begin the back-fill again without it".to_owned(),
-            });
-        }
+        let (cursor, beginning) = BackfillCursor::begin(stored, spec, &request);
         let session = match spec {
             SourceSpec::File(spec) => Session::File(spec),
             SourceSpec::Kaggle(spec) => Session::Kaggle(spec, http),
@@ -132,7 +72,12 @@ impl<'a> Backfill<'a> {
             SourceSpec::Binance(spec) => Session::Binance(binance::Session::new(spec, http)?),
             SourceSpec::CoinGecko(spec) => Session::CoinGecko(coingecko::Session::new(spec, http)?),
         };
-        Ok(Self { session, request, cursor })
+        Ok(Self { session, request, cursor, beginning })
+    }
+
+    /// How it began.
+    pub fn beginning(&self) -> &Beginning {
+        &self.beginning
     }
 
     /// How far it has come.

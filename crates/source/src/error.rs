@@ -177,7 +177,7 @@ pub enum SourceError {
 fn wait_remedy(retry_after: Option<u64>) -> String {
     match retry_after {
         Some(secs) => format!("run it again in {secs} seconds"),
-        None => "run it again later, or lower the source's rate budget".to_owned(),
+        None => "run it again later, or lower `requests_per_minute` of [source]".to_owned(),
     }
 }
 

@@ -1,22 +1,17 @@
 //! Kaggle: a dataset's archive, and one file in it read like any other file.
 
-use std::io::{Cursor, Read};
-
 use bytes::Bytes;
 use foretell_panel::RawTable;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
-use zip::ZipArchive;
 
 use crate::error::{Malformed, excerpt};
-use crate::file::{FileSpec, read_off_thread};
+use crate::file::{Archive, FileSpec, read_off_thread};
 use crate::http::{Ask, Client, Verdict, by_status, endpoint};
 use crate::{ExtractRequest, HttpSettings, RateBudget, Secret, SourceError};
 
 const VENDOR: &str = "kaggle";
-/// The most that a member may unpack to.
-const MAX_BYTES: u64 = 4 << 30;
 
 /// A dataset on Kaggle, as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +53,8 @@ fn judge(status: u16, body: &[u8]) -> Verdict {
     let said = document.get("message").and_then(Value::as_str).map(str::to_owned);
     match by_status(status, said) {
         Verdict::Refused { message, .. } if matches!(status, 401 | 403) => {
-            let remedy = "give a Kaggle user name and API key, and accept the dataset's licence \
-                          on its page";
+            let remedy = "name the variables that hold a Kaggle user name and API key in \
+                          `user_env` and `key_env`, and accept the dataset's licence on its page";
             Verdict::Refused { message, remedy: remedy.to_owned() }
         }
         other => other,
@@ -108,42 +103,26 @@ fn member(origin: &str, archive: Bytes, wanted: &str) -> Result<(String, Bytes),
     if !archive.starts_with(b"PK") {
         let start = String::from_utf8_lossy(&archive[..archive.len().min(80)]).into_owned();
         let problem = format!("not a zip archive: it starts with `{}`", excerpt(&start, 40));
-        let remedy = "give a Kaggle user name and API key; without them a login page comes";
+        let remedy = "name the variables that hold a Kaggle user name and API key in `user_env` \
+                      and `key_env`; without them a login page comes";
         return Err(Malformed::new(origin, problem, remedy).into());
     }
-    let damaged = |error: &dyn std::fmt::Display| {
-        let problem = format!("the zip archive is damaged or cut off ({error})");
-        Malformed::new(origin, problem, "run it again")
-    };
-    let mut zip = ZipArchive::new(Cursor::new(archive)).map_err(|e| damaged(&e))?;
-    let mut names = Vec::new();
-    for name in zip.file_names() {
-        let name = name.map_err(|e| damaged(&e))?;
-        if !name.ends_with('/') {
-            names.push(name.into_owned());
-        }
-    }
-    let shown = || excerpt(&names.join(", "), 200);
-    let name = match (wanted, &names[..]) {
+    let mut archive = Archive::open(origin, archive)?;
+    let shown = excerpt(&archive.names().join(", "), 200);
+    let name = match (wanted, archive.names()) {
         ("", [only]) => only.clone(),
-        ("", _) => {
+        ("", names) => {
             let problem = format!("the archive holds {} files", names.len());
-            let remedy = format!("name one in `file`: {}", shown());
-            return Err(Malformed::new(origin, problem, remedy).field("file.path").into());
+            let remedy = format!("name one in `file`: {shown}");
+            return Err(Malformed::new(origin, problem, remedy).field("file").into());
         }
-        (wanted, _) if names.iter().any(|name| name == wanted) => wanted.to_owned(),
+        (wanted, names) if names.iter().any(|name| name == wanted) => wanted.to_owned(),
         (wanted, _) => {
             let problem = format!("the archive holds no `{wanted}`");
-            let remedy = format!("write one of {}", shown());
-            return Err(Malformed::new(origin, problem, remedy).field("file.path").into());
+            let remedy = format!("write one of {shown}");
+            return Err(Malformed::new(origin, problem, remedy).field("file").into());
         }
     };
-    let file = zip.by_name(&name).map_err(|e| damaged(&e))?;
-    let mut bytes = Vec::new();
-    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| damaged(&e))?;
-    if read as u64 > MAX_BYTES {
-        let problem = format!("`{name}` unpacks to more than {MAX_BYTES} bytes");
-        return Err(Malformed::new(origin, problem, "split the file").into());
-    }
-    Ok((name, Bytes::from(bytes)))
+    let bytes = archive.read(&name)?;
+    Ok((name, bytes))
 }

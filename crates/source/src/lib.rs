@@ -7,6 +7,7 @@
 mod backfill;
 pub mod binance;
 pub mod coingecko;
+mod cursor;
 mod error;
 pub mod file;
 pub mod http;
@@ -17,9 +18,10 @@ mod secret;
 mod spec;
 mod wire;
 
-pub use backfill::{Backfill, BackfillCursor};
+pub use backfill::Backfill;
 pub use binance::BinanceSpec;
 pub use coingecko::{CoinGeckoPlan, CoinGeckoSpec};
+pub use cursor::{BackfillCursor, BackfillRequest, Beginning, Changed};
 pub use error::{Malformed, Position, SourceError};
 pub use file::{ColumnMap, FileFormat, FileSpec, TimeFormat, read_csv};
 pub use http::{HttpSettings, RateBudget};

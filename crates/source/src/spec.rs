@@ -43,6 +43,11 @@ impl SourceSpec {
             SourceSpec::Kaggle(_) => "kaggle",
         }
     }
+
+    /// Whether the source sends its whole history each time.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, SourceSpec::File(_) | SourceSpec::Kaggle(_))
+    }
 }
 
 /// Which rows are wanted.

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use foretell_platform::{PlatformError, data_dir_state, pipeline, read_pipeline, write_new_file};
+use foretell_platform::{
+    PlatformError, data_dir_state, market_diagnosis, market_state, pipeline, read_pipeline,
+    write_new_file,
+};
 
 use super::Session;
-use crate::arguments::{CheckArguments, InitArguments};
+use crate::arguments::{CheckArguments, DoctorArguments, InitArguments};
 use crate::output::{say, say_json};
 
 pub(super) fn init(session: &Session, args: &InitArguments) -> Result<(), PlatformError> {
@@ -24,7 +27,7 @@ pub(super) fn init(session: &Session, args: &InitArguments) -> Result<(), Platfo
     Ok(())
 }
 
-pub(super) fn check(session: &Session, args: &CheckArguments) -> Result<(), PlatformError> {
+pub(super) async fn check(session: &Session, args: &CheckArguments) -> Result<(), PlatformError> {
     if args.schema {
         say_json(&pipeline::json_schema());
         return Ok(());
@@ -35,13 +38,24 @@ pub(super) fn check(session: &Session, args: &CheckArguments) -> Result<(), Plat
     };
     let (parsed, _) = read_pipeline(file)?;
     foretell_platform::expectations(&parsed.gate)?;
+    let online = match args.online {
+        true => Some(session.stop.or_stopped(market_state(&parsed)).await?),
+        false => None,
+    };
     if session.json {
-        say_json(&parsed);
+        let mut shown = serde_json::to_value(&parsed).unwrap_or_default();
+        if let Some(state) = online {
+            shown["online"] = state.into();
+        }
+        say_json(&shown);
         return Ok(());
     }
     say(pipeline::reference().trim_end());
     say("");
     say(&explain(&parsed, file));
+    if let Some(state) = online {
+        say(&format!("  online: {state}"));
+    }
     Ok(())
 }
 
@@ -71,8 +85,13 @@ fn explain(p: &foretell_platform::Pipeline, file: &Path) -> String {
     )
 }
 
-pub(super) fn doctor(session: &Session) -> Result<(), PlatformError> {
-    let findings = data_dir_state(&session.data_dir);
+pub(super) async fn doctor(session: &Session, args: &DoctorArguments) -> Result<(), PlatformError> {
+    let mut findings = data_dir_state(&session.data_dir);
+    for file in &args.pipelines {
+        let (parsed, _) = read_pipeline(file)?;
+        let asked = async { Ok(market_diagnosis(&parsed).await) };
+        findings.push(session.stop.or_stopped(asked).await?);
+    }
     if session.json {
         say_json(&findings);
         return Ok(());

@@ -101,13 +101,12 @@ pub(super) async fn backfill(s: &Session, args: &PipelineArgument) -> Result<(),
     let (pipeline, _) = read_pipeline(&args.pipeline)?;
     match connect(&s.data_dir, s.lake.as_ref(), "foretell backfill").await? {
         Connection::Local(service) => {
-            let progress: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
+            let progress: Arc<dyn Observer> = Arc::new(Progress::in_steps(s.json));
             let done = service.backfill(&pipeline, progress, Arc::clone(&s.stop)).await?;
             if s.json {
                 say_json(&done);
             } else {
-                let rows = foretell_platform::wording::thousands(done.rows as u64);
-                say(&format!("{rows} rows in {} pieces: the history is complete", done.pieces));
+                say(&done.summary());
             }
             Ok(())
         }

@@ -6,7 +6,7 @@ use foretell_platform::{PlatformError, StationInput, stations, wording};
 
 use super::Session;
 use crate::arguments::{FeaturesArguments, GateArguments, StationArguments};
-use crate::output::{aligned, say, say_json};
+use crate::output::{aligned, aligned_left, say, say_json};
 use crate::progress::Progress;
 
 fn input(args: &StationArguments) -> Result<StationInput, PlatformError> {
@@ -127,19 +127,4 @@ pub(super) async fn audit(s: &Session, args: &StationArguments) -> Result<(), Pl
             report.offenders.join(", ")
         ))),
     }
-}
-
-/// Rows of cells with every column flushed left.
-fn aligned_left(rows: &[Vec<String>]) -> String {
-    let width = |j: usize| {
-        rows.iter().filter_map(|r| r.get(j)).map(|c| c.chars().count()).max().unwrap_or(0)
-    };
-    let mut out = String::new();
-    for row in rows {
-        let cells = row.iter().enumerate().map(|(j, cell)| {
-            format!("{cell}{}", " ".repeat(width(j).saturating_sub(cell.chars().count())))
-        });
-        out.push_str(&format!(" {}\n", cells.collect::<Vec<_>>().join("  ").trim_end()));
-    }
-    out
 }

@@ -5,6 +5,8 @@
 mod bucket;
 mod errors;
 mod lifecycle;
+mod live;
 mod market;
 mod serving;
 mod stations;
+mod vendor;

@@ -108,8 +108,8 @@ const SOURCE_COMMON: &[Key] = &[
     key("to", Kind::Time, Some(""), "Take rows before this instant."),
 ];
 
-const FILE_KEYS: &[Key] = &[
-    key("path", Kind::Text, None, "The file, relative to this pipeline file."),
+/// How rows are written in a file, wherever the file comes from.
+const FORM: [Key; 7] = [
     key(
         "format",
         Kind::OneOf(&["csv", "parquet", "json", "coingecko"]),
@@ -145,6 +145,39 @@ const FILE_KEYS: &[Key] = &[
     ),
 ];
 
+/// One list of keys behind another.
+const fn joined<const A: usize, const B: usize, const ALL: usize>(
+    first: [Key; A],
+    then: [Key; B],
+) -> [Key; ALL] {
+    assert!(A + B == ALL && A > 0);
+    let mut all = [first[0]; ALL];
+    let mut i = 0;
+    while i < ALL {
+        all[i] = if i < A { first[i] } else { then[i - A] };
+        i += 1;
+    }
+    all
+}
+
+const FILE_KEYS: [Key; 1 + FORM.len()] = joined(
+    [key(
+        "path",
+        Kind::Text,
+        None,
+        "The file, relative to this pipeline file; plain, gzip or a zip archive of one file.",
+    )],
+    FORM,
+);
+
+/// How often a vendor is asked.
+const RATE: Key = key(
+    "requests_per_minute",
+    Kind::Whole(1, 100_000),
+    Some(""),
+    "How often the vendor may be asked; its public limit when left out.",
+);
+
 const KRAKEN_KEYS: &[Key] = &[
     key(
         "pair",
@@ -164,6 +197,7 @@ const KRAKEN_KEYS: &[Key] = &[
         Some("\"https://api.kraken.com\""),
         "Where Kraken's REST interface is.",
     ),
+    RATE,
 ];
 
 const BINANCE_KEYS: &[Key] = &[
@@ -179,6 +213,7 @@ const BINANCE_KEYS: &[Key] = &[
         Some("\"https://api.binance.com\""),
         "Where Binance's REST interface is.",
     ),
+    RATE,
 ];
 
 const COINGECKO_KEYS: &[Key] = &[
@@ -191,20 +226,35 @@ const COINGECKO_KEYS: &[Key] = &[
         "Where CoinGecko's interface is.",
     ),
     key("key_env", Kind::Text, Some(""), SECRET_DOC),
+    RATE,
 ];
 
-const KAGGLE_KEYS: &[Key] = &[
-    key("dataset", Kind::Text, None, "Owner and name of the dataset: `owner/name`."),
-    key("file", Kind::Text, Some(""), "The file inside the archive; the only one when left out."),
-    key("base_url", Kind::Text, Some("\"https://www.kaggle.com\""), "Where Kaggle's interface is."),
-    key("key_env", Kind::Text, Some("\"KAGGLE_KEY\""), SECRET_DOC),
-    key(
-        "user_env",
-        Kind::Text,
-        Some("\"KAGGLE_USERNAME\""),
-        "Name of the environment variable that holds the user name.",
-    ),
-];
+const KAGGLE_KEYS: [Key; 6 + FORM.len()] = joined(
+    [
+        key("dataset", Kind::Text, None, "Owner and name of the dataset: `owner/name`."),
+        key(
+            "file",
+            Kind::Text,
+            Some(""),
+            "The file inside the archive; the only one when left out.",
+        ),
+        key(
+            "base_url",
+            Kind::Text,
+            Some("\"https://www.kaggle.com\""),
+            "Where Kaggle's interface is.",
+        ),
+        key("key_env", Kind::Text, Some("\"KAGGLE_KEY\""), SECRET_DOC),
+        key(
+            "user_env",
+            Kind::Text,
+            Some("\"KAGGLE_USERNAME\""),
+            "Name of the environment variable that holds the user name.",
+        ),
+        RATE,
+    ],
+    FORM,
+);
 
 /// The checks of the gate that `block`, `warn` and `off` of [gate] may name.
 pub(super) const CHECKS: [&str; 14] = [
@@ -420,13 +470,17 @@ pub const TABLES: &[Table] = &[
         kinds: &[
             Variant {
                 name: "file",
-                doc: "A CSV (also gzip), Parquet or JSON file.",
-                keys: FILE_KEYS,
+                doc: "A CSV, Parquet or JSON file, also gzip or zip.",
+                keys: &FILE_KEYS,
             },
             Variant { name: "kraken", doc: "Kraken's public REST interface.", keys: KRAKEN_KEYS },
             Variant { name: "binance", doc: "Binance's public klines.", keys: BINANCE_KEYS },
             Variant { name: "coingecko", doc: "CoinGecko's market_chart.", keys: COINGECKO_KEYS },
-            Variant { name: "kaggle", doc: "A Kaggle dataset.", keys: KAGGLE_KEYS },
+            Variant {
+                name: "kaggle",
+                doc: "A file of a Kaggle dataset, read like any file.",
+                keys: &KAGGLE_KEYS,
+            },
         ],
     },
     Table {

@@ -36,7 +36,7 @@ fn unknown_key(name: &str, place: &str, known: &[&str], span: Range<usize>) -> D
 }
 
 /// The known word nearest to a misspelt one, when it is near enough to be meant.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(word, k), *k)).min()?;
     (near.0 <= 2.max(word.len() / 3)).then_some(near.1)
 }

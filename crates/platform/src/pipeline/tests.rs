@@ -45,9 +45,9 @@ fn a_file_is_read_with_its_defaults() {
     assert_eq!(pipeline.models[0].spec.kind(), "ridge");
     assert_eq!(pipeline.time_to_live.to_string(), "2h");
     assert_eq!(pipeline.gate.max_null_share, 0.01);
-    let SourceKind::File { path, zone, .. } = &pipeline.source.kind else { panic!("a file") };
+    let SourceKind::File { path, form } = &pipeline.source.kind else { panic!("a file") };
     assert_eq!(path, Path::new("data/btc-usd-hourly.csv.gz"));
-    assert_eq!(zone, "UTC");
+    assert_eq!(form.zone, "UTC");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A page starts where the one before it ended, by what came and not by the clock, so
 //! that a market's years before its listing cost one request.
 
-use foretell_market::{Interval, RowFlags, Timestamp};
+use foretell_market::{Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::Column;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -57,6 +57,14 @@ impl Default for BinanceSpec {
     }
 }
 
+impl BinanceSpec {
+    /// Binance's name of an instrument's market: the declared one, or the derived.
+    pub fn symbol_of(&self, instrument: &Instrument) -> String {
+        let derived = || format!("{}{}", instrument.base(), instrument.quote());
+        self.symbol.clone().unwrap_or_else(derived)
+    }
+}
+
 /// A conversation with Binance.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
@@ -85,12 +93,9 @@ impl<'a> Session<'a> {
         window: &Window,
     ) -> Result<Page, SourceError> {
         let start = window.next.unwrap_or(Timestamp::from_secs(0));
-        let symbol = self.spec.symbol.clone().unwrap_or_else(|| {
-            format!("{}{}", request.instrument.base(), request.instrument.quote())
-        });
         let mut url = endpoint(&self.spec.base_url, "/api/v3/klines");
         url.query_pairs_mut().extend_pairs([
-            ("symbol", symbol),
+            ("symbol", self.spec.symbol_of(request.instrument)),
             ("interval", name_of(request.interval)?.to_owned()),
             ("startTime", start.millis().to_string()),
             ("endTime", (window.to.millis() - 1).to_string()),
@@ -105,7 +110,7 @@ impl<'a> Session<'a> {
             Some(last) if klines.len() >= LIMIT => {
                 if last < start {
                     let problem = format!("asked for bars from {start}, got bars up to {last}");
-                    let remedy = "check the base URL: paging would never end";
+                    let remedy = "check `base_url`: paging would never end";
                     return Err(Malformed::new(&origin, problem, remedy).field("startTime").into());
                 }
                 let next = Timestamp::from_millis(last.millis() + 1);

@@ -56,7 +56,7 @@ pub(crate) fn judge(status: u16, body: &[u8]) -> Verdict {
         },
         (451, _) => Verdict::Refused {
             message: "HTTP 451: not served in this country".to_owned(),
-            remedy: "use another base URL or another source".to_owned(),
+            remedy: "name another address in `base_url`, or another source".to_owned(),
         },
         _ => by_status(status, said),
     }

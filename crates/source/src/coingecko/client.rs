@@ -1,6 +1,6 @@
 //! Asks CoinGecko for `market_chart`, in windows short enough for hourly points.
 
-use foretell_market::{Interval, Timestamp};
+use foretell_market::{Instrument, Interval, Timestamp};
 use foretell_panel::Column;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -70,6 +70,11 @@ impl CoinGeckoSpec {
             budget: public_budget(),
         }
     }
+
+    /// The quote currency as CoinGecko writes it.
+    pub fn currency_of(&self, instrument: &Instrument) -> String {
+        self.currency.clone().unwrap_or_else(|| instrument.quote().to_lowercase())
+    }
 }
 
 /// What CoinGecko's answer means.
@@ -121,8 +126,7 @@ impl<'a> Session<'a> {
                 remedy: "choose 5m or longer".to_owned(),
             });
         }
-        let currency =
-            self.spec.currency.clone().unwrap_or_else(|| request.instrument.quote().to_lowercase());
+        let currency = self.spec.currency_of(request.instrument);
         let path = format!("/api/v3/coins/{}/market_chart", self.spec.coin);
         let days = days_per_window(interval);
         let (url, until) = match window.next {

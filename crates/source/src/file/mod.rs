@@ -2,6 +2,7 @@
 //!
 //! Reading is pure (`bytes → rows`); only [`load`] touches the disk.
 
+mod archive;
 mod cells;
 mod columns;
 mod csv;
@@ -18,6 +19,7 @@ use foretell_market::Instrument;
 use foretell_panel::RawTable;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::archive::Archive;
 pub use self::cells::Found;
 pub use self::columns::ColumnMap;
 pub use self::csv::read_csv;
@@ -39,7 +41,7 @@ const MAX_BYTES: u64 = 4 << 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileFormat {
-    /// Separated text with a header line, plain or gzip.
+    /// Separated text with a header line, plain, gzip or zip.
     Csv,
     /// A Parquet table.
     Parquet,
@@ -136,11 +138,6 @@ pub fn read_file(
 ) -> Result<RawTable, SourceError> {
     let origin = spec.path.display().to_string();
     let bytes = unpacked(bytes, &origin)?;
-    if bytes.starts_with(b"PK\x03\x04") {
-        let problem = "this is a zip archive or a spreadsheet";
-        let remedy = "unpack the archive, or save the sheet as CSV";
-        return Err(Malformed::new(&origin, problem, remedy).into());
-    }
     let (rows, found) = match spec.format.unwrap_or_else(|| detect(&bytes)) {
         FileFormat::Csv => read_csv(&bytes, spec)?,
         FileFormat::Json => read_json(&bytes, spec)?,
@@ -180,8 +177,12 @@ fn detect(bytes: &[u8]) -> FileFormat {
     }
 }
 
-/// The bytes themselves, or what the gzip stream holds.
+/// The bytes themselves, what the gzip stream holds, or the only file of a zip archive.
 fn unpacked(bytes: Bytes, origin: &str) -> Result<Bytes, SourceError> {
+    // An archive of no file begins with the end of its list.
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        return Ok(archive::only_file(origin, bytes)?);
+    }
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
     }

@@ -123,10 +123,12 @@ impl<'a> Client<'a> {
             .redirect(Policy::none())
             .user_agent(&settings.user_agent)
             .build()
-            .map_err(|error| SourceError::Setting {
-                field: "http",
-                problem: format!("no HTTP client can be built ({error})"),
-                remedy: "check `user_agent` and the machine's TLS certificates".to_owned(),
+            .map_err(|error| SourceError::Unavailable {
+                vendor,
+                url: "over HTTPS".to_owned(),
+                problem: format!("no client can be built ({error})"),
+                attempts: 0,
+                remedy: "check the machine's TLS certificates".to_owned(),
             })?;
         let jitter = Mutex::new(ChaCha12Rng::seed_from_u64(settings.jitter_seed));
         Ok(Self { vendor, settings, budget, http, jitter })

@@ -5,5 +5,5 @@ mod client;
 mod settings;
 
 pub use self::budget::{Budgets, RateBudget};
-pub(crate) use self::client::{Ask, Client, Verdict, by_status, endpoint};
+pub(crate) use self::client::{Ask, Client, Verdict, by_status, endpoint, shown};
 pub use self::settings::{HttpSettings, Pause, TokioPause};

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use foretell_market::{Candle, CandleBuilder, Interval, RowFlags, Timestamp, Trade};
+use foretell_market::{Candle, CandleBuilder, Instrument, Interval, RowFlags, Timestamp, Trade};
 use foretell_panel::Column;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::names;
 use super::wire::{
     self, AssetPair, KrakenTrade, Ticker, parse_asset_pairs, parse_ohlc, parse_ticker, parse_trades,
 };
@@ -61,6 +62,13 @@ impl Default for KrakenSpec {
     }
 }
 
+impl KrakenSpec {
+    /// Kraken's name of an instrument's pair: the declared one, or the derived.
+    pub fn pair_of(&self, instrument: &Instrument) -> String {
+        self.pair.clone().unwrap_or_else(|| names::pair_of(instrument))
+    }
+}
+
 /// A conversation with Kraken.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -75,19 +83,6 @@ impl<'a> Session<'a> {
     /// When no HTTP client can be built.
     pub fn new(spec: &'a KrakenSpec, http: &'a HttpSettings) -> Result<Self, SourceError> {
         Ok(Self { spec, client: Client::new(VENDOR, http, spec.budget)? })
-    }
-
-    /// Kraken's name of the instrument, unless the spec declares one.
-    fn pair(&self, request: &ExtractRequest<'_>) -> String {
-        let kraken = |asset: &str| match asset {
-            "BTC" => "XBT".to_owned(),
-            "DOGE" => "XDG".to_owned(),
-            other => other.to_owned(),
-        };
-        self.spec.pair.clone().unwrap_or_else(|| {
-            let instrument = request.instrument;
-            format!("{}{}", kraken(instrument.base()), kraken(instrument.quote()))
-        })
     }
 
     fn ask(&self, route: &str, query: &[(&str, String)]) -> Ask {
@@ -143,7 +138,10 @@ impl<'a> Session<'a> {
             remedy: "choose 1m, 5m, 15m, 30m, 1h, 4h, 1d or 7d, or `feed = \"trades\"`".to_owned(),
         })?;
         let oldest = oldest_ohlc(interval, request.now);
-        let mut query = vec![("pair", self.pair(request)), ("interval", minutes.to_string())];
+        let mut query = vec![
+            ("pair", self.spec.pair_of(request.instrument)),
+            ("interval", minutes.to_string()),
+        ];
         if let Some(from) = window.next {
             if from < oldest {
                 let remedy = "declare `feed = \"trades\"` to build older bars from trades, or \
@@ -202,7 +200,8 @@ impl<'a> Session<'a> {
         let mut caught_up = false;
         let mut asked = None;
         while !caught_up && !trades.iter().any(|t| t.time >= end) {
-            let query = [("pair", self.pair(request)), ("since", since.to_string())];
+            let query =
+                [("pair", self.spec.pair_of(request.instrument)), ("since", since.to_string())];
             let ask = self.ask("Trades", &query);
             let body = self.client.get(&ask, wire::judge).await?;
             let origin = self.client.origin(&ask);

@@ -1,9 +1,11 @@
 //! Kraken: bars, trades, pairs and tickers of its public REST interface.
 
 mod client;
+mod names;
 mod wire;
 
 pub use self::client::{KrakenHistory, KrakenSpec, Session, oldest_ohlc};
+pub use self::names::pair_of;
 pub use self::wire::{
     AssetPair, KrakenTrade, OhlcPage, Ticker, TradesPage, parse_asset_pairs, parse_ohlc,
     parse_ticker, parse_trades,

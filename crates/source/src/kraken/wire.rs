@@ -125,7 +125,7 @@ fn result(origin: &str, bytes: &[u8]) -> Result<Map<String, Value>, Malformed> {
     let envelope: Envelope = document(origin, bytes)?;
     if let Some(first) = envelope.error.first() {
         let problem = format!("the vendor says `{}`", excerpt(first, 200));
-        let remedy = "check the pair and the rate budget, then run it again";
+        let remedy = "check `pair` and `requests_per_minute` of [source], then run it again";
         return Err(Malformed::new(origin, problem, remedy).field("error"));
     }
     let missing = || {

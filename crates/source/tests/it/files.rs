@@ -351,7 +351,7 @@ fn says_what_is_wrong_where_and_what_to_do() {
     refused(b"[]", &csv(), &["the array is empty"]);
     refused(b"[1,2]", &csv(), &["row 1", "not a row"]);
     refused(b"{\"a\": 1}", &csv(), &["prices.csv", "line 1", "unknown field `a`"]);
-    refused(b"PK\x03\x04rest", &csv(), &["zip archive or a spreadsheet", "unpack"]);
+    refused(b"PK\x03\x04rest", &csv(), &["zip archive is damaged or cut off"]);
     let counter = b"time,close\n1598914800,1\n7,1\n";
     refused(counter, &csv(), &["line 3", "`7`", "rows before it (unix)"]);
     let json = FileSpec { format: Some(FileFormat::Json), ..csv() };

@@ -7,9 +7,9 @@ use crate::exchange::{Answer, Request, Vendor, patience};
 use foretell_market::{Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::RawTable;
 use foretell_source::{
-    Backfill, BackfillCursor, BinanceSpec, CoinGeckoPlan, CoinGeckoSpec, ExtractRequest, FileSpec,
-    HttpSettings, KaggleSpec, KrakenHistory, KrakenSpec, Progress, RateBudget, Secret, SourceError,
-    SourceSpec, extract, kraken,
+    Backfill, BackfillCursor, Beginning, BinanceSpec, CoinGeckoPlan, CoinGeckoSpec, ExtractRequest,
+    FileSpec, HttpSettings, KaggleSpec, KrakenHistory, KrakenSpec, Progress, RateBudget, Secret,
+    SourceError, SourceSpec, extract, kraken,
 };
 use serde_json::{Value, json};
 
@@ -407,13 +407,119 @@ async fn a_back_fill_goes_on_where_it_was_interrupted() {
     let wanted: Vec<_> = (first..first + 3_200).map(|h| Timestamp::from_secs(h * 3_600)).collect();
     assert_eq!(times, wanted);
     assert!(backfill.cursor().done && backfill.step().await.unwrap().is_none());
-    let other = ExtractRequest { interval: Interval::DAY, ..request };
-    let refused = Backfill::open(&spec, other, &http, Some(before)).unwrap_err();
-    assert!(refused.to_string().contains("`cursor`"), "{refused}");
-    let elsewhere = SourceSpec::Kraken(KrakenSpec::default());
-    let cursor = Some(BackfillCursor::start(&spec, &request));
-    let refused = Backfill::open(&elsewhere, request, &http, cursor).unwrap_err();
-    assert!(refused.to_string().contains("it is of binance"), "{refused}");
+    assert_eq!(*backfill.beginning(), Beginning::GoesOn);
+}
+
+/// How a back-fill begins with a place that was stored for another request.
+fn begun(stored: &BackfillCursor, spec: &SourceSpec, request: ExtractRequest<'_>) -> Beginning {
+    let (http, _) = patience();
+    let backfill = Backfill::open(spec, request, &http, Some(stored.clone())).unwrap();
+    if let Beginning::Anew(_) = backfill.beginning() {
+        assert_eq!(backfill.cursor().next, request.from, "it begins at its start");
+        assert_eq!((backfill.cursor().received, backfill.cursor().done), (0, false));
+    }
+    backfill.beginning().clone()
+}
+
+#[test]
+fn a_place_is_good_for_its_own_request_alone() {
+    let btc = instrument("BTC-USD");
+    let from = Some(at("2024-01-01"));
+    let request = ExtractRequest { from, ..request(&btc, Interval::HOUR, "2025-01-01") };
+    let kraken = KrakenSpec { history: KrakenHistory::Trades, ..KrakenSpec::default() };
+    let spec = SourceSpec::Kraken(kraken.clone());
+    let mut stored = BackfillCursor::start(&spec, &request);
+    stored.next = Some(at("2024-06-01"));
+    assert_eq!(begun(&stored, &spec, request), Beginning::GoesOn);
+    // The derived name of the pair and the same name declared are one request.
+    let named = KrakenSpec { pair: Some("XBTUSD".to_owned()), ..kraken.clone() };
+    assert_eq!(begun(&stored, &SourceSpec::Kraken(named), request), Beginning::GoesOn);
+    let changed = |spec: &SourceSpec, request: ExtractRequest<'_>| {
+        let Beginning::Anew(changed) = begun(&stored, spec, request) else {
+            panic!("it must begin anew")
+        };
+        (changed.to_string(), changed.other_market)
+    };
+    let pair = KrakenSpec { pair: Some("XBTEUR".to_owned()), ..kraken.clone() };
+    let expected = ("`pair` was XBTUSD and is XBTEUR".to_owned(), true);
+    assert_eq!(changed(&SourceSpec::Kraken(pair), request), expected);
+    let elsewhere = "https://kraken.example/".parse().unwrap();
+    let elsewhere = KrakenSpec { base_url: elsewhere, ..kraken.clone() };
+    let (what, other) = changed(&SourceSpec::Kraken(elsewhere), request);
+    assert!(other && what.contains("`base_url` was https://api.kraken.com/ and is"), "{what}");
+    let ohlc = KrakenSpec { history: KrakenHistory::Ohlc, ..kraken };
+    let expected = ("`feed` was trades and is ohlc".to_owned(), false);
+    assert_eq!(changed(&SourceSpec::Kraken(ohlc), request), expected);
+    let earlier = ExtractRequest { from: Some(at("2020-01-01")), ..request };
+    let (what, other) = changed(&spec, earlier);
+    let expected = "`from` was 2024-01-01 00:00 UTC and is 2020-01-01 00:00 UTC";
+    assert_eq!((what.as_str(), other), (expected, false));
+    let late = ExtractRequest { lag: 60, ..request };
+    assert_eq!(changed(&spec, late).0, "`lag` was 0 s and is 60 s");
+    let daily = ExtractRequest { interval: Interval::DAY, ..request };
+    assert_eq!(changed(&spec, daily).0, "`interval` was 1h and is 1d");
+    let (what, other) = changed(&SourceSpec::Binance(BinanceSpec::default()), request);
+    assert!(other && what.starts_with("`kind` was kraken and is binance"), "{what}");
+}
+
+#[tokio::test]
+async fn a_finished_back_fill_fetches_only_what_came_since() {
+    let first = 420_000;
+    let hour = |n: i64| Timestamp::from_secs((first + n) * 3_600);
+    let vendor = Vendor::start(klines_vendor(first, 3_000)).await;
+    let (http, _) = patience();
+    let spec = BinanceSpec { base_url: vendor.url.clone(), budget: UNLIMITED, symbol: None };
+    let spec = SourceSpec::Binance(spec);
+    let btc = instrument("BTC-USDT");
+    let from = Some(hour(0));
+    let request = request(&btc, Interval::HOUR, "2026-01-01");
+    // Ten minutes into the hour: the bar of that hour is still forming.
+    let now = hour(1_500).plus_secs(600);
+    let request = ExtractRequest { from, now, ..request };
+    let mut times = Vec::new();
+    let mut fetch = async |request, stored| {
+        let mut backfill = Backfill::open(&spec, request, &http, stored).unwrap();
+        let mut new = 0;
+        while let Some(piece) = backfill.step().await.unwrap() {
+            new += piece.len();
+            times.extend(piece.rows.iter().map(|r| r.time));
+        }
+        (new, backfill.cursor().clone())
+    };
+    let (new, place) = fetch(request, None).await;
+    assert_eq!((new, place.done), (1_500, true));
+    let asked = vendor.requests().len();
+    let (new, place) = fetch(request, Some(place)).await;
+    assert_eq!((new, vendor.requests().len()), (0, asked), "nothing has closed since");
+    let later = ExtractRequest { now: hour(1_520).plus_secs(600), ..request };
+    let (new, place) = fetch(later, Some(place)).await;
+    assert_eq!(new, 20);
+    assert_eq!(vendor.requests().len(), asked + 1);
+    // An end that was declared and is put off goes on as well.
+    let ended = ExtractRequest { to: Some(hour(1_600)), now: hour(2_000), ..request };
+    let (new, place) = fetch(ended, Some(place)).await;
+    assert_eq!(new, 80);
+    let put_off = ExtractRequest { to: Some(hour(1_700)), ..ended };
+    assert_eq!(fetch(put_off, Some(place)).await.0, 100);
+    assert_eq!(times, (0..1_700).map(hour).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_place_of_the_old_form_is_not_gone_on_from() {
+    // As version 1 wrote it.
+    let old = br#"{"version":1,"source":"binance","instrument":"BTC-USDT","interval":"1h",
+        "next":"2024-01-01T00:00:00Z","to":"2025-01-01T00:00:00Z","received":5,"done":false}"#;
+    let refused = BackfillCursor::read(old).unwrap_err().to_string();
+    assert!(refused.contains("version 1") && refused.contains("begins anew"), "{refused}");
+    for broken in [&b"{"[..], b"[]", br#"{"version":2}"#, br#"{"version":3}"#] {
+        let refused = BackfillCursor::read(broken).unwrap_err().to_string();
+        assert!(refused.contains("begins anew"), "{refused}");
+    }
+    let btc = instrument("BTC-USDT");
+    let request = request(&btc, Interval::HOUR, "2025-01-01");
+    let place = BackfillCursor::start(&SourceSpec::Binance(BinanceSpec::default()), &request);
+    let stored = serde_json::to_vec(&place).unwrap();
+    assert_eq!(BackfillCursor::read(&stored).unwrap(), place);
 }
 
 #[tokio::test]
@@ -456,7 +562,7 @@ async fn binances_refusals_are_passed_on() {
         (Answer::status(451, ""), ["not served in this country", "another"], 1),
         (
             Answer::status(429, r#"{"code":-1003,"msg":"Way too much"}"#),
-            ["Way too much", "rate budget"],
+            ["Way too much", "requests_per_minute"],
             5,
         ),
     ] {
@@ -559,7 +665,7 @@ async fn coingeckos_refusals_hold_no_key() {
                 429,
                 r#"{"status":{"error_code":429,"error_message":"You've exceeded the Rate Limit."}}"#,
             ),
-            ["exceeded the Rate Limit", "rate budget"],
+            ["exceeded the Rate Limit", "requests_per_minute"],
         ),
         (
             Answer::status(422, r#"{"error":"Missing parameter vs_currency"}"#),
@@ -628,6 +734,29 @@ async fn kaggles_archive_is_read_like_a_file_and_its_key_stays_with_its_host() {
     assert!(!store.requests()[0].head.to_lowercase().contains("authorization"));
 }
 
+#[test]
+fn a_zip_archive_of_one_file_is_read_like_that_file() {
+    let csv = "time,close\n1577959200,1\n1577962800,2\n";
+    let instrument = instrument("BTC-USD");
+    let request = request(&instrument, Interval::HOUR, "2026-01-01");
+    let read = |files: &[(&str, &str)]| {
+        let bytes = archive(files).into();
+        foretell_source::file::read_file(bytes, &FileSpec::at("prices.zip"), &request)
+    };
+    assert_eq!(read(&[("BTCUSDT-1h.csv", csv)]).unwrap().len(), 2);
+    assert_eq!(read(&[("a.csv", csv), ("__MACOSX/a.csv", "?")]).unwrap().len(), 2);
+    for (files, pieces) in [
+        (&[("a.csv", csv), ("b.csv", csv)][..], ["2 files: a.csv, b.csv", "unpack"]),
+        (&[("[Content_Types].xml", ""), ("xl/workbook.xml", "")], ["spreadsheet", "as CSV"]),
+        (&[], ["0 files", "unpack"]),
+    ] {
+        let message = read(files).unwrap_err().to_string();
+        for piece in pieces {
+            assert!(message.contains(piece), "`{piece}` is not in `{message}`");
+        }
+    }
+}
+
 #[tokio::test]
 async fn kaggles_faults_are_named() {
     let csv = "time,close\n1577959200,1\n";
@@ -643,7 +772,7 @@ async fn kaggles_faults_are_named() {
         (Answer::ok(two.clone()), "c.csv", ["holds no `c.csv`", "a.csv, b.csv"]),
         (Answer::ok(two.clone()), "", ["holds 2 files", "`file`"]),
         (Answer::ok(two), "b.csv", ["b.csv: line 2: `time`", "`never`"]),
-        (Answer::ok(cut), "a.csv", ["damaged or cut off", "run it again"]),
+        (Answer::ok(cut), "a.csv", ["damaged or cut off", "fetch or pack it again"]),
     ] {
         let vendor = Vendor::scripted(vec![answer]).await;
         let (http, _) = patience();

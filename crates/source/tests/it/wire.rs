@@ -1,6 +1,7 @@
 //! Vendors' recorded answers, read and refused.
 
 use foretell_market::{CandleBuilder, Interval, Side, Timestamp, Trade};
+use foretell_source::kraken::AssetPair;
 use foretell_source::{binance, coingecko, kraken};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -83,6 +84,16 @@ fn reads_pairs_and_tickers() {
     let btc = pairs.iter().find(|p| p.key == "XXBTZUSD").unwrap();
     assert_eq!((btc.altname.as_str(), btc.wsname.as_deref()), ("XBTUSD", Some("XBT/USD")));
     assert_eq!((btc.base.as_str(), btc.quote.as_str(), &btc.status), ("XXBT", "ZUSD", &None));
+    // The websocket's names of the recording, with the two assets that only Kraken writes so.
+    let named: Vec<String> = pairs.iter().map(|p| p.instrument().unwrap().to_string()).collect();
+    assert_eq!(named, ["AAVE-ETH", "DOGE-USD", "ETH-BTC", "ETH-USD", "BTC-USD"]);
+    for pair in &pairs {
+        let derived = kraken::pair_of(&pair.instrument().unwrap());
+        assert_eq!(derived, pair.altname, "the way there and back");
+        assert!(pair.is_named(&pair.key) && pair.is_named(&derived) && !pair.is_named("XBT"));
+    }
+    let dark = AssetPair { wsname: None, ..pairs[4].clone() };
+    assert_eq!(dark.instrument(), None);
     let pairs = kraken::parse_asset_pairs(&payload("kraken/asset_pairs_2025.json")).unwrap();
     assert_eq!(pairs[0].status.as_deref(), Some("online"));
     let (pair, ticker) =
