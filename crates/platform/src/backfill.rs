@@ -124,7 +124,10 @@ pub(crate) async fn since(
     };
     let spec = extract::source_spec(&pipeline.source)?;
     let request = asked(pipeline, Some(&cursor), store.clock.now());
-    if spec.is_whole() || BackfillRequest::of(&spec, &request) != cursor.request {
+    // Kraken's latest candles come in one answer, and no older ones can be asked for.
+    let latest_only = cursor.request.feed.as_deref() == Some("ohlc");
+    let other = BackfillRequest::of(&spec, &request) != cursor.request;
+    if spec.is_whole() || latest_only || other {
         return Ok(None);
     }
     let there = store.raw(pipeline, AsOf::Latest).await?;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, RawTable};
-use foretell_quality::{Duplicates, Expectations, Fill, GateOutcome, Severity, gate as judge};
+use foretell_quality::{
+    CheckResult, CheckStatus, Duplicates, Expectations, Fill, GateOutcome, Severity, gate as judge,
+};
 
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
@@ -21,6 +23,8 @@ pub struct GateRefusal {
     pub words: String,
     /// Where the bad rows were put aside.
     pub quarantine: Option<PathBuf>,
+    /// Whether different rows of one time are among the reasons: a key decides them.
+    pub duplicates: bool,
 }
 
 /// How many findings an error shows; the quarantine file has all.
@@ -36,15 +40,24 @@ impl fmt::Display for GateRefusal {
 
 impl GateRefusal {
     pub(crate) fn hint(&self) -> String {
-        match &self.quarantine {
+        let which = match self.duplicates {
+            true => {
+                "say which of two rows of one time is kept with `duplicates` in [gate] \
+                     (first, last or most-precise), or "
+            }
+            false => "",
+        };
+        let rest = match &self.quarantine {
             Some(path) => format!(
                 "see {}; mend the source, or mend the values there and `foretell run <pipeline> \
                  --replay {}`",
                 path.display(),
                 path.display()
             ),
+            None if self.duplicates => "mend the source".to_owned(),
             None => "mend the source, or declare the check `warn` or `off` in [gate]".to_owned(),
-        }
+        };
+        format!("{which}{rest}")
     }
 }
 
@@ -152,8 +165,14 @@ pub(crate) fn admit(
         Some(frame) => Ok((frame, outcome)),
         None => {
             let words = outcome.refusal(SHOWN).unwrap_or_default();
-            let (subject, quarantine) = (subject.to_owned(), put_aside);
-            Err(PlatformError::Gate(Box::new(GateRefusal { subject, words, quarantine })))
+            let blocks =
+                |c: &CheckResult| c.name == "duplicates" && c.status == CheckStatus::Blocked;
+            Err(PlatformError::Gate(Box::new(GateRefusal {
+                subject: subject.to_owned(),
+                words,
+                quarantine: put_aside,
+                duplicates: outcome.checks.iter().any(blocks),
+            })))
         }
     }
 }

@@ -61,6 +61,19 @@ fn a_gate_that_refuses_names_the_rows_and_writes_nothing_downstream() {
 }
 
 #[test]
+fn rows_of_one_time_are_refused_with_the_key_that_decides() {
+    let market = Market::new(Kind::Noise, 50, 8);
+    let twice = market.read("candles.csv").replacen("2020-01-03,", "2020-01-02,", 1);
+    market.write("candles.csv", &twice);
+    let error = market.fails(3, &["gate", "pipeline.toml"]);
+    assert!(error.contains("help: say which of two rows of one time is kept"), "{error}");
+    assert!(error.contains("`duplicates` in [gate] (first, last or most-precise)"), "{error}");
+    let kept = market.read("pipeline.toml") + "\n[gate]\nduplicates = \"last\"\n";
+    market.write("pipeline.toml", &kept);
+    assert_eq!(market.json(&["gate", "pipeline.toml"])["table"]["rows"], 49);
+}
+
+#[test]
 fn what_is_not_there_is_named_with_the_way_to_it() {
     let market = Market::new(Kind::Noise, 50, 3);
     let error = market.fails(1, &["run", "absent.toml"]);

@@ -104,20 +104,26 @@ fn a_back_fill_of_something_else_begins_anew_and_says_so() {
     binance_file(&market, &binance, "");
     let first = market.json(&["backfill", "filled.toml"]);
     assert_eq!((&first["rows"], &first["anew"]), (&(BINANCE_HOURS - 1).into(), &Value::Null));
-    // Another market: the warning names the key, and its rows stand alone afterwards.
-    binance_file(&market, &binance, "symbol = \"BTCFDUSD\"\nfrom = \"2000-01-01\"");
+    // Another market, of fewer hours: the warning names the key, and its rows stand alone.
+    let hundred = vendor::now() / 3_600 - 100;
+    let from = foretell_market::Timestamp::from_secs(hundred * 3_600).to_string();
+    let other = format!("symbol = \"BTCFDUSD\"\nfrom = \"{from}\"");
+    binance_file(&market, &binance, &other);
     let output = market.run(&["backfill", "filled.toml"]);
     let warned = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{warned}");
     for part in ["`symbol` was BTCUSDT and is BTCFDUSD", "begins anew", "are replaced"] {
         assert!(warned.contains(part), "`{part}` is not in `{warned}`");
     }
-    assert_eq!(number(binance.asked().last().unwrap(), "limit"), Some(1_000));
+    let strict = market.read("filled.toml") + "\n[gate]\nmin_rows = 1000\nblock = [\"min_rows\"]\n";
+    market.write("strict.toml", &strict);
+    let error = market.fails(3, &["run", "strict.toml"]);
+    assert!(error.contains("100 rows") || error.contains("101 rows"), "{error}");
     // Only another beginning: rows stay, and it says so.
     binance_file(&market, &binance, "symbol = \"BTCFDUSD\"\nfrom = \"2001-01-01\"");
     let again = market.json(&["backfill", "filled.toml"]);
     let why = again["anew"].as_str().expect("a reason");
-    assert!(why.contains("`from` was 2000-01-01") && why.contains("stay"), "{why}");
+    assert!(why.contains("is 2001-01-01 00:00 UTC") && why.contains("stay"), "{why}");
     assert_eq!(again["rows"], BINANCE_HOURS - 1);
     // The form of the place before this version: not gone on from, and said so.
     let old = r#"{"version":1,"source":"binance","instrument":"BTC-USDT","interval":"1h",

@@ -140,8 +140,106 @@ fn every_shipped_pipeline_is_valid() {
         }
     }
     names.sort();
-    for name in ["btc-usd-daily", "btc-usd-hourly", "coingecko-hourly"] {
+    for name in [
+        "binance-btc-usdt",
+        "btc-usd-daily",
+        "btc-usd-hourly",
+        "btc-usd-hourly-kraken62",
+        "coingecko-hourly",
+        "coingecko-live",
+        "kraken-btc-usd",
+    ] {
         assert!(names.iter().any(|n| n == name), "{name} is not shipped: {names:?}");
+    }
+}
+
+#[test]
+fn every_shipped_pipeline_is_listed_for_its_readers() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let readme = std::fs::read_to_string(format!("{root}/README.md")).unwrap();
+    for entry in std::fs::read_dir(format!("{root}/pipelines")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".toml") {
+            assert!(readme.contains(&format!("pipelines/{name}")), "{name} is not in the README");
+        }
+    }
+}
+
+/// The keys that a `[source]` may have, with those at the head of the file.
+fn keys_of_sources() -> Vec<&'static Key> {
+    let source = keys::table("source");
+    let kinds = source.kinds.iter().flat_map(|kind| kind.keys);
+    keys::table("").keys.iter().chain(source.keys).chain(kinds).collect()
+}
+
+/// What stands between back-quotes in the texts of a source file, comments and tests
+/// aside.
+fn quoted(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    assert_eq!(code.matches('`').count() % 2, 0, "an odd back-quote in {}", path.display());
+    code.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => rust_files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// What a connector's error tells a user to write must be something that a pipeline file
+/// knows. The connectors do not know the list of keys, so this reads their texts.
+#[test]
+fn every_key_that_an_error_of_a_source_names_exists() {
+    let mut files = Vec::new();
+    rust_files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../source/src")), &mut files);
+    let known = keys_of_sources();
+    let roles = serde_json::to_value(foretell_source::ColumnMap::default()).unwrap();
+    // Values of Kraken's wire format, not keys.
+    let wire = ["b", "s"];
+    let mut named = Vec::new();
+    for file in &files {
+        for words in quoted(file) {
+            // A column of a file: `columns.close`.
+            let key = words.split([' ', '.', '=']).next().unwrap_or_default().to_owned();
+            if !key.starts_with(|c: char| c.is_ascii_lowercase()) || wire.contains(&key.as_str()) {
+                continue;
+            }
+            let found = known.iter().find(|k| k.name == key);
+            let place = file.display();
+            let found =
+                found.unwrap_or_else(|| panic!("{place} names `{words}`: there is no such key"));
+            if let Some(role) = words.strip_prefix("columns.")
+                && !role.starts_with('{')
+            {
+                assert!(roles.get(role).is_some(), "{place} names `{words}`");
+            }
+            if let (Kind::OneOf(choices), Some((_, value))) = (found.kind, words.split_once(" = "))
+            {
+                let value = value.trim_matches(['\\', '"']);
+                assert!(choices.contains(&value), "{place} names `{words}`");
+            }
+            named.push(key);
+        }
+        // The keys that settings are refused by.
+        let text = std::fs::read_to_string(file).unwrap();
+        for part in text.split("SourceError::Setting {").skip(1) {
+            let field = part.split("field: \"").nth(1).and_then(|f| f.split('"').next());
+            if let Some(field) = field {
+                assert!(known.iter().any(|k| k.name == field), "{}: `{field}`", file.display());
+                named.push(field.to_owned());
+            }
+        }
+    }
+    // The search finds what is known to be there.
+    for key in ["feed", "columns", "header", "pair", "coin", "lag", "requests_per_minute"] {
+        assert!(named.iter().any(|n| n == key), "`{key}` was not found in {named:?}");
     }
 }
 
