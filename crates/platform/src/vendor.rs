@@ -60,6 +60,11 @@ pub struct KrakenMarket {
     instrument: Option<Instrument>,
 }
 
+/// Somebody waits for the answer: one more attempt, not four.
+fn impatient() -> HttpSettings {
+    HttpSettings { max_attempts: 2, timeout_millis: 15_000, ..HttpSettings::default() }
+}
+
 fn asking(source: SourceError) -> PlatformError {
     PlatformError::Vendor(Box::new(source))
 }
@@ -120,7 +125,7 @@ impl KrakenMarket {
     }
 
     async fn asset_pairs(&self) -> Result<Vec<AssetPair>, SourceError> {
-        let http = HttpSettings::default();
+        let http = impatient();
         Session::new(&self.spec, &http)?.asset_pairs().await
     }
 
@@ -140,7 +145,7 @@ impl KrakenMarket {
                     .to_owned(),
             });
         };
-        let http = HttpSettings::default();
+        let http = impatient();
         let session = Session::new(&self.spec, &http).map_err(asking)?;
         let tickers = session.ticker(&wanted).await.map_err(asking)?;
         let Some((key, ticker)) = tickers.into_iter().next() else {
@@ -226,7 +231,7 @@ pub async fn market_state(pipeline: &Pipeline) -> Result<String, PlatformError> 
             let whole = extract::request(pipeline, None, now);
             let latest = now.plus_secs(-3 * pipeline.interval.secs());
             let request = ExtractRequest { from: Some(latest), to: None, ..whole };
-            let http = HttpSettings::default();
+            let http = impatient();
             let rows = foretell_source::extract(&spec, &request, &http, &()).await;
             let rows = rows.map_err(asking)?;
             match rows.rows.iter().map(|r| r.time).max() {

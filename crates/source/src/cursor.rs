@@ -152,7 +152,7 @@ impl BackfillRequest {
             let feed = |request: &Self| request.feed.clone().unwrap_or_default();
             compare("feed", &feed(before), &feed(self));
         }
-        let time = |t: Option<Timestamp>| t.map_or("not given".to_owned(), |t| t.human());
+        let time = |t: Option<Timestamp>| t.map_or("not given".to_owned(), Timestamp::human);
         compare("from", &time(before.from), &time(self.from));
         compare("lag", &format!("{} s", before.lag), &format!("{} s", self.lag));
         (!what.is_empty()).then_some(Changed { what, other_market })

@@ -37,7 +37,8 @@ fn forecasts_live(market: &Market, file: &str, instrument: &str) -> Value {
     assert!(hours.iter().any(|h| h == made), "{made} is none of {hours:?}");
     assert!(forecast["interval"]["lower"].as_f64() < forecast["point"].as_f64());
     assert_eq!(market.json(&["forecast", instrument])["id"], forecast["id"], "it is stored");
-    assert_eq!(market.json(&["verify", forecast["id"].as_str().unwrap()])["matches"], true);
+    let id = forecast["id"].as_str().expect("an id");
+    assert_eq!(market.json(&["verify", id])["matches"], true);
     report
 }
 
@@ -207,6 +208,21 @@ fn krakens_pairs_and_prices_are_told() {
     assert!(error.contains("--pair"), "{error}");
     let error = market.fails(2, &["sources", "pairs", "pipeline.toml"]);
     assert!(error.contains("kind = \"file\"") && error.contains("kind = \"kraken\""), "{error}");
+}
+
+#[test]
+fn a_vendor_that_cannot_be_reached_is_said_so_without_colours() {
+    let market = Market::new(Kind::Noise, 1, 8);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let nobody = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let output = market.run(&["sources", "pairs", "kraken", "--base-url", &nobody]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["error: asking the vendor failed", "/0/public/AssetPairs", "after 2 attempts"] {
+        assert!(said.contains(part), "`{part}` is not in `{said}`");
+    }
+    assert!(!said.contains('\u{1b}'), "colour in a pipe: {said}");
 }
 
 #[test]
