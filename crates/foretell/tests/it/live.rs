@@ -136,6 +136,22 @@ fn a_back_fill_of_something_else_begins_anew_and_says_so() {
 }
 
 #[test]
+fn a_back_fill_that_failed_goes_on_behind_its_last_piece() {
+    let market = Market::new(Kind::Noise, 1, 9);
+    let binance = vendor::binance();
+    binance_file(&market, &binance, "");
+    binance.refuse(1);
+    let output = market.run(&["backfill", "filled.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let rest = market.json(&["backfill", "filled.toml"]);
+    assert_eq!((&rest["done"], &rest["anew"]), (&true.into(), &Value::Null));
+    // A thousand came with the first piece; the bar that is forming is not taken.
+    assert_eq!((&rest["rows"], &rest["pieces"]), (&(BINANCE_HOURS - 1_001).into(), &1.into()));
+    let starts: Vec<_> = binance.asked().iter().map(|u| number(u, "startTime")).collect();
+    assert_eq!((starts.len(), starts[1]), (3, starts[2]), "the refused piece alone is repeated");
+}
+
+#[test]
 fn a_kaggle_file_is_declared_like_any_file() {
     let market = Market::new(Kind::Noise, 1, 5);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

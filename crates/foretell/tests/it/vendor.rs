@@ -5,6 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,7 @@ const HOUR: i64 = 3_600;
 pub(crate) struct Vendor {
     pub(crate) url: String,
     asked: Arc<Mutex<Vec<Url>>>,
+    refused: Arc<AtomicUsize>,
 }
 
 impl Vendor {
@@ -27,14 +29,24 @@ impl Vendor {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (base, seen, script) = (url.clone(), Arc::clone(&asked), Arc::new(script));
+        let refused = Arc::new(AtomicUsize::new(usize::MAX));
+        let refuse = Arc::clone(&refused);
+        let (base, seen) = (url.clone(), Arc::clone(&asked));
+        let script = Arc::new(move |number: usize, url: &Url| {
+            if number == refuse.load(Ordering::SeqCst) { (400, Vec::new()) } else { script(url) }
+        });
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (base, seen, script) = (base.clone(), Arc::clone(&seen), Arc::clone(&script));
                 std::thread::spawn(move || serve(stream, &base, &seen, &*script));
             }
         });
-        Self { url, asked }
+        Self { url, asked, refused }
+    }
+
+    /// Refuses the request of this number, counted from 0.
+    pub(crate) fn refuse(&self, number: usize) {
+        self.refused.store(number, Ordering::SeqCst);
     }
 
     /// The requests so far.
@@ -47,7 +59,7 @@ fn serve(
     mut stream: TcpStream,
     base: &str,
     seen: &Mutex<Vec<Url>>,
-    script: &dyn Fn(&Url) -> (u16, Vec<u8>),
+    script: &dyn Fn(usize, &Url) -> (u16, Vec<u8>),
 ) {
     let mut head = Vec::new();
     let mut buffer = [0u8; 4096];
@@ -60,8 +72,12 @@ fn serve(
     let head = String::from_utf8_lossy(&head).into_owned();
     let target = head.split(' ').nth(1).unwrap_or("/");
     let url: Url = format!("{base}{target}").parse().expect("a URL");
-    seen.lock().expect("not poisoned").push(url.clone());
-    let (status, body) = script(&url);
+    let number = {
+        let mut seen = seen.lock().expect("not poisoned");
+        seen.push(url.clone());
+        seen.len() - 1
+    };
+    let (status, body) = script(number, &url);
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
