@@ -16,6 +16,11 @@ use serde_json::{Value, json};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const HOUR: i64 = 3_600;
 
+/// Status and body.
+type Answer = (u16, Vec<u8>);
+/// What a vendor answers to its n-th request, counted from 0.
+type Script = dyn Fn(usize, &Url) -> Answer + Send + Sync;
+
 /// A vendor that answers by a script until the test ends.
 pub(crate) struct Vendor {
     pub(crate) url: String,
@@ -25,14 +30,14 @@ pub(crate) struct Vendor {
 
 impl Vendor {
     /// Answers every request with a status and a body.
-    pub(crate) fn start(script: impl Fn(&Url) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&Url) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let refused = Arc::new(AtomicUsize::new(usize::MAX));
         let refuse = Arc::clone(&refused);
         let (base, seen) = (url.clone(), Arc::clone(&asked));
-        let script = Arc::new(move |number: usize, url: &Url| {
+        let script: Arc<Script> = Arc::new(move |number, url| {
             if number == refuse.load(Ordering::SeqCst) { (400, Vec::new()) } else { script(url) }
         });
         std::thread::spawn(move || {
@@ -55,12 +60,7 @@ impl Vendor {
     }
 }
 
-fn serve(
-    mut stream: TcpStream,
-    base: &str,
-    seen: &Mutex<Vec<Url>>,
-    script: &dyn Fn(usize, &Url) -> (u16, Vec<u8>),
-) {
+fn serve(mut stream: TcpStream, base: &str, seen: &Mutex<Vec<Url>>, script: &Script) {
     let mut head = Vec::new();
     let mut buffer = [0u8; 4096];
     while !head.windows(4).any(|w| w == b"\r\n\r\n") {
