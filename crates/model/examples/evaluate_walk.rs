@@ -12,6 +12,7 @@ mod markets;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use foretell_market::Interval;
 use foretell_model::evaluate::{EvaluationPlan, decide_promotion, judge, walk};
 
 fn main() {
@@ -22,15 +23,17 @@ fn main() {
     };
     let steps = arguments.get(1).map_or(1, |a| a.parse().expect("a number of hours"));
     let rows = markets::dataset(&closes, steps);
+    let returns = markets::returns(&closes);
     let mut recipes = markets::baselines();
     recipes.extend(arguments.iter().skip(2).map(|kind| markets::recipe(kind)));
     let plan = EvaluationPlan { threads: 2, ..markets::plan(180, 30) };
     let stop = AtomicBool::new(false);
     let started = Instant::now();
-    let (walk, trials) = walk(&rows, &recipes, &plan, &stop, &()).expect("recipes fit");
+    let (walk, trials) =
+        walk(&rows, Some(&returns), &recipes, &plan, &stop, &()).expect("recipes fit");
     let fitted = started.elapsed();
     let mut evaluation = judge(&walk, trials, &plan).expect("forecasts can be judged");
-    evaluation.volatility = walk.volatility(&rows);
+    evaluation.volatility = walk.volatility(&rows, &returns, Interval::DAY);
     println!(
         "{} rows, {} folds, block {:.0}; fitted in {fitted:.2?}, judged in {:.2?}\n",
         evaluation.times.len(),
@@ -101,12 +104,13 @@ fn main() {
     );
     if let Some(v) = &evaluation.volatility {
         println!(
-            "volatility: QLIKE {:.4}, season {:.4} (p = {:.3}), constant {:.4} (p = {:.3})",
+            "volatility over {} days: QLIKE {:.4}, day before {:.4} (p = {:.3}), constant {:.4} (p = {:.3})",
+            v.rows,
             v.qlike,
-            v.qlike_season,
-            v.versus_season.p_value(),
+            v.qlike_previous,
+            v.p_holm().0,
             v.qlike_constant,
-            v.versus_constant.p_value()
+            v.p_holm().1
         );
     }
     let decision = decide_promotion(&evaluation, None, 0.1, 0);

@@ -16,29 +16,35 @@ mod judge;
 pub mod metrics;
 pub mod overfitting;
 mod promotion;
+pub mod realised;
 mod report;
 pub mod rolling;
 mod serial;
 pub mod sharpe;
 pub mod special;
 mod spending;
+pub mod spread;
 pub mod volatility;
 mod walk;
 
 use std::sync::atomic::AtomicBool;
 
+use foretell_market::Interval;
 use foretell_panel::{Dataset, WalkForward};
 use serde::{Deserialize, Serialize};
 
 pub use conformal::CalibrationState;
 pub use holm::holm;
 pub use judge::{Trial, judge};
-pub use promotion::{CandidateVerdict, Promotion, decide_promotion};
+pub use promotion::{Aspect, CandidateVerdict, Promotion, decide_promotion};
+pub use realised::SquaredReturns;
 pub use report::{
     Comparison, EVALUATION_VERSION, Evaluation, FoldMetrics, FoldSummary, IntervalReport, Metrics,
     Range, RecipeEvaluation,
 };
 pub use spending::spent_alpha;
+pub use spread::{SpreadEvaluation, SpreadSkill, VarianceProxy};
+pub use volatility::VolatilitySkill;
 pub use walk::{EvaluationProgress, Walk, walk};
 
 use crate::{EstimatorSpec, ModelError};
@@ -72,6 +78,10 @@ pub struct EvaluationPlan {
     pub bootstrap_draws: usize,
     /// What it costs the sign strategy to trade its whole capital once, basis points.
     pub cost_bp: f64,
+    /// Length of the spans whose realised variance is forecast; a whole multiple of the
+    /// grid's interval. None is judged when absent.
+    #[serde(default)]
+    pub volatility_span: Option<Interval>,
 }
 
 impl EvaluationPlan {
@@ -85,6 +95,7 @@ impl EvaluationPlan {
             block_length: None,
             bootstrap_draws: 1_000,
             cost_bp: 5.0,
+            volatility_span: None,
         }
     }
 
@@ -120,11 +131,17 @@ impl EvaluationPlan {
 /// removed. The random walk is added when no recipe is one. The result depends on the
 /// rows, the recipes, the plan and its seed, not on threads.
 ///
+/// `returns` are the squared one-interval log returns behind the rows, the lock-box
+/// removed: what variance forecasts are judged by when the horizon has several intervals,
+/// and what realised variances of spans are made of. Without them the squared label
+/// stands in and no span is judged.
+///
 /// # Errors
 /// When a recipe name repeats, a label is missing, the data is too short for one fold,
 /// a fit fails, or the stop flag is raised.
 pub fn evaluate(
     dataset: &Dataset,
+    returns: Option<&SquaredReturns>,
     recipes: &[Recipe],
     plan: &EvaluationPlan,
     stop: &AtomicBool,
@@ -132,9 +149,11 @@ pub fn evaluate(
 ) -> Result<Evaluation, ModelError> {
     plan.check()?;
     let recipes = with_random_walk(recipes)?;
-    let (walk, trials) = walk(dataset, &recipes, plan, stop, progress)?;
+    let (walk, trials) = walk(dataset, returns, &recipes, plan, stop, progress)?;
     let mut evaluation = judge(&walk, trials, plan)?;
-    evaluation.volatility = walk.volatility(dataset);
+    evaluation.volatility = returns
+        .zip(plan.volatility_span)
+        .and_then(|(returns, span)| walk.volatility(dataset, returns, span));
     Ok(evaluation)
 }
 

@@ -183,6 +183,12 @@ impl EstimatorSpec {
         )
     }
 
+    /// Whether what it promises is the spread alone: its point is the random walk's in
+    /// every row, so it is judged by the QLIKE of its variance and not by its point.
+    pub fn forecasts_spread(&self) -> bool {
+        matches!(self, Self::EwmaVolatility)
+    }
+
     /// How many steps a fit reports to its progress.
     pub fn steps(&self) -> u64 {
         match self {

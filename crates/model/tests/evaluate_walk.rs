@@ -15,7 +15,7 @@ use foretell_panel::{Dataset, Matrix};
 use markets::{baselines, dataset, plan, random_walk, recipe};
 
 fn run(dataset: &Dataset, recipes: &[Recipe], plan: &EvaluationPlan) -> Evaluation {
-    evaluate(dataset, recipes, plan, &AtomicBool::new(false), &()).expect("recipes fit")
+    evaluate(dataset, None, recipes, plan, &AtomicBool::new(false), &()).expect("recipes fit")
 }
 
 fn json(evaluation: &Evaluation) -> String {
@@ -42,8 +42,8 @@ fn a_random_walk_shows_no_skill_and_calibrated_intervals() {
             assert!((r.own.coverage - 0.9).abs() < 0.04, "seed {seed} {name}");
         }
         // Constant variance: the exponential mean must not look skilled.
-        let volatility = evaluation.volatility.unwrap();
-        assert!(volatility.versus_constant.p_value() > 0.05, "seed {seed}: {volatility:?}");
+        let spread = evaluation.recipe("ewma_volatility").unwrap().spread.clone().unwrap();
+        assert!(spread.p_value > 0.05, "seed {seed}: {spread:?}");
     }
     assert!(best.iter().filter(|p| **p < 0.1).count() <= 3, "{best:?}");
 }
@@ -190,12 +190,13 @@ fn progress_reaches_its_end_and_a_stop_ends_it() {
     let rows = dataset(&random_walk(1_200, 5), 1);
     let all = Listener::default();
     let recipes = baselines();
-    let evaluation = evaluate(&rows, &recipes, &plan(20, 10), &all.stop, &all).unwrap();
+    let evaluation = evaluate(&rows, None, &recipes, &plan(20, 10), &all.stop, &all).unwrap();
     let tasks = evaluation.folds.len() * recipes.len();
     assert_eq!(all.calls.lock().unwrap().len(), tasks);
     assert_eq!(all.highest.load(Ordering::Relaxed), all.total.load(Ordering::Relaxed));
     let stopped = Listener { stop_at: Some(4), ..Listener::default() };
-    let error = evaluate(&rows, &recipes, &plan(20, 10), &stopped.stop, &stopped).unwrap_err();
+    let error =
+        evaluate(&rows, None, &recipes, &plan(20, 10), &stopped.stop, &stopped).unwrap_err();
     assert!(matches!(error, ModelError::Stopped { .. }), "{error}");
     assert!(stopped.calls.lock().unwrap().len() < tasks);
 }
@@ -208,7 +209,7 @@ fn the_random_walk_is_always_there_and_bad_requests_name_their_remedy() {
     assert_eq!(alone.recipes[0].spec, EstimatorSpec::RandomWalk);
     assert_eq!(alone.random_walk().metrics.relative_mae, 1.0);
     let refused = |rows: &Dataset, recipes: &[Recipe], plan: &EvaluationPlan| {
-        evaluate(rows, recipes, plan, &AtomicBool::new(false), &()).unwrap_err().to_string()
+        evaluate(rows, None, recipes, plan, &AtomicBool::new(false), &()).unwrap_err().to_string()
     };
     let twice = refused(&rows, &[recipe("drift"), recipe("drift")], &plan(20, 10));
     assert!(twice.contains("two recipes are named `drift`"), "{twice}");

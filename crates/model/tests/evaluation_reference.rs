@@ -17,6 +17,7 @@ use foretell_model::evaluate::overfitting::probability_of_overfitting;
 use foretell_model::evaluate::rolling::rolling_quantile_intervals;
 use foretell_model::evaluate::sharpe::{SharpeEvidence, deflated_sharpe};
 use foretell_model::evaluate::special;
+use foretell_model::evaluate::spread::{mean_qlike, second_moment};
 use foretell_model::evaluate::volatility::qlike;
 use foretell_model::{LEVELS, QUANTILE_LEVELS};
 use serde_json::Value;
@@ -255,4 +256,24 @@ fn qlike_equals_its_formula() {
     for i in 0..proxy.len() {
         same(qlike(proxy[i], forecast[i]), &all["loss"][i]);
     }
+}
+
+#[test]
+fn variance_forecasts_equal_quadrature_the_published_loss_and_statsmodels() {
+    let text = include_str!("../../../tests/data/reference/volatility.json");
+    let all: Value = serde_json::from_str(text).expect("the fixture is JSON");
+    for case in all["second_moments"].as_array().unwrap() {
+        same(second_moment(&numbers(&case["quantiles"])), &case["moment"]);
+    }
+    let all = &all["comparison"];
+    let (proxy, own, rival) = (numbers(&all["proxy"]), numbers(&all["own"]), numbers(&all["walk"]));
+    let qlike_of = |forecasts: &[f64]| mean_qlike(&proxy, forecasts);
+    same(qlike_of(&own), &all["qlike"]);
+    same(1.0 - qlike_of(&own) / qlike_of(&rival), &all["skill"]);
+    let losses = |forecasts: &[f64]| -> Vec<f64> {
+        proxy.iter().zip(forecasts).map(|(x, f)| qlike(*x, *f)).collect()
+    };
+    let test = diebold_mariano(&losses(&own), &losses(&rival), 1);
+    same(test.statistic(), &all["statistic"]);
+    same(test.p_value(), &all["p_value"]);
 }

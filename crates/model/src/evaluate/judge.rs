@@ -20,6 +20,7 @@ use super::report::{
 };
 use super::rolling::{RIVAL_WINDOW, rolling_quantile_intervals};
 use super::sharpe::{SharpeEvidence, deflated_sharpe};
+use super::spread::{SpreadEvaluation, judge_spread};
 use super::walk::Walk;
 use super::{EvaluationPlan, holm};
 use crate::{EstimatorSpec, LEVELS, MEDIAN, ModelError, QUANTILE_LEVELS};
@@ -39,6 +40,9 @@ pub struct Trial {
     pub spec: EstimatorSpec,
     /// Nine quantiles of the log return per row, row by row.
     pub quantiles: Vec<f64>,
+    /// Forecast of the row's variance proxy, scaled inside its fold, per row; absent for a
+    /// recipe that is not judged on its spread.
+    pub variance: Option<Vec<f64>>,
 }
 
 /// Judges forecasts on the rows of a walk. One of the trials must be the random walk.
@@ -60,6 +64,10 @@ pub fn judge(
         let (name, have) = (&trial.name, trial.quantiles.len());
         return fail(format!("`{name}` has {have} quantiles for {rows} rows of {LEVELS}"));
     }
+    let misfit = |t: &&Trial| t.variance.as_ref().is_some_and(|v| v.len() != rows);
+    if let Some(trial) = trials.iter().find(misfit) {
+        return fail(format!("`{}` has not one variance for each of {rows} rows", trial.name));
+    }
     let Some(base) = trials.iter().position(|t| t.spec == EstimatorSpec::RandomWalk) else {
         return fail("the random walk is not among the recipes: add it".to_owned());
     };
@@ -67,13 +75,7 @@ pub fn judge(
     let parts: Vec<Part> = trials.into_iter().map(|t| bench.part(t)).collect::<Result<_, _>>()?;
     let block_length = plan.block_length.unwrap_or_else(|| bench.block_length(&parts, base));
     let (mut recipes, rival) = bench.evaluations(parts, base, block_length);
-    // Whoever forecasts the random walk's own points is no candidate on point error.
-    let candidates: Vec<usize> =
-        (0..recipes.len()).filter(|&i| recipes[i].losses != recipes[base].losses).collect();
-    let raw: Vec<f64> = candidates.iter().map(|&i| recipes[i].versus_random_walk.p_value).collect();
-    for (&i, adjusted) in candidates.iter().zip(holm(&raw)) {
-        recipes[i].versus_random_walk.p_holm = adjusted;
-    }
+    correct(&mut recipes, base);
     let ratios: Vec<f64> = recipes.iter().map(|r| r.sharpe.sharpe).collect();
     for recipe in &mut recipes {
         recipe.sharpe.deflated = deflated_sharpe(&recipe.sharpe, &ratios).unwrap_or(f64::NAN);
@@ -93,6 +95,26 @@ pub fn judge(
         rival,
         volatility: None,
     })
+}
+
+/// Holm over every test against the random walk of the run, of points and of spreads.
+fn correct(recipes: &mut [RecipeEvaluation], base: usize) {
+    // Whoever forecasts the random walk's own points is no candidate on point error.
+    let points: Vec<usize> =
+        (0..recipes.len()).filter(|&i| recipes[i].losses != recipes[base].losses).collect();
+    let spreads: Vec<usize> =
+        (0..recipes.len()).filter(|&i| i != base && recipes[i].spread.is_some()).collect();
+    let of_point = points.iter().map(|&i| recipes[i].versus_random_walk.p_value);
+    let of_spread = spreads.iter().filter_map(|&i| recipes[i].spread.as_ref()).map(|s| s.p_value);
+    let adjusted = holm(&of_point.chain(of_spread).collect::<Vec<_>>());
+    for (&i, p) in points.iter().zip(&adjusted) {
+        recipes[i].versus_random_walk.p_holm = *p;
+    }
+    for (&i, p) in spreads.iter().zip(&adjusted[points.len()..]) {
+        if let Some(spread) = &mut recipes[i].spread {
+            spread.p_holm = *p;
+        }
+    }
 }
 
 /// One recipe, judged alone.
@@ -233,8 +255,10 @@ impl<'a> Bench<'a> {
             .collect();
         let folds: Vec<Vec<FoldMetrics>> =
             parts.iter().map(|p| self.fold_metrics(p, &parts[base])).collect();
+        let spreads = self.spreads(&parts, base);
         let evaluation =
-            |(i, ((mut part, comparison), folds)): (usize, ((Part, Comparison), _))| {
+            |(i, (((mut part, comparison), folds), spread)): (usize, (((Part, _), _), _))| {
+                let comparison: Comparison = comparison;
                 let of_loss: Range = range(SERIES * i);
                 let mae = (of_loss.lower * BASIS_POINTS, of_loss.upper * BASIS_POINTS).into();
                 part.adaptive.0.coverage_interval = range(SERIES * i + 2);
@@ -251,14 +275,28 @@ impl<'a> Bench<'a> {
                     losses: part.losses,
                     returns: part.returns,
                     versus_random_walk: comparison,
+                    spread,
                     folds,
                     adaptive: part.adaptive.0,
                     own: part.own.0,
                     calibration: part.calibration,
                 }
             };
-        let all = parts.into_iter().zip(comparisons).zip(folds).enumerate();
+        let all = parts.into_iter().zip(comparisons).zip(folds).zip(spreads).enumerate();
         (all.map(evaluation).collect(), rival)
+    }
+
+    /// The variance forecasts of each recipe that made some, against the random walk's.
+    fn spreads(&self, parts: &[Part], base: usize) -> Vec<Option<SpreadEvaluation>> {
+        let apart = self.walk.apart();
+        let at = |series: &[f64]| apart.iter().map(|&i| series[i]).collect::<Vec<f64>>();
+        let proxies = at(&self.walk.proxies);
+        let rival = parts[base].trial.variance.as_deref().map(at);
+        let judged = |part: &Part| {
+            let own = at(part.trial.variance.as_deref()?);
+            judge_spread(self.walk.proxy, &proxies, &own, rival.as_deref()?)
+        };
+        parts.iter().map(judged).collect()
     }
 
     /// One recipe against the random walk; `interval` gives the bootstrap interval of a

@@ -1,15 +1,19 @@
 //! Who is served: the rule that keeps noise from being promoted, fixed in advance.
 //!
-//! A candidate must be more accurate than the random walk *and* than the champion
-//! (one-sided Diebold–Mariano on absolute log-return error), after Holm's correction
-//! over all candidates of the run and at the level that alpha-spending leaves for this
-//! retrain; its CRPS and interval score must be no worse than theirs. Ties keep the
-//! champion. Pure: stores nothing, moves no alias.
+//! A candidate must be more accurate than the random walk *and* than the champion, after
+//! Holm's correction over all candidates of the run and at the level that alpha-spending
+//! leaves for this retrain; its CRPS and interval score must be no worse than theirs. Ties
+//! keep the champion. Accuracy is absolute log-return error for a recipe that forecasts a
+//! point, and QLIKE of the variance for one that forecasts a spread; both by the one-sided
+//! Diebold–Mariano test. A spread contends only where there is no point skill: the champion
+//! is the random walk or a spread itself, and a point that passes goes first. Pure: stores
+//! nothing, moves no alias.
 
 use serde::{Deserialize, Serialize};
 
 use super::dm::diebold_mariano;
 use super::report::{Evaluation, RecipeEvaluation};
+use super::spread::SpreadSkill;
 use super::{holm, spent_alpha};
 
 /// The decision after one run.
@@ -20,11 +24,17 @@ pub struct Promotion {
     /// Whether the winner is another than the champion (or the first champion), so that
     /// the alias has to move.
     pub promoted: bool,
-    /// Whether the winner is better than a random walk by the evidence of this run.
+    /// Whether the winner's *point* is better than a random walk's by the evidence of this
+    /// run.
     pub skilled: bool,
+    /// What the winner's *spread* is worth, when it wins by its spread: its point is the
+    /// random walk's then, and `skilled` is false.
+    #[serde(default)]
+    pub spread: Option<SpreadSkill>,
     /// The verdict in words.
     pub reason: String,
-    /// The smallest Holm-corrected p-value against the random walk; 1 without candidates.
+    /// The smallest Holm-corrected p-value of a point against the random walk; 1 without
+    /// candidates.
     pub best_p: f64,
     /// The level that this test was allowed to use, and so used up.
     pub alpha_spent: f64,
@@ -32,11 +42,25 @@ pub struct Promotion {
     pub candidates: Vec<CandidateVerdict>,
 }
 
+/// What a candidate is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aspect {
+    /// Absolute error of its point.
+    #[default]
+    Point,
+    /// QLIKE of its variance.
+    Spread,
+}
+
 /// What was found about one recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CandidateVerdict {
     /// The recipe.
     pub name: String,
+    /// What it was judged by.
+    #[serde(default)]
+    pub aspect: Aspect,
     /// One-sided p-value against the random walk.
     pub p_random_walk: f64,
     /// One-sided p-value against the champion, when that is another recipe.
@@ -51,13 +75,60 @@ pub struct CandidateVerdict {
     pub reason: String,
 }
 
+/// Who reigns, by what it can do.
+#[derive(Debug, Clone, Copy)]
+enum Reign<'a> {
+    /// The random walk, or nobody yet.
+    RandomWalk,
+    /// A recipe that was promoted for its point.
+    Point(&'a RecipeEvaluation),
+    /// A recipe that was promoted for its spread.
+    Spread(&'a RecipeEvaluation),
+}
+
+impl<'a> Reign<'a> {
+    fn of(recipe: Option<&'a RecipeEvaluation>) -> Self {
+        match recipe {
+            Some(r) if r.spec.forecasts_spread() => Self::Spread(r),
+            Some(r) if !r.is_random_walk() => Self::Point(r),
+            _ => Self::RandomWalk,
+        }
+    }
+
+    /// The recipe that must be beaten beside the random walk.
+    fn rival(self) -> Option<&'a RecipeEvaluation> {
+        match self {
+            Self::RandomWalk => None,
+            Self::Point(r) | Self::Spread(r) => Some(r),
+        }
+    }
+
+    /// The champion that is still better than the random walk by its own test at `alpha`,
+    /// with that test's p-value.
+    fn kept(self, alpha: f64) -> Option<(Aspect, &'a RecipeEvaluation, f64)> {
+        let (aspect, r, p) = match self {
+            Self::RandomWalk => return None,
+            Self::Point(r) => (Aspect::Point, r, r.versus_random_walk.p_value),
+            Self::Spread(r) => (Aspect::Spread, r, spread_p(r)),
+        };
+        (p < alpha).then_some((aspect, r, p))
+    }
+}
+
+/// The uncorrected p-value of a spread; 1 where none was judged.
+fn spread_p(recipe: &RecipeEvaluation) -> f64 {
+    recipe.spread.as_ref().map_or(1.0, |s| s.p_value)
+}
+
 /// Decides who is served. `champion` names the recipe served now, `alpha` is the whole
 /// error rate (0.1 in the shipped pipelines), `earlier_tests` how often this decision
 /// was made before for the instrument and horizon.
 ///
 /// When no candidate passes, the champion stays as long as it is itself still better
-/// than the random walk at `alpha` (it was promoted once and is not tested anew);
-/// otherwise the random walk is served.
+/// than the random walk at `alpha` by what it was promoted for; otherwise the random walk
+/// is served. That test is not corrected: noise can only be kept where noise was promoted,
+/// so the chance of ever serving it is bounded by the promotions alone. `champion` must
+/// therefore be a recipe that was promoted by this rule.
 pub fn decide_promotion(
     evaluation: &Evaluation,
     champion: Option<&str>,
@@ -66,56 +137,100 @@ pub fn decide_promotion(
 ) -> Promotion {
     let walk = evaluation.random_walk();
     let reigning = champion.and_then(|name| evaluation.recipe(name));
-    let skilled_champion = reigning.filter(|r| !r.is_random_walk());
+    let reign = Reign::of(reigning);
     let alpha_spent = spent_alpha(alpha, earlier_tests);
-    let mut candidates = candidates(evaluation, walk, skilled_champion);
+    let mut candidates = candidates(evaluation, walk, reign);
     for verdict in &mut candidates {
-        (verdict.passed, verdict.reason) = verdict.judge(alpha_spent, skilled_champion);
+        (verdict.passed, verdict.reason) = verdict.judge(alpha_spent, reign);
     }
-    let loss = |name: &str| evaluation.recipe(name).map_or(f64::INFINITY, |r| r.metrics.mae_bp);
-    let best = candidates
-        .iter()
-        .filter(|c| c.passed)
-        // All of them have passed; of these the most accurate serves, not the surest.
-        .min_by(|a, b| loss(&a.name).total_cmp(&loss(&b.name)).then(a.p_holm.total_cmp(&b.p_holm)));
+    // All of these have passed: the most accurate serves, not the surest.
+    let best = |aspect: Aspect, loss: fn(&RecipeEvaluation) -> f64| {
+        let of = |c: &CandidateVerdict| evaluation.recipe(&c.name).map_or(f64::INFINITY, loss);
+        let passed = candidates.iter().filter(|c| c.passed && c.aspect == aspect);
+        passed.min_by(|a, b| of(a).total_cmp(&of(b)).then(a.p_holm.total_cmp(&b.p_holm)))
+    };
+    let best_point = best(Aspect::Point, |r| r.metrics.mae_bp);
+    let best_spread = best(Aspect::Spread, spread_loss);
     let best_p = evaluation.recipes.iter().map(|r| r.versus_random_walk.p_holm).fold(1.0, f64::min);
-    let (winner, skilled, mut reason) = match (best, skilled_champion) {
-        (Some(best), _) => {
-            let reason = format!(
+    let no_better = format!("no better than a random walk ({})", p_text(best_p));
+    let winner = match (best_point, best_spread, reign.kept(alpha)) {
+        (Some(best), _, _) => Winner {
+            name: best.name.clone(),
+            skilled: true,
+            spread: None,
+            reason: format!(
                 "`{}` is more accurate than {} ({} at level {})",
                 best.name,
-                rivals(skilled_champion),
+                rivals(reign),
                 p_text(best.p_holm),
                 level_text(alpha_spent)
-            );
-            (best.name.clone(), true, reason)
+            ),
+        },
+        (None, _, Some((Aspect::Point, own, p))) => Winner {
+            name: own.name.clone(),
+            skilled: true,
+            spread: None,
+            reason: format!(
+                "no candidate beats the champion `{}`, which is better than a random walk ({})",
+                own.name,
+                p_text(p)
+            ),
+        },
+        (None, Some(best), _) => {
+            let judged = evaluation.recipe(&best.name);
+            let spread = judged.and_then(|r| r.spread_skill(true, best.p_holm));
+            Winner::by_spread(&best.name, spread, &no_better)
         }
-        (None, Some(own)) if own.versus_random_walk.p_value < alpha => {
-            let p = p_text(own.versus_random_walk.p_value);
-            let reason = format!(
-                "no candidate beats the champion `{}`, which is better than a random walk ({p})",
-                own.name
-            );
-            (own.name.clone(), true, reason)
+        (None, None, Some((Aspect::Spread, own, p))) => {
+            Winner::by_spread(&own.name, own.spread_skill(true, p), &no_better)
         }
-        (None, own) => {
-            let mut reason = format!("no better than a random walk ({})", p_text(best_p));
-            if let Some(own) = own {
-                let p = p_text(own.versus_random_walk.p_value);
-                reason.push_str(&format!("; the champion `{}` has lost its lead ({p})", own.name));
-            }
-            (walk.name.clone(), false, reason)
+        (None, None, None) => {
+            let lost = match reign {
+                Reign::RandomWalk => String::new(),
+                Reign::Point(own) => {
+                    let p = p_text(own.versus_random_walk.p_value);
+                    format!("; the champion `{}` has lost its lead ({p})", own.name)
+                }
+                Reign::Spread(own) => {
+                    let p = p_text(spread_p(own));
+                    format!("; the spread of the champion `{}` has lost its lead ({p})", own.name)
+                }
+            };
+            let (name, reason) = (walk.name.clone(), no_better + &lost);
+            Winner { name, skilled: false, spread: None, reason }
         }
     };
+    let Winner { name, skilled, spread, mut reason } = winner;
     if let (Some(name), None) = (champion, reigning) {
         reason.push_str(&format!("; the champion `{name}` was not evaluated"));
     }
-    let promoted = champion != Some(winner.as_str());
-    Promotion { winner, promoted, skilled, reason, best_p, alpha_spent, candidates }
+    let promoted = champion != Some(name.as_str());
+    Promotion { winner: name, promoted, skilled, spread, reason, best_p, alpha_spent, candidates }
 }
 
-fn rivals(champion: Option<&RecipeEvaluation>) -> String {
-    champion.map_or_else(
+/// Who serves, and why.
+struct Winner {
+    name: String,
+    skilled: bool,
+    spread: Option<SpreadSkill>,
+    reason: String,
+}
+
+impl Winner {
+    fn by_spread(name: &str, spread: Option<SpreadSkill>, no_better: &str) -> Self {
+        let said = spread.as_ref().map_or_else(String::new, |s| format!("; {}", s.sentence()));
+        let reason = format!("{no_better}{said}");
+        Self { name: name.to_owned(), skilled: false, spread, reason }
+    }
+}
+
+/// What decides between spreads that pass: the lower the better.
+fn spread_loss(recipe: &RecipeEvaluation) -> f64 {
+    recipe.spread.as_ref().map_or(f64::INFINITY, |s| s.qlike)
+}
+
+fn rivals(reign: Reign<'_>) -> String {
+    reign.rival().map_or_else(
         || "a random walk".to_owned(),
         |c| format!("a random walk and the champion `{}`", c.name),
     )
@@ -132,37 +247,56 @@ fn level_text(level: f64) -> String {
     format!("{level:.digits$}")
 }
 
-/// The recipes that could be promoted: all but the champion, the random walk, and those
-/// whose point forecast is the random walk's in every row.
+/// The recipes that could be promoted. For their point: all but the champion, the random
+/// walk, and those whose point is the random walk's in every row. For their spread, unless
+/// the champion has a point: all but the champion that promise one and were judged on it.
 fn candidates(
     evaluation: &Evaluation,
     walk: &RecipeEvaluation,
-    champion: Option<&RecipeEvaluation>,
+    reign: Reign<'_>,
 ) -> Vec<CandidateVerdict> {
-    let challenges = |r: &&RecipeEvaluation| {
-        let reigns = champion.is_some_and(|c| c.name == r.name);
-        !r.is_random_walk() && !reigns && r.losses != walk.losses
+    let rival = reign.rival();
+    let free = |r: &&RecipeEvaluation| {
+        !r.is_random_walk() && rival.is_none_or(|champion| champion.name != r.name)
     };
-    let verdict = |r: &RecipeEvaluation| {
-        let against = |c: &RecipeEvaluation| {
-            diebold_mariano(&r.losses, &c.losses, evaluation.steps).p_value()
-        };
+    let verdict = |r: &RecipeEvaluation, aspect, p_random_walk, p_champion| {
         let no_worse = |c: &RecipeEvaluation| {
             let (own, rival) = (&r.metrics, &c.metrics);
             own.crps <= rival.crps && own.interval_score <= rival.interval_score
         };
         CandidateVerdict {
             name: r.name.clone(),
-            p_random_walk: r.versus_random_walk.p_value,
-            p_champion: champion.map(against),
+            aspect,
+            p_random_walk,
+            p_champion,
             p_holm: 1.0,
-            distribution_holds: no_worse(walk) && champion.is_none_or(no_worse),
+            distribution_holds: no_worse(walk) && rival.is_none_or(no_worse),
             passed: false,
             reason: String::new(),
         }
     };
-    let mut all: Vec<CandidateVerdict> =
-        evaluation.recipes.iter().filter(challenges).map(verdict).collect();
+    let points = evaluation.recipes.iter().filter(free);
+    let points = points.filter(|r| !r.spec.forecasts_spread() && r.losses != walk.losses);
+    let mut all: Vec<CandidateVerdict> = points
+        .map(|r| {
+            let against = |c: &RecipeEvaluation| {
+                diebold_mariano(&r.losses, &c.losses, evaluation.steps).p_value()
+            };
+            verdict(r, Aspect::Point, r.versus_random_walk.p_value, rival.map(against))
+        })
+        .collect();
+    if !matches!(reign, Reign::Point(_)) {
+        let spreads = evaluation.recipes.iter().filter(free);
+        let spreads = spreads.filter(|r| r.spec.forecasts_spread());
+        all.extend(spreads.filter_map(|r| {
+            let own = r.spread.as_ref()?;
+            let against = |c: &RecipeEvaluation| {
+                let rival = c.spread.as_ref();
+                rival.map_or(1.0, |c| diebold_mariano(&own.losses, &c.losses, 1).p_value())
+            };
+            Some(verdict(r, Aspect::Spread, own.p_value, rival.map(against)))
+        }));
+    }
     // To beat both is to reject both: the larger p-value counts (intersection–union).
     let p: Vec<f64> =
         all.iter().map(|v| v.p_random_walk.max(v.p_champion.unwrap_or(0.0))).collect();
@@ -173,18 +307,22 @@ fn candidates(
 }
 
 impl CandidateVerdict {
-    fn judge(&self, level: f64, champion: Option<&RecipeEvaluation>) -> (bool, String) {
+    fn judge(&self, level: f64, reign: Reign<'_>) -> (bool, String) {
+        let better = match self.aspect {
+            Aspect::Point => "more accurate",
+            Aspect::Spread => "of lower QLIKE",
+        };
         let significant = self.p_holm < level;
         let (p, level) = (p_text(self.p_holm), level_text(level));
         if !significant {
-            let than = rivals(champion);
-            return (false, format!("not more accurate than {than} ({p}, needs {level})"));
+            let than = rivals(reign);
+            return (false, format!("not {better} than {than} ({p}, needs {level})"));
         }
         if !self.distribution_holds {
-            let lost = "more accurate, but CRPS or interval score are worse than a rival's";
-            return (false, format!("{lost} ({p})"));
+            let lost = "but CRPS or interval score are worse than a rival's";
+            return (false, format!("{better}, {lost} ({p})"));
         }
-        (true, format!("more accurate than {} ({p}, needs {level})", rivals(champion)))
+        (true, format!("{better} than {} ({p}, needs {level})", rivals(reign)))
     }
 }
 

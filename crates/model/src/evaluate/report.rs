@@ -1,6 +1,6 @@
 //! What an evaluation says: plain data, stored as JSON with NaN as null.
 
-use foretell_market::{Interval, Timestamp};
+use foretell_market::{Fingerprint, FingerprintHasher, Interval, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::conformal::CalibrationState;
@@ -8,7 +8,8 @@ use super::coverage::{CoverageTests, RollingCoverage};
 use super::direction::Direction;
 use super::dm::DieboldMariano;
 use super::serial::{number, numbers};
-use super::sharpe::SharpeEvidence;
+use super::sharpe::{SharpeEvidence, deflated_sharpe};
+use super::spread::{SpreadEvaluation, SpreadSkill};
 use super::volatility::VolatilitySkill;
 use crate::{EstimatorSpec, LEVELS};
 
@@ -56,7 +57,8 @@ pub struct Evaluation {
     pub recipes: Vec<RecipeEvaluation>,
     /// The rival of every interval: quantiles of the latest outcomes.
     pub rival: IntervalReport,
-    /// Whether the spread was forecastable; absent without its context columns.
+    /// Whether the realised variance of spans was forecastable; absent when none was
+    /// declared or too few spans are whole.
     pub volatility: Option<VolatilitySkill>,
 }
 
@@ -91,8 +93,33 @@ impl Evaluation {
             ] {
                 *series = Vec::new();
             }
+            if let Some(spread) = &mut recipe.spread {
+                spread.losses = Vec::new();
+            }
         }
         small
+    }
+
+    /// The hash of what identifies the out-of-sample rows: decision times and outcomes.
+    /// Recipes judged on rows of equal hash can be compared row by row.
+    pub fn rows_fingerprint(&self) -> Fingerprint {
+        let mut hasher = FingerprintHasher::new("out-of-sample-rows/1");
+        hasher.u64(self.times.len() as u64);
+        self.times.iter().for_each(|time| {
+            hasher.time(*time);
+        });
+        hasher.f64s(&self.outcomes);
+        hasher.finish()
+    }
+
+    /// Deflates the Sharpe ratios anew, with the ratios of other recipes that were judged
+    /// before this run counted as trials beside those of the run.
+    pub fn deflate(&mut self, earlier: &[f64]) {
+        let own = self.recipes.iter().map(|r| r.sharpe.sharpe);
+        let ratios: Vec<f64> = own.chain(earlier.iter().copied()).collect();
+        for recipe in &mut self.recipes {
+            recipe.sharpe.deflated = deflated_sharpe(&recipe.sharpe, &ratios).unwrap_or(f64::NAN);
+        }
     }
 }
 
@@ -144,6 +171,10 @@ pub struct RecipeEvaluation {
     pub metrics: Metrics,
     /// Against the random walk; for the random walk itself no difference.
     pub versus_random_walk: Comparison,
+    /// Its variance forecasts against the random walk's; absent for a recipe that
+    /// promises a point, and in evaluations of before 0.1.
+    #[serde(default)]
+    pub spread: Option<SpreadEvaluation>,
     /// Averages per fold.
     pub folds: Vec<FoldMetrics>,
     /// The adaptive conformal interval, which is what a forecast carries.
@@ -160,6 +191,18 @@ impl RecipeEvaluation {
     /// Whether this is the random walk.
     pub fn is_random_walk(&self) -> bool {
         self.spec == EstimatorSpec::RandomWalk
+    }
+
+    /// What its spread is worth, where it was judged: with the corrected p-value, or for a
+    /// champion that was promoted before with its own.
+    pub fn spread_skill(&self, better: bool, p_value: f64) -> Option<SpreadSkill> {
+        let spread = self.spread.as_ref()?;
+        Some(SpreadSkill {
+            recipe: self.name.clone(),
+            qlike_skill: spread.skill.is_finite().then_some(spread.skill),
+            p_value,
+            better,
+        })
     }
 
     /// The nine quantiles of a row.
@@ -250,8 +293,8 @@ pub struct Comparison {
     /// 90 % block-bootstrap interval of that skill.
     pub crps_skill_interval: Range,
     /// One-sided p-value of "a better distribution than the random walk's": the same test
-    /// on the ranked probability scores, uncorrected; 1 if untestable. It shows skill in
-    /// the spread that the point error cannot show, and promotes nobody.
+    /// on the ranked probability scores, uncorrected; 1 if untestable. It promotes nobody:
+    /// volatility recipes are judged by [`RecipeEvaluation::spread`].
     pub crps_p_value: f64,
     /// Autocorrelation of the loss differential at lag one; NaN if untestable.
     #[serde(with = "number")]

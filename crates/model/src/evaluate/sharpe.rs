@@ -34,8 +34,9 @@ pub struct SharpeEvidence {
     /// confidence; NaN when the ratio is not positive.
     #[serde(with = "number")]
     pub minimum_track_record: f64,
-    /// The probability that the true ratio is above the best that luck gives among the
-    /// trials of the run; NaN when there are too few trials.
+    /// The probability that the true ratio is above the best that luck gives among all
+    /// trials: those of the run and, where a ledger is kept, every other recipe ever judged
+    /// ([`super::Evaluation::deflate`]); NaN when there are too few.
     #[serde(with = "number")]
     pub deflated: f64,
 }

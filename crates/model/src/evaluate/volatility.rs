@@ -1,13 +1,24 @@
-//! Is the spread forecastable where the direction is not? QLIKE of variance forecasts.
+//! Is the spread forecastable where the direction is not? Realised variance of whole spans.
 //!
-//! Source of the loss: A. J. Patton, *Journal of Econometrics* 160 (2011) 246–256: it
-//! ranks variance forecasts rightly even when the variance is seen only through a
-//! noisy unbiased proxy, here the squared log return of the horizon.
+//! A span (a day of hours, a week of days) has a realised variance: the sum of its squared
+//! one-interval log returns. Spans do not overlap. At the start of each three forecasts of
+//! it are made, each scaled on the training spans of its fold: the exponentially weighted
+//! variance, the realised variance of the span before, and the constant one. The loss is
+//! QLIKE (A. J. Patton, *Journal of Econometrics* 160 (2011) 246–256).
 
+use foretell_market::Interval;
+use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
 
 use super::dm::{DieboldMariano, diebold_mariano};
+use super::holm;
 use super::metrics::mean;
+use super::realised::SquaredReturns;
+use super::spread::VarianceScale;
+use super::walk::Walk;
+
+/// Fewest training spans that a scale is fitted on; a fold with fewer is left out.
+const MIN_TRAIN: usize = 10;
 
 /// The quasi-likelihood loss `ln f + proxy / f` of a variance forecast; it differs from
 /// `proxy / f − ln(proxy / f) − 1` by a term that no forecast can change, and is
@@ -16,134 +27,131 @@ pub fn qlike(proxy: f64, forecast: f64) -> f64 {
     if forecast <= 0.0 { f64::INFINITY } else { libm::log(forecast) + proxy / forecast }
 }
 
-/// How well the exponentially weighted variance forecasts against two rivals.
+/// How well the exponentially weighted variance forecasts the realised variance of spans
+/// against two rivals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VolatilitySkill {
-    /// Out-of-sample rows.
+    /// Length of a span; absent in evaluations of before 0.1, which judged the squared
+    /// return of the horizon on every row.
+    #[serde(default)]
+    pub span: Option<Interval>,
+    /// Out-of-sample spans, none of which has a missing interval.
     pub rows: usize,
     /// Mean QLIKE of the exponentially weighted variance.
     pub qlike: f64,
-    /// Mean QLIKE of the previous season's realised variance.
-    pub qlike_season: f64,
+    /// Mean QLIKE of the realised variance of the span before.
+    #[serde(alias = "qlike_season")]
+    pub qlike_previous: f64,
     /// Mean QLIKE of the constant training variance.
     pub qlike_constant: f64,
-    /// Test against the previous season's realised variance.
-    pub versus_season: DieboldMariano,
+    /// Test against the span before.
+    #[serde(alias = "versus_season")]
+    pub versus_previous: DieboldMariano,
     /// Test against the constant.
     pub versus_constant: DieboldMariano,
 }
 
 impl VolatilitySkill {
-    /// The p-value of "better than both rivals": the larger of the two.
+    /// The one-sided p-values after Holm's correction over both tests: against the span
+    /// before, and against the constant.
+    pub fn p_holm(&self) -> (f64, f64) {
+        let both = holm(&[self.versus_previous.p_value(), self.versus_constant.p_value()]);
+        (both[0], both[1])
+    }
+
+    /// The p-value of "better than both rivals": the larger of the two after Holm.
     pub fn p_value(&self) -> f64 {
-        self.versus_season.p_value().max(self.versus_constant.p_value())
+        let (previous, constant) = self.p_holm();
+        previous.max(constant)
     }
 }
 
-/// One out-of-sample row: its squared return and the three forecasts of it.
+/// One span: what came, and what the two forecasters that read the past had at its start.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct VarianceRow {
-    pub(crate) proxy: f64,
-    pub(crate) ewma: f64,
-    pub(crate) season: f64,
-    pub(crate) constant: f64,
+struct Span {
+    realised: f64,
+    ewma: f64,
+    previous: f64,
 }
 
-/// Brings raw variances to the unit of the labels: the factor fitted on training rows,
-/// and the smallest variance let through, so that a stretch without a trade cannot make
-/// the loss infinite.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct VarianceScale {
-    factor: f64,
-    floor: f64,
-}
-
-impl VarianceScale {
-    /// From training labels and the raw variances beside them.
-    pub(crate) fn fit(labels: &[f64], raw: &[f64]) -> Self {
-        let target = labels.iter().map(|y| y * y).sum::<f64>() / labels.len() as f64;
-        let factor = target / mean(raw);
-        Self { factor, floor: 1e-3 * target }
+impl Walk {
+    /// Whether the realised variance of spans was forecastable, on the out-of-sample spans
+    /// of all folds. Spans lie on their own grid (days begin at midnight UTC). The
+    /// exponentially weighted variance is the context column `ewma_variance` of the row
+    /// decided at the span's start. `None` without that column, with spans of a single
+    /// interval, or when too few spans are whole.
+    pub fn volatility(
+        &self,
+        dataset: &Dataset,
+        returns: &SquaredReturns,
+        span: Interval,
+    ) -> Option<VolatilitySkill> {
+        let column = dataset.context_index("ewma_variance")?;
+        if self.interval.divides(span)? < 2 {
+            return None;
+        }
+        let at = |i: usize| {
+            let start = dataset.labels[i].start;
+            if !span.is_on_grid(start) {
+                return None;
+            }
+            Some(Span {
+                realised: returns.between(start, start + span)?,
+                ewma: dataset.context.get(i, column),
+                previous: returns.between(start - span, start)?,
+            })
+        };
+        let mut losses: [Vec<f64>; 3] = Default::default();
+        for split in self.splits() {
+            // A span is longer than a label: what ends after the fit is purged here too.
+            let known = |i: &usize| dataset.labels[*i].start + span <= split.fit_at;
+            let train: Vec<Span> = split.train.clone().filter(known).filter_map(at).collect();
+            if train.len() < MIN_TRAIN {
+                continue;
+            }
+            let fit = |raw: fn(&Span) -> f64| {
+                VarianceScale::fit(train.iter().map(|s| (s.realised, raw(s))))
+            };
+            let raws: [fn(&Span) -> f64; 3] = [|s| s.ewma, |s| s.previous, |_| 1.0];
+            let scales = raws.map(fit);
+            for i in split.test.clone() {
+                let Some(row) = at(i) else { continue };
+                for ((losses, raw), scale) in losses.iter_mut().zip(raws).zip(&scales) {
+                    losses.push(qlike(row.realised, scale.forecast(raw(&row))));
+                }
+            }
+        }
+        compare(span, &losses)
     }
-
-    /// The forecast of the label's variance.
-    pub(crate) fn forecast(&self, raw: f64) -> f64 {
-        (self.factor * raw).max(self.floor)
-    }
 }
 
-/// The comparison over all rows; `None` when a forecast is not a positive number.
-pub(crate) fn volatility_skill(rows: &[VarianceRow], steps: usize) -> Option<VolatilitySkill> {
-    let losses = |of: fn(&VarianceRow) -> f64| -> Vec<f64> {
-        rows.iter().map(|r| qlike(r.proxy, of(r))).collect()
-    };
-    let ewma = losses(|r| r.ewma);
-    let season = losses(|r| r.season);
-    let constant = losses(|r| r.constant);
-    let all_finite = [&ewma, &season, &constant].iter().all(|l| l.iter().all(|v| v.is_finite()));
-    if rows.is_empty() || !all_finite {
+/// The comparison over all spans; `None` when a forecast is not a positive number.
+fn compare(span: Interval, losses: &[Vec<f64>; 3]) -> Option<VolatilitySkill> {
+    let all_finite = losses.iter().flatten().all(|l| l.is_finite());
+    let [ewma, previous, constant] = losses;
+    if ewma.is_empty() || !all_finite {
         return None;
     }
     Some(VolatilitySkill {
-        rows: rows.len(),
-        qlike: mean(&ewma),
-        qlike_season: mean(&season),
-        qlike_constant: mean(&constant),
-        versus_season: diebold_mariano(&ewma, &season, steps),
-        versus_constant: diebold_mariano(&ewma, &constant, steps),
+        span: Some(span),
+        rows: ewma.len(),
+        qlike: mean(ewma),
+        qlike_previous: mean(previous),
+        qlike_constant: mean(constant),
+        versus_previous: diebold_mariano(ewma, previous, 1),
+        versus_constant: diebold_mariano(ewma, constant, 1),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foretell_testkit::{normal, rng};
-
-    /// Returns with variance `omega + alpha r² + beta v`, and the rows of the three
-    /// forecasters on the second half.
-    fn skill(alpha: f64, beta: f64, seed: u64) -> VolatilitySkill {
-        let mut random = rng(seed);
-        let base = 1e-4f64;
-        let (mut variance, mut ewma) = (base, base);
-        let (mut returns, mut smooth) = (Vec::new(), Vec::new());
-        for _ in 0..8_000 {
-            smooth.push(ewma);
-            let r = variance.sqrt() * normal(&mut random);
-            returns.push(r);
-            variance = base * (1.0 - alpha - beta) + alpha * r * r + beta * variance;
-            ewma = 0.94 * ewma + 0.06 * r * r;
-        }
-        let season = |i: usize| returns[i - 24..i].iter().map(|r| r * r).sum::<f64>();
-        let train: Vec<usize> = (24..4_000).collect();
-        let labels: Vec<f64> = train.iter().map(|&i| returns[i]).collect();
-        let raw = |of: &dyn Fn(usize) -> f64| train.iter().map(|&i| of(i)).collect::<Vec<_>>();
-        let by_ewma = VarianceScale::fit(&labels, &raw(&|i| smooth[i]));
-        let by_season = VarianceScale::fit(&labels, &raw(&season));
-        let constant = VarianceScale::fit(&labels, &vec![1.0; labels.len()]).forecast(1.0);
-        let row = |i: usize| VarianceRow {
-            proxy: returns[i] * returns[i],
-            ewma: by_ewma.forecast(smooth[i]),
-            season: by_season.forecast(season(i)),
-            constant,
-        };
-        volatility_skill(&(4_000..8_000).map(row).collect::<Vec<_>>(), 1).unwrap()
-    }
-
-    #[test]
-    fn planted_clusters_are_found_and_constant_variance_is_not() {
-        let clustered = skill(0.1, 0.88, 1);
-        assert!(clustered.p_value() < 0.01, "{clustered:?}");
-        for seed in 0..10 {
-            let constant = skill(0.0, 0.0, seed);
-            assert!(constant.versus_constant.p_value() > 0.05, "seed {seed}: {constant:?}");
-        }
-    }
 
     #[test]
     fn a_forecast_of_zero_is_refused() {
         assert_eq!(qlike(1.0, 0.0), f64::INFINITY);
-        let row = VarianceRow { proxy: 1.0, ewma: 0.0, season: 1.0, constant: 1.0 };
-        assert!(volatility_skill(&[row; 10], 1).is_none());
-        assert!(volatility_skill(&[], 1).is_none());
+        let infinite = [vec![f64::INFINITY; 10], vec![1.0; 10], vec![1.0; 10]];
+        assert!(compare(Interval::DAY, &infinite).is_none());
+        assert!(compare(Interval::DAY, &Default::default()).is_none());
     }
 }

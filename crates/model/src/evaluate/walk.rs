@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foretell_market::{Interval, Timestamp};
-use foretell_panel::{Dataset, Fold, walk_forward};
+use foretell_panel::{Dataset, Fold, Label, walk_forward};
 
 use super::judge::Trial;
 use super::metrics::NaiveScale;
+use super::realised::SquaredReturns;
 use super::report::FoldSummary;
-use super::volatility::{VarianceRow, VarianceScale, VolatilitySkill, volatility_skill};
+use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
-use crate::{FitContext, FitProgress, ModelError};
+use crate::{EstimatorSpec, FitContext, FitProgress, ModelError, Quantiles};
 
 /// Hears how far an evaluation is; may be called from any thread.
 pub trait EvaluationProgress: Send + Sync {
@@ -50,6 +51,12 @@ pub struct Walk {
     pub outcomes: Vec<f64>,
     /// Every labelled row of the dataset, training included: (when known, label).
     pub history: Vec<(Timestamp, f64)>,
+    /// What variance forecasts are judged by.
+    pub proxy: VarianceProxy,
+    /// That proxy per row; NaN where it is not known.
+    pub proxies: Vec<f64>,
+    /// The proxy of every labelled row of the dataset.
+    all_proxies: Vec<f64>,
     /// Rows of the dataset that are judged and learnt from, per fold.
     splits: Vec<Fold>,
 }
@@ -59,7 +66,11 @@ impl Walk {
     ///
     /// # Errors
     /// When a label is missing or the data is too short for one fold.
-    pub fn plan(dataset: &Dataset, plan: &EvaluationPlan) -> Result<Self, ModelError> {
+    pub fn plan(
+        dataset: &Dataset,
+        returns: Option<&SquaredReturns>,
+        plan: &EvaluationPlan,
+    ) -> Result<Self, ModelError> {
         let labels = &dataset.labels;
         if let Some(row) = labels.iter().position(|l| !l.value.is_finite()) {
             let (column, value) = ("label".to_owned(), labels[row].value);
@@ -90,6 +101,19 @@ impl Walk {
             first_row += split.test.len();
         }
         let judged = || splits.iter().flat_map(|s| &labels[s.test.clone()]);
+        // Inside one interval there is nothing finer than its own return.
+        let finer = returns.filter(|_| dataset.horizon > dataset.interval);
+        let all_proxies: Vec<f64> = match finer {
+            Some(returns) => {
+                let realised = |l: &Label| returns.between(l.start, l.end).unwrap_or(f64::NAN);
+                labels.iter().map(realised).collect()
+            }
+            None => labels.iter().map(|l| l.value * l.value).collect(),
+        };
+        let proxy = match finer {
+            Some(_) => VarianceProxy::RealisedVariance,
+            None => VarianceProxy::SquaredReturn,
+        };
         Ok(Self {
             interval: dataset.interval,
             horizon: dataset.horizon,
@@ -97,6 +121,9 @@ impl Walk {
             known_at: judged().map(|l| l.end).collect(),
             outcomes: judged().map(|l| l.value).collect(),
             history: labels.iter().map(|l| (l.end, l.value)).collect(),
+            proxy,
+            proxies: splits.iter().flat_map(|s| &all_proxies[s.test.clone()]).copied().collect(),
+            all_proxies,
             folds,
             splits,
         })
@@ -118,7 +145,38 @@ impl Walk {
         let rows = folds.iter().map(|f| f.rows).sum::<usize>();
         assert!(rows == times.len() && rows == known_at.len() && rows == outcomes.len());
         let history = known_at.iter().copied().zip(outcomes.iter().copied()).collect();
-        Self { interval, horizon, folds, times, known_at, outcomes, history, splits: Vec::new() }
+        let proxies: Vec<f64> = outcomes.iter().map(|y| y * y).collect();
+        Self {
+            interval,
+            horizon,
+            folds,
+            times,
+            known_at,
+            outcomes,
+            history,
+            proxy: VarianceProxy::SquaredReturn,
+            all_proxies: proxies.clone(),
+            proxies,
+            splits: Vec::new(),
+        }
+    }
+
+    /// The folds as ranges of the dataset.
+    pub(crate) fn splits(&self) -> &[Fold] {
+        &self.splits
+    }
+
+    /// The rows on which variance forecasts are judged: none begins before the one before
+    /// it has ended, and each has its proxy. Without gaps every [`Self::steps`]-th row.
+    pub fn apart(&self) -> Vec<usize> {
+        let mut rows: Vec<usize> = Vec::new();
+        for i in 0..self.times.len() {
+            let begun = rows.last().is_some_and(|&last| self.times[i] < self.known_at[last]);
+            if !begun && self.proxies[i].is_finite() {
+                rows.push(i);
+            }
+        }
+        rows
     }
 
     /// The horizon in steps of the grid, at least one.
@@ -132,33 +190,6 @@ impl Walk {
         let scale = |f: &FoldSummary| NaiveScale { absolute: f.naive_mae, squared: f.naive_mse };
         self.folds.iter().flat_map(|f| std::iter::repeat_n(scale(f), f.rows)).collect()
     }
-
-    /// Whether the variance of the horizon was forecastable from the context columns
-    /// `ewma_variance` and `realized_variance_season`, both brought to the unit of the
-    /// label inside each fold; `None` when one is absent.
-    pub fn volatility(&self, dataset: &Dataset) -> Option<VolatilitySkill> {
-        let ewma = dataset.context_index("ewma_variance")?;
-        let season = dataset.context_index("realized_variance_season")?;
-        let mut rows = Vec::with_capacity(self.outcomes.len());
-        for split in &self.splits {
-            let labels: Vec<f64> =
-                dataset.labels[split.train.clone()].iter().map(|l| l.value).collect();
-            let fit = |column: usize| {
-                let raw: Vec<f64> =
-                    split.train.clone().map(|i| dataset.context.get(i, column)).collect();
-                VarianceScale::fit(&labels, &raw)
-            };
-            let (by_ewma, by_season) = (fit(ewma), fit(season));
-            let constant = VarianceScale::fit(&labels, &[1.0]).forecast(1.0);
-            rows.extend(split.test.clone().map(|i| VarianceRow {
-                proxy: dataset.labels[i].value * dataset.labels[i].value,
-                ewma: by_ewma.forecast(dataset.context.get(i, ewma)),
-                season: by_season.forecast(dataset.context.get(i, season)),
-                constant,
-            }));
-        }
-        volatility_skill(&rows, self.steps())
-    }
 }
 
 /// Fits every recipe in every fold and forecasts the rows that follow each fit.
@@ -168,12 +199,13 @@ impl Walk {
 /// recipe is reported.
 pub fn walk(
     dataset: &Dataset,
+    returns: Option<&SquaredReturns>,
     recipes: &[Recipe],
     plan: &EvaluationPlan,
     stop: &AtomicBool,
     progress: &dyn EvaluationProgress,
 ) -> Result<(Walk, Vec<Trial>), ModelError> {
-    let walk = Walk::plan(dataset, plan)?;
+    let walk = Walk::plan(dataset, returns, plan)?;
     let tasks = walk.splits.len() * recipes.len();
     let threads = plan.threads.clamp(1, tasks.max(1));
     let field = Field {
@@ -213,24 +245,42 @@ pub fn walk(
         });
         work();
     });
-    let mut quantiles: Vec<Vec<f64>> = vec![Vec::new(); recipes.len()];
+    let trial = |recipe: &Recipe| Trial {
+        name: recipe.name.clone(),
+        spec: recipe.spec.clone(),
+        quantiles: Vec::new(),
+        variance: judged_on_spread(&recipe.spec).then(Vec::new),
+    };
+    let mut trials: Vec<Trial> = recipes.iter().map(trial).collect();
     for (task, slot) in results.into_iter().enumerate() {
         // Tasks start in order, so an empty place is only ever behind a failure.
         let result = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
         let part = result.expect("every task before the first failure has a result")?;
-        quantiles[task % recipes.len()].extend(part);
+        let trial = &mut trials[task % recipes.len()];
+        trial.quantiles.extend(part.quantiles);
+        if let Some(variance) = &mut trial.variance {
+            variance.extend(part.variance);
+        }
     }
-    let trial = |(recipe, quantiles): (&Recipe, Vec<f64>)| Trial {
-        name: recipe.name.clone(),
-        spec: recipe.spec.clone(),
-        quantiles,
-    };
-    let trials = recipes.iter().zip(quantiles).map(trial).collect();
     Ok((walk, trials))
 }
 
-/// Where a task leaves its quantiles.
-type Place = Mutex<Option<Result<Vec<f64>, ModelError>>>;
+/// Whose variance forecasts are judged: those who promise a spread, and the random walk
+/// that they must beat.
+fn judged_on_spread(spec: &EstimatorSpec) -> bool {
+    spec.forecasts_spread() || *spec == EstimatorSpec::RandomWalk
+}
+
+/// What one recipe said in one fold.
+struct Said {
+    /// Nine per row.
+    quantiles: Vec<f64>,
+    /// One per row; empty for a recipe that is not judged on its spread.
+    variance: Vec<f64>,
+}
+
+/// Where a task leaves what its recipe said.
+type Place = Mutex<Option<Result<Said, ModelError>>>;
 
 /// The training and test rows of one fold, shared by its recipes.
 type FoldRows = Arc<(Dataset, Dataset)>;
@@ -252,7 +302,7 @@ struct Field<'a> {
 
 impl Field<'_> {
     /// Nine quantiles for each test row of a fold, by one recipe.
-    fn task(&self, fold: usize, recipe: usize) -> Result<Vec<f64>, ModelError> {
+    fn task(&self, fold: usize, recipe: usize) -> Result<Said, ModelError> {
         let done = self.done.load(Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) {
             return Err(ModelError::Stopped { done, total: self.total });
@@ -271,10 +321,19 @@ impl Field<'_> {
         let fitted = recipe.spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
         meter.steps(recipe.spec.steps().max(1), recipe.spec.steps().max(1));
         let quantiles = fitted.predict(&test.features, &test.context)?;
+        let mut variance = Vec::new();
+        if judged_on_spread(&recipe.spec) {
+            let moments =
+                |q: &Quantiles| (0..q.rows()).map(|i| second_moment(q.row(i))).collect::<Vec<_>>();
+            let raw = moments(&fitted.predict(&train.features, &train.context)?);
+            let proxies = &self.walk.all_proxies[self.walk.splits[fold].train.clone()];
+            let scale = VarianceScale::fit(proxies.iter().copied().zip(raw));
+            variance = moments(&quantiles).into_iter().map(|v| scale.forecast(v)).collect();
+        }
         if self.waiting[fold].fetch_sub(1, Ordering::AcqRel) == 1 {
             *self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        Ok(quantiles.as_slice().to_vec())
+        Ok(Said { quantiles: quantiles.as_slice().to_vec(), variance })
     }
 
     /// A stop inside one fit is a stop of the whole.

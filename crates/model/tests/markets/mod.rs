@@ -4,8 +4,8 @@
 
 use foretell_market::{Fingerprint, Interval, RowFlags, Timestamp};
 use foretell_model::EstimatorSpec;
-use foretell_model::evaluate::{EvaluationPlan, Recipe};
-use foretell_panel::{Dataset, Label, Matrix, TrainWindow, WalkForward};
+use foretell_model::evaluate::{EvaluationPlan, Recipe, SquaredReturns};
+use foretell_panel::{Column, Dataset, Frame, Label, Matrix, RowMeta, TrainWindow, WalkForward};
 
 /// Hours in a season.
 const SEASON: usize = 24;
@@ -52,6 +52,36 @@ pub(crate) fn dataset(closes: &[f64], steps: usize) -> Dataset {
         base_prices: rows.iter().map(|&i| closes[i]).collect(),
         flags: vec![RowFlags::NONE; rows.len()],
     }
+}
+
+/// When the price of a row is known (UTC).
+pub(crate) fn close_of(row: usize) -> Timestamp {
+    Timestamp::from_secs(1_704_067_200 + 3_600 * (row as i64 + 1))
+}
+
+/// The squared returns behind [`dataset`].
+pub(crate) fn returns(closes: &[f64]) -> SquaredReturns {
+    let start = Timestamp::from_secs(1_704_067_200);
+    let row = |i: usize| RowMeta::at_close(start.plus_secs(3_600 * i as i64), Interval::HOUR);
+    let rows = (0..closes.len()).map(row).collect();
+    let close = Column::new("close", closes.to_vec());
+    let frame = Frame::new(foretell_testkit::instrument(), Interval::HOUR, rows, vec![close]);
+    SquaredReturns::of(&frame.expect("hours in order"), "close").expect("a close")
+}
+
+/// Closing prices of a GARCH(1,1) market, 0.5 % an hour on average.
+pub(crate) fn garch(rows: usize, alpha: f64, beta: f64, seed: u64) -> Vec<f64> {
+    let mut random = foretell_testkit::rng(seed);
+    let base = 0.005f64 * 0.005;
+    let (mut variance, mut log_price) = (base, 0.0f64);
+    let mut closes = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        let change = variance.sqrt() * foretell_testkit::normal(&mut random);
+        log_price += change;
+        closes.push(100.0 * log_price.exp());
+        variance = base * (1.0 - alpha - beta) + alpha * change * change + beta * variance;
+    }
+    closes
 }
 
 /// Closing prices of a seeded random walk without drift, 0.5 % an hour.
