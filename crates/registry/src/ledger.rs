@@ -33,6 +33,9 @@ pub struct Trial {
     pub p_value: Option<f64>,
     /// The significance level that its test was allowed to spend.
     pub alpha_spent: f64,
+    /// Hash of the out-of-sample rows, decision times and outcomes; `None` for trials
+    /// that were written before it was kept.
+    pub rows: Option<Fingerprint>,
     /// Absolute log-return error of each out-of-sample row, in time order; NaN kept.
     pub losses: Vec<f64>,
     /// Return of the lag-1 sign strategy in each out-of-sample row, after its stated
@@ -79,6 +82,7 @@ impl Trial {
             recipe_hash: columns.parse("recipe_hash")?,
             p_value: columns.get("p_value")?,
             alpha_spent: columns.get("alpha_spent")?,
+            rows: columns.parse_option("rows_hash")?,
             losses: columns.f64s("losses")?,
             returns: columns.f64s("returns")?,
             created_at: columns.time("created_at")?,
@@ -129,6 +133,31 @@ impl Registry {
             .rows("seq DESC", filter.limit, &self.readers)
             .await?;
         rows.iter().map(Trial::read).collect()
+    }
+
+    /// The latest trial of every distinct recipe of an instrument and horizon, of whatever
+    /// pipeline, by recipe hash: what the number of trials is counted from. With `rows`
+    /// only trials on those out-of-sample rows count.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn distinct_trials(
+        &self,
+        instrument: &Instrument,
+        horizon: Interval,
+        rows: Option<&Fingerprint>,
+    ) -> Result<Vec<Trial>, RegistryError> {
+        let found = sqlx::query(
+            "SELECT * FROM trials WHERE seq IN (SELECT max(seq) FROM trials \
+             WHERE instrument = ?1 AND horizon = ?2 AND (?3 IS NULL OR rows_hash = ?3) \
+             GROUP BY recipe_hash) ORDER BY recipe_hash",
+        )
+        .bind(instrument.as_str())
+        .bind(horizon.to_string())
+        .bind(rows.map(Fingerprint::to_string))
+        .fetch_all(&self.readers)
+        .await?;
+        found.iter().map(Trial::read).collect()
     }
 
     /// How many promotion tests an instrument and horizon have had, of whatever
@@ -254,8 +283,8 @@ async fn insert(
     }
     sqlx::query(
         "INSERT INTO trials (id, family, run_id, pipeline, instrument, horizon, recipe_name, \
-         recipe_hash, p_value, alpha_spent, losses, returns, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         recipe_hash, p_value, alpha_spent, losses, returns, created_at, rows_hash) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )
     .bind(&trial.id)
     .bind(family)
@@ -270,6 +299,7 @@ async fn insert(
     .bind(f64_bytes(&trial.losses))
     .bind(f64_bytes(&trial.returns))
     .bind(trial.created_at.micros())
+    .bind(trial.rows.map(|rows| rows.to_string()))
     .execute(&mut **write)
     .await
     .map_err(|e| RegistryError::of_write(e, KIND, &trial.id, "a run"))?;

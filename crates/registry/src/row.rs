@@ -38,6 +38,15 @@ impl<'r> Columns<'r> {
         text.parse().map_err(|e| self.stored(column, e))
     }
 
+    /// A value that is stored as text and parsed, or null.
+    pub(crate) fn parse_option<T>(&self, column: &'static str) -> Result<Option<T>, RegistryError>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let text: Option<String> = self.get(column)?;
+        text.map(|t| t.parse().map_err(|e| self.stored(column, e))).transpose()
+    }
+
     /// An instant.
     pub(crate) fn time(&self, column: &'static str) -> Result<Timestamp, RegistryError> {
         Ok(Timestamp::from_micros(self.get(column)?))

@@ -39,7 +39,7 @@ async fn nothing_that_is_only_appended_to_can_be_changed_or_deleted() {
         }
     }
     drop(connection);
-    crate::golden::assert_filled(&registry).await;
+    crate::golden::assert_filled(&registry, foretell_registry::SCHEMA_VERSION).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use foretell_market::Interval;
 use foretell_registry::{
     AuditFilter, DatasetFilter, ForecastFilter, ModelFilter, Registry, RunFilter, SCHEMA_VERSION,
-    TrialFilter,
+    Trial, TrialFilter,
 };
 
 use crate::sample::{
@@ -19,8 +19,9 @@ fn golden(version: i64) -> PathBuf {
     dir.join(format!("v{version}.sqlite"))
 }
 
-/// Everything that [`fill`] wrote is there, field for field.
-pub(crate) async fn assert_filled(registry: &Registry) {
+/// Everything that [`fill`] wrote is there, field for field, as far as the schema version
+/// that it was written under had a place for it.
+pub(crate) async fn assert_filled(registry: &Registry, schema: i64) {
     assert_eq!(registry.run("run-1").await.unwrap(), run("run-1", 0));
     assert_eq!(registry.runs(&RunFilter::default()).await.unwrap(), [run("run-1", 0)]);
     assert_eq!(registry.steps("run-1").await.unwrap(), [step()]);
@@ -45,14 +46,15 @@ pub(crate) async fn assert_filled(registry: &Registry) {
     assert_eq!(registry.lock_box(&instrument, hour).await.unwrap(), Some(lock_box()));
     assert_eq!(registry.lock_box_openings(&instrument, hour).await.unwrap(), [opening()]);
     let trials = registry.trials(&TrialFilter::default()).await.unwrap();
-    assert_eq!(trials, [trial("run-1", "boosting"), trial("run-1", "ridge")]);
+    let known = |t: Trial| Trial { rows: t.rows.filter(|_| schema >= 2), ..t };
+    assert_eq!(trials, [trial("run-1", "boosting"), trial("run-1", "ridge")].map(known));
 }
 
 #[tokio::test]
 async fn what_is_written_reads_back_in_every_field() {
     let (_dir, registry) = registry().await;
     fill(&registry).await;
-    assert_filled(&registry).await;
+    assert_filled(&registry, SCHEMA_VERSION).await;
 }
 
 #[tokio::test]
@@ -71,7 +73,7 @@ async fn files_of_every_version_are_brought_forward_and_keep_every_record() {
         std::fs::copy(&file, &path).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         let registry = Registry::open(&path).await.unwrap();
         assert_eq!(registry.schema_version().await.unwrap(), SCHEMA_VERSION);
-        assert_filled(&registry).await;
+        assert_filled(&registry, schema).await;
         // And it goes on: the same records again are no news, new ones are taken.
         fill(&registry).await;
         registry.insert_run(&run("run-2", 60)).await.unwrap();

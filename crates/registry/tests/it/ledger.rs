@@ -103,6 +103,46 @@ async fn the_same_test_again_spends_nothing_and_another_recipe_on_the_same_rows_
 }
 
 #[tokio::test]
+async fn every_distinct_recipe_counts_once_whatever_the_run_and_the_pipeline() {
+    let (_dir, registry) = registry().await;
+    let instrument: Instrument = "BTC-USD".parse().unwrap();
+    let mut runs = 0;
+    let mut write = async |recipes: &[&str], rows: Option<&str>| {
+        runs += 1;
+        let id = format!("run-{runs}");
+        registry.insert_run(&run(&id, runs)).await.unwrap();
+        let of = |recipe: &&str| Trial {
+            rows: rows.map(hash),
+            losses: vec![runs as f64],
+            pipeline: id.clone(),
+            ..trial(&id, recipe)
+        };
+        registry.insert_trials(&recipes.iter().map(of).collect::<Vec<_>>()).await.unwrap();
+    };
+    write(&["ridge", "forest"], None).await;
+    write(&["ridge", "boosting"], Some("rows")).await;
+    write(&["ridge", "drift"], Some("more rows")).await;
+    write(&["boosting"], Some("rows")).await;
+    let found = async |rows: Option<&str>| {
+        let rows = rows.map(hash);
+        let trials = registry.distinct_trials(&instrument, Interval::HOUR, rows.as_ref()).await;
+        let mut found: Vec<(String, f64)> =
+            trials.unwrap().into_iter().map(|t| (t.recipe_name, t.losses[0])).collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    };
+    let named = |pairs: &[(&str, f64)]| -> Vec<(String, f64)> {
+        pairs.iter().map(|(name, run)| ((*name).to_owned(), *run)).collect()
+    };
+    let all = named(&[("boosting", 4.0), ("drift", 3.0), ("forest", 1.0), ("ridge", 3.0)]);
+    assert_eq!(found(None).await, all);
+    assert_eq!(found(Some("rows")).await, named(&[("boosting", 4.0), ("ridge", 2.0)]));
+    assert_eq!(found(Some("other rows")).await, []);
+    let daily = registry.distinct_trials(&instrument, Interval::DAY, None).await.unwrap();
+    assert_eq!(daily, []);
+}
+
+#[tokio::test]
 async fn the_dates_of_a_lock_box_are_fixed() {
     let (_dir, registry) = registry().await;
     assert_eq!(registry.insert_lock_box(&lock_box()).await.unwrap(), Written::New);

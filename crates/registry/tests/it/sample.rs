@@ -190,6 +190,7 @@ pub(crate) fn trial(run: &str, recipe: &str) -> Trial {
         recipe_hash: hash(recipe),
         p_value: Some(0.71),
         alpha_spent: 0.05,
+        rows: Some(hash("rows")),
         losses: vec![0.001, 0.0, -0.0, f64::MIN_POSITIVE, 1.0 / 3.0],
         returns: vec![0.0005, -0.0005],
         created_at: at(6),
