@@ -93,6 +93,7 @@ pub fn forecast(
         fitted_as_of: version.fitted_as_of,
         train_to: version.train_to,
         refitted_note: version.refitted_note(),
+        includes_lock_box: version.includes_lock_box,
         historical_demo: terms.historical_demo,
         abstained: numbers.abstained,
     })

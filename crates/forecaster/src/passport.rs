@@ -58,6 +58,9 @@ pub struct Forecast {
     pub train_to: Timestamp,
     /// Says that the version is a refit, and on what.
     pub refitted_note: String,
+    /// Whether the version has learnt from an opened lock-box; left out when it has not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub includes_lock_box: bool,
     /// Whether the data is a past sample shown as it was at its end.
     pub historical_demo: bool,
     /// Why it is not to be relied on, for people; `None` when it may be.

@@ -1,5 +1,6 @@
 //! What is known of a recipe's skill, in the words that every output uses.
 
+use foretell_model::evaluate::SpreadSkill;
 use serde::{Deserialize, Serialize};
 
 /// The rival that skill is measured against.
@@ -30,8 +31,12 @@ pub struct Skill {
     /// The one-sided p-value after Holm; for the random walk itself the best of its
     /// rivals. `None` when nothing was tested.
     pub p_value: Option<f64>,
-    /// The sentence.
+    /// The sentence on the point.
     pub verdict: Verdict,
+    /// What the spread is worth, for a recipe whose point is the random walk's; left out
+    /// for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadSkill>,
 }
 
 impl Skill {
@@ -41,7 +46,8 @@ impl Skill {
         let p_value = finite(p_value);
         let better = promoted && p_value.is_some() && mae_skill > 0.0;
         let verdict = if better { Verdict::Better } else { Verdict::NoBetter };
-        Self { against: RIVAL.to_owned(), mae_skill: finite(mae_skill), p_value, verdict }
+        let mae_skill = finite(mae_skill);
+        Self { against: RIVAL.to_owned(), mae_skill, p_value, verdict, spread: None }
     }
 
     /// The random walk itself, after rivals were judged; `best_p` is the smallest
@@ -49,26 +55,37 @@ impl Skill {
     pub fn random_walk(best_p: Option<f64>) -> Self {
         let p_value = best_p.and_then(finite);
         let verdict = Verdict::NoBetter;
-        Self { against: RIVAL.to_owned(), mae_skill: Some(0.0), p_value, verdict }
+        Self { against: RIVAL.to_owned(), mae_skill: Some(0.0), p_value, verdict, spread: None }
+    }
+
+    /// A recipe whose point is the random walk's and whose spread was judged: of the price
+    /// nothing is claimed, see [`Self::random_walk`].
+    pub fn of_spread(best_p: Option<f64>, spread: SpreadSkill) -> Self {
+        Self { spread: Some(spread), ..Self::random_walk(best_p) }
     }
 
     /// Before any evaluation.
     pub fn not_judged() -> Self {
         let verdict = Verdict::NotJudged;
-        Self { against: RIVAL.to_owned(), mae_skill: None, p_value: None, verdict }
+        Self { against: RIVAL.to_owned(), mae_skill: None, p_value: None, verdict, spread: None }
     }
 
-    /// For people: `no better than a random walk (p = 0.71)`.
+    /// For people: `no better than a random walk (p = 0.71)`, and for a spread what it is
+    /// worth after that.
     pub fn sentence(&self) -> String {
         let words = match self.verdict {
             Verdict::Better => "better than a random walk",
             Verdict::NoBetter => "no better than a random walk",
             Verdict::NotJudged => "not judged yet",
         };
-        match self.p_value {
+        let point = match self.p_value {
             Some(p) if p < 0.001 => format!("{words} (p < 0.001)"),
             Some(p) => format!("{words} (p = {})", significant(p)),
             None => words.to_owned(),
+        };
+        match &self.spread {
+            Some(spread) => format!("{point}; {}", spread.sentence()),
+            None => point,
         }
     }
 }
@@ -94,6 +111,17 @@ mod tests {
         assert_eq!(said(Skill::judged(0.02, 0.004, true)), "better than a random walk (p = 0.004)");
         assert_eq!(said(Skill::judged(0.02, 1e-9, true)), "better than a random walk (p < 0.001)");
         assert_eq!(said(Skill::not_judged()), "not judged yet");
+        let spread = SpreadSkill {
+            recipe: "ewma volatility".to_owned(),
+            qlike_skill: Some(0.2),
+            p_value: 0.004,
+            better: true,
+        };
+        assert_eq!(
+            said(Skill::of_spread(Some(0.71), spread)),
+            "no better than a random walk (p = 0.71); spread by `ewma volatility`: QLIKE 20.0 % \
+             lower than the random walk's, p = 0.004"
+        );
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The stored body holds what a reader needs, and numbers that a reference agrees with.
 
-use foretell_forecaster::{Forecast, ForecastError, differences, forecast, judge, observe, view};
+use foretell_forecaster::{
+    Forecast, ForecastError, Skill, differences, forecast, judge, observe, view,
+};
+use foretell_model::evaluate::SpreadSkill;
 use foretell_testkit::assert_close;
 use serde_json::Value;
 
@@ -79,6 +82,29 @@ fn every_stored_format_reads_back_to_the_same_bytes() {
     assert_eq!(made().to_json(), STORED_V1);
     assert_eq!(differences(&read, &made()), []);
     assert_eq!(read.hash(), made().hash());
+}
+
+#[test]
+fn a_spread_and_an_opened_lock_box_are_told_and_survive_storing() {
+    let spread = SpreadSkill {
+        recipe: "ewma volatility".to_owned(),
+        qlike_skill: Some(0.2),
+        p_value: 0.004,
+        better: true,
+    };
+    let mut version = version(RETURNS);
+    version.includes_lock_box = true;
+    version.skill = Skill::of_spread(Some(0.71), spread);
+    let told = forecast(&version, &fresh(), &row(), at(3), &terms()).unwrap();
+    let seen = serde_json::to_value(view(&told, at(3))).unwrap();
+    assert_eq!(seen["includes_lock_box"], true);
+    assert!(seen["refitted_note"].as_str().unwrap().contains("the opened lock-box included"));
+    assert_eq!(seen["skill"]["verdict"], "no better than a random walk");
+    assert_eq!(seen["skill"]["spread"]["qlike_skill"], 0.2);
+    assert_eq!(Forecast::from_json(&told.to_json()).unwrap(), told);
+    // A passport without either is the one that was always written.
+    let plain = serde_json::to_value(view(&made(), at(3))).unwrap();
+    assert_eq!((plain.get("includes_lock_box"), plain["skill"].get("spread")), (None, None));
 }
 
 #[test]
