@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use foretell_platform::{RecipeLine, RunReport, wording};
+use foretell_platform::{Overfitting, RecipeLine, RunReport, VolatilitySkill, wording};
 use serde::Serialize;
 
 /// Prints a line for people. A closed pipe is no error: nobody reads any more.
@@ -125,6 +125,11 @@ pub(crate) fn run_report(report: &RunReport) {
     if let Some(text) = &report.lock_box {
         say(&format!(" {text}"));
     }
+    if !report.refit_includes_lock_box.is_empty() {
+        let names = report.refit_includes_lock_box.join(", ");
+        say(&format!(" the final refits of {names} include the opened lock-box"));
+    }
+    notes(report.volatility.as_ref(), report.overfitting.as_ref());
     say(&format!(" verdict    {}", report.reason));
     if !report.forecast.is_null() {
         say(&format!(" forecast   {}", forecast_line(&report.forecast)));
@@ -136,6 +141,16 @@ pub(crate) fn run_report(report: &RunReport) {
         say(&format!(" report     {}", report.report));
     }
     say(&format!(" run        {}   {:.1} s", report.run, report.seconds));
+}
+
+/// What stands under a table of models beside its verdict.
+pub(crate) fn notes(volatility: Option<&VolatilitySkill>, overfitting: Option<&Overfitting>) {
+    if let Some(found) = volatility {
+        say(&format!(" {}", wording::volatility(found)));
+    }
+    if let Some(found) = overfitting {
+        say(&format!(" {}", wording::overfitting(found)));
+    }
 }
 
 /// A forecast as one line, from its JSON.
@@ -152,9 +167,11 @@ pub(crate) fn forecast_line(forecast: &serde_json::Value) -> String {
     }
     let p = forecast.pointer("/skill/p_value").and_then(serde_json::Value::as_f64);
     let p = p.map_or_else(String::new, |p| format!(" ({})", wording::p_statement(p)));
+    let spread = forecast.get("skill").and_then(wording::spread);
+    let spread = spread.map_or_else(String::new, |said| format!("; {said}"));
     let level = forecast.pointer("/interval/level").and_then(serde_json::Value::as_f64);
     format!(
-        "{}  {}  {}   {:.0} %: {} … {}   {}{p}",
+        "{}  {}  {}   {:.0} %: {} … {}   {}{p}{spread}",
         text("/instrument"),
         text("/target_time").replace('T', " ").replace(":00Z", " UTC"),
         price("/point"),

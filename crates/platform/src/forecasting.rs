@@ -129,6 +129,7 @@ fn abstain(
         fitted_as_of: version.fitted_as_of,
         train_to: version.train_to,
         refitted_note: version.refitted_note(),
+        includes_lock_box: version.includes_lock_box,
         historical_demo: terms.historical_demo,
         abstained: Some(gap.reason.clone()),
     }
@@ -190,13 +191,17 @@ pub(crate) fn served(
         train_to: record.train_to,
         refit_every: pipeline.evaluation.walk_forward.refit_every,
         train_rows: saved.rows,
-        includes_lock_box: false,
+        includes_lock_box: evidence.includes_lock_box,
         ranges: evidence.feature_ranges.iter().map(range).collect(),
         skill: skill(&evidence),
     })
 }
 
 fn skill(evidence: &Evidence) -> Skill {
+    // Of a recipe whose point is the random walk's nothing is said but of its spread.
+    if let Some(spread) = &evidence.spread {
+        return Skill::of_spread(evidence.best_p, spread.clone());
+    }
     match (evidence.line.skill, evidence.line.p_value) {
         (Some(skill), Some(p)) => Skill::judged(skill, p, evidence.passed),
         _ => Skill::random_walk(evidence.best_p),

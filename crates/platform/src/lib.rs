@@ -19,6 +19,7 @@ mod gate;
 mod lockbox;
 mod materialise;
 mod observer;
+mod overfitting;
 pub mod pipeline;
 mod prove;
 mod remote;
@@ -42,6 +43,7 @@ pub use data_dir::{DataDir, Owner, Ownership};
 pub use doctor::{Diagnosis, data_dir_state};
 pub use error::PlatformError;
 pub use foretell_forecaster::{Forecast, ForecastView};
+pub use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
 pub use gate::{GateRefusal, expectations};
 pub use observer::{Event, Observer, Station, Stop};
 pub use pipeline::Pipeline;
@@ -52,8 +54,8 @@ pub use training::RANDOM_WALK;
 pub use url::Url;
 pub use vendor::{KrakenMarket, PairView, TickerView, market_diagnosis, market_state};
 pub use views::{
-    CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, ProofCheck, RecipeLine,
-    RunDetail, RunReport, RunView, Served,
+    CandleRange, CandlesView, Health, InstrumentView, ModelView, Overfitting, Proof, ProofCheck,
+    RecipeLine, RunDetail, RunReport, RunView, Served,
 };
 
 /// Reads a text file.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foretell_market::Interval;
+use foretell_market::{Fingerprint, Interval};
 use foretell_model::evaluate::Recipe;
 use foretell_panel::{LockBox, WalkForward};
 use foretell_registry::{LockBoxOpening, Written};
@@ -42,6 +42,18 @@ pub(crate) async fn effective(
         }
         (known, _) => Ok(known),
     }
+}
+
+/// The hashes of the recipes that have opened the box and have their result: what they
+/// could learn from it they have shown already.
+pub(crate) async fn opened_by(
+    store: &Store,
+    pipeline: &Pipeline,
+) -> Result<Vec<Fingerprint>, PlatformError> {
+    let horizon = pipeline.label.horizon;
+    let openings = store.registry.lock_box_openings(&pipeline.instrument, horizon).await?;
+    let finished = openings.into_iter().filter(|o| o.result_json.is_some());
+    Ok(finished.map(|o| o.recipe_hash).collect())
 }
 
 /// What stands under every table of an instrument and horizon with a lock-box.
@@ -119,7 +131,8 @@ pub(crate) async fn open(
         })?;
         let mut plan = training::plan(pipeline);
         plan.walk_forward = WalkForward { initial_train, ..plan.walk_forward };
-        let evaluation = training::judge(Arc::new(dataset), fresh, plan, observer, stop).await?;
+        let (dataset, returns) = (Arc::new(dataset), Some(materialised.returns.clone()));
+        let evaluation = training::judge(dataset, returns, fresh, plan, observer, stop).await?;
         (opened.rows, opened.refits) = (evaluation.times.len(), evaluation.folds.len());
         for line in training::table(&evaluation) {
             let judged = evaluation.recipe(&line.name);

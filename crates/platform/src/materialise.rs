@@ -1,6 +1,7 @@
 //! The features and dataset stations: clean rows to what models learn from.
 
 use foretell_feature::{FeatureSet, assemble, compute, context};
+use foretell_model::evaluate::SquaredReturns;
 use foretell_panel::{Dataset, Frame, LockBox};
 
 use crate::error::PlatformError;
@@ -15,6 +16,8 @@ pub(crate) struct Materialised {
     pub features: Frame,
     /// Every row with complete features; labels may be unknown (NaN).
     pub dataset: Dataset,
+    /// The squared return of every interval, for realised variances.
+    pub returns: SquaredReturns,
 }
 
 /// Computes features, context and dataset.
@@ -29,7 +32,9 @@ pub(crate) fn materialise(
     let features = compute(&set, clean)?;
     let context = context(clean, &pipeline.label.price, &pipeline.context_spec())?;
     let dataset = assemble(clean, &features, &context, &pipeline.label_spec(), &set)?;
-    Ok(Materialised { set, features, dataset })
+    let returns = SquaredReturns::of(clean, &pipeline.label.price)
+        .map_err(|e| PlatformError::Mismatch(format!("the returns: {e}")))?;
+    Ok(Materialised { set, features, dataset, returns })
 }
 
 impl Materialised {
@@ -40,6 +45,11 @@ impl Materialised {
         let lock_box = lock_box.map(|b| LockBox { to: b.to.plus_secs(memory), ..b });
         self.dataset
             .filter(|label| label.value.is_finite() && !lock_box.is_some_and(|b| b.touches(label)))
+    }
+
+    /// The returns that a run may judge variances by: all but the lock-box's.
+    pub(crate) fn allowed_returns(&self, lock_box: Option<LockBox>) -> SquaredReturns {
+        self.returns.clone().without(lock_box)
     }
 
     /// The labelled rows up to the end of the lock-box, the box included: what

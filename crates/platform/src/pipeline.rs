@@ -55,8 +55,12 @@ pub struct Pipeline {
     pub label: LabelSettings,
     /// How models are judged.
     pub evaluation: EvaluationSettings,
+    /// Length of the spans whose realised variance is forecast.
+    pub volatility_span: Interval,
     /// The span that ordinary runs never read.
     pub lock_box: Option<LockBox>,
+    /// Whether the final refit of a recipe that has opened the box learns from it too.
+    pub refit_includes_lock_box: bool,
     /// The candidates.
     pub models: Vec<Recipe>,
     /// The rate of false promotions.
@@ -271,6 +275,8 @@ impl Pipeline {
         let label = Self::read_label(root, interval, faults);
         let features = Self::read_features(root, &label, faults);
         let mut sections = Sections { root, faults };
+        let volatility_span = Self::read_volatility(&mut sections, interval, features.season);
+        let (lock_box, refit_includes_lock_box) = Self::read_lock_box(&mut sections).unzip();
         let serve = sections.open("serve");
         let promotion = sections.open("promotion");
         let time_to_live = serve.interval("time_to_live", sections.faults);
@@ -292,7 +298,9 @@ impl Pipeline {
             features,
             label,
             evaluation: Self::read_evaluation(&mut sections),
-            lock_box: Self::read_lock_box(&mut sections),
+            volatility_span,
+            lock_box,
+            refit_includes_lock_box: refit_includes_lock_box.unwrap_or_default(),
             models: Self::read_models(&mut sections),
             alpha,
             time_to_live: time_to_live.unwrap_or(twice),
@@ -493,7 +501,25 @@ impl Pipeline {
         }
     }
 
-    fn read_lock_box(sections: &mut Sections<'_, '_>) -> Option<LockBox> {
+    fn read_volatility(
+        sections: &mut Sections<'_, '_>,
+        interval: Interval,
+        season: Interval,
+    ) -> Interval {
+        let section = sections.open("volatility");
+        let Some(span) = section.interval("horizon", sections.faults) else { return season };
+        if interval.divides(span).is_none_or(|n| n < 2) {
+            let message = format!(
+                "`horizon` in [volatility] must be two or more intervals ({interval}): realised \
+                 variance is summed inside it"
+            );
+            let span = section.span_of("horizon");
+            sections.faults.push(Diagnostic { message, span, label: String::new() });
+        }
+        span
+    }
+
+    fn read_lock_box(sections: &mut Sections<'_, '_>) -> Option<(LockBox, bool)> {
         let value = sections.root.iter().find(|(k, _)| k.get_ref() == "lock_box");
         value?;
         let section = sections.open("lock_box");
@@ -504,7 +530,8 @@ impl Pipeline {
             let (span, label) = (section.span_of("to"), "`to` must come after `from`".to_owned());
             sections.faults.push(Diagnostic { message, span, label });
         }
-        Some(LockBox { from, to })
+        let refit_includes = section.boolean("refit_includes", sections.faults);
+        Some((LockBox { from, to }, refit_includes))
     }
 
     fn read_models(sections: &mut Sections<'_, '_>) -> Vec<Recipe> {

@@ -165,12 +165,23 @@ impl Store {
             let spec = serde_json::from_str(&version.spec_json).map_err(|e| {
                 PlatformError::Mismatch(format!("version {}: {e}", version.version))
             })?;
-            let recipe = Recipe { name: evidence_of(version)?.recipe, spec };
+            let evidence = evidence_of(version)?;
+            let recipe = Recipe { name: evidence.recipe, spec };
             let doing = recipe.name.clone();
             let (station, done) = (Station::Train, i as u64);
             observer.event(Event::Progress { station, doing, done, total });
             let what = format!("{} version {}", recipe.name, version.version);
-            let (dataset, stop) = (Arc::clone(&dataset), Arc::clone(&stop));
+            // What learnt from the opened lock-box learnt from another dataset.
+            let dataset = match evidence.includes_lock_box {
+                true => Arc::new(made.allowed(None)),
+                false => Arc::clone(&dataset),
+            };
+            let rows = dataset.fingerprint().to_string();
+            if evidence.includes_lock_box {
+                let what = format!("{what}, rows with the lock-box");
+                checks.push(ProofCheck::of(what, version.dataset.to_string(), rows));
+            }
+            let stop = Arc::clone(&stop);
             let seed = pipeline.seed;
             let fit = move || training::fit(&recipe, &dataset, seed, &stop);
             let refit = training::run_cpu(fit).await??;

@@ -2,7 +2,7 @@
 
 use foretell_market::Timestamp;
 use foretell_model::QUANTILE_LEVELS;
-use foretell_model::evaluate::{Evaluation, Promotion, RecipeEvaluation};
+use foretell_model::evaluate::{Aspect, Evaluation, Promotion, RecipeEvaluation, VarianceProxy};
 use foretell_panel::Frame;
 use foretell_quality::chart::{Axis, Chart, Ranking, Tone, at};
 use foretell_quality::page::{Mood, Page, Table, escape};
@@ -44,12 +44,14 @@ pub(crate) fn html(contents: &Contents<'_>) -> String {
         let text = format!("Historical demo: the data ends {}; that is its present.", end.human());
         page = page.notice(Mood::Warning, &text);
     }
-    let mood = if contents.promotion.skilled { Mood::Good } else { Mood::Plain };
+    let served_for_skill = contents.promotion.skilled || contents.promotion.spread.is_some();
+    let mood = if served_for_skill { Mood::Good } else { Mood::Plain };
     page = page.notice(mood, &report.reason).figures(figures(contents));
     let champion = champion(contents);
     page = page
         .section("Price and forecasts", &price(contents, champion))
         .section("Models against the random walk", &models(contents))
+        .section("Volatility", &volatility(contents))
         .section("Calibration", &calibration(contents, champion))
         .section("Residuals", &residuals(contents, champion));
     let importance: String = contents.refits.iter().filter_map(importance).collect();
@@ -176,6 +178,8 @@ fn models(contents: &Contents<'_>) -> String {
         "#CRPS bp",
         "#coverage",
         "#width bp",
+        "#QLIKE lower by",
+        "#p (QLIKE, Holm)",
         "#sign strategy after costs, bp",
         "#deflated Sharpe",
     ];
@@ -200,19 +204,94 @@ fn models(contents: &Contents<'_>) -> String {
     }
     let mut verdicts = Table::new(
         "The promotion rule, candidate by candidate",
-        &["candidate", "#p vs random walk", "#p vs champion", "#p after Holm", "verdict"],
+        &[
+            "candidate",
+            "judged by",
+            "#p vs random walk",
+            "#p vs champion",
+            "#p after Holm",
+            "verdict",
+        ],
     );
     for c in &contents.promotion.candidates {
         verdicts.row([
             c.name.clone(),
+            match c.aspect {
+                Aspect::Point => "its point".to_owned(),
+                Aspect::Spread => "its spread".to_owned(),
+            },
             wording::p_value(c.p_random_walk),
             c.p_champion.map_or_else(|| "–".to_owned(), wording::p_value),
             wording::p_value(c.p_holm),
             c.reason.clone(),
         ]);
     }
-    let tables = table.html() + &spread.html() + &costs(contents);
+    let tables = table.html() + &spread.html() + &costs(contents) + &overfitting(contents);
     tables + &ranking.figure() + &verdicts.html()
+}
+
+/// The number of trials and what it does to the best of them.
+fn overfitting(contents: &Contents<'_>) -> String {
+    let Some(found) = &contents.report.overfitting else { return String::new() };
+    format!(
+        "<p>{}. The probability of backtest overfitting (PBO, combinatorially symmetric \
+         cross-validation) is over every distinct recipe of the ledger that was judged on these \
+         rows, by its gain in absolute error on the random walk.</p>",
+        escape(&wording::overfitting(found))
+    )
+}
+
+/// Whether the spread was forecastable: at the horizon recipe by recipe, and over spans.
+fn volatility(contents: &Contents<'_>) -> String {
+    let mut html = String::new();
+    let judged = contents.evaluation.recipes.iter().filter_map(|r| Some((r, r.spread.as_ref()?)));
+    let mut table = Table::new(
+        "Variance of the horizon, from the quantiles of each recipe: rows do not overlap",
+        &["model", "#rows", "#QLIKE", "#lower by", "#p (DM-HLN, Holm)"],
+    );
+    let mut proxy = None;
+    for (recipe, spread) in judged {
+        proxy = Some(spread.proxy);
+        let rival = !recipe.is_random_walk();
+        table.row([
+            recipe.name.clone(),
+            wording::thousands(spread.rows as u64),
+            format!("{:.4}", spread.qlike),
+            or_dash(rival.then(|| wording::percent(spread.skill))),
+            or_dash(rival.then(|| wording::p_value(spread.p_holm))),
+        ]);
+    }
+    if let Some(proxy) = proxy {
+        let seen = match proxy {
+            VarianceProxy::RealisedVariance => {
+                "the realised variance of the horizon, the sum of its squared one-interval returns"
+            }
+            VarianceProxy::SquaredReturn => {
+                "the squared return of the horizon, the only proxy there is when nothing finer is \
+                 recorded: unbiased, and noisy"
+            }
+        };
+        html.push_str(&table.html());
+        html.push_str(&format!("<p>Judged by {seen} (Patton 2011).</p>"));
+    }
+    if let Some(v) = &contents.evaluation.volatility {
+        let span = v.span.map_or_else(|| "the horizon".to_owned(), |s| s.to_string());
+        let (previous, constant) = v.p_holm();
+        let title = format!("Realised variance of {} spans of {span}", v.rows);
+        let mut spans = Table::new(&title, &["forecast", "#mean QLIKE", "#p of EWMA against it"]);
+        let row = |name: &str, qlike: f64, p: Option<f64>| {
+            [name.to_owned(), format!("{qlike:.4}"), or_dash(p.map(wording::p_value))]
+        };
+        spans.row(row("exponentially weighted", v.qlike, None));
+        spans.row(row("the span before", v.qlike_previous, Some(previous)));
+        spans.row(row("constant", v.qlike_constant, Some(constant)));
+        html.push_str(&spans.html());
+        html.push_str(
+            "<p>Spans do not overlap; one with a missing interval is left out. Each forecast is \
+             scaled on the training spans of its fold. One-sided Diebold–Mariano after Holm.</p>",
+        );
+    }
+    if html.is_empty() { "<p>Nothing here forecasts volatility.</p>".to_owned() } else { html }
 }
 
 /// Accuracy is not profit, and the page says so.
@@ -258,6 +337,8 @@ fn spread_cells(line: &RecipeLine) -> Vec<String> {
         format!("{:.2}", line.crps_bp),
         format!("{:.1} %", line.coverage * 100.0),
         format!("{:.0}", line.width_bp),
+        or_dash(line.qlike_skill.map(wording::percent)),
+        or_dash(line.spread_p.map(wording::p_value)),
         or_dash(line.after_cost_bp.map(wording::basis_points)),
         or_dash(line.deflated_sharpe.map(|p| format!("{p:.2}"))),
     ]
@@ -468,7 +549,15 @@ fn method(contents: &Contents<'_>) -> String {
         _ => "no fold".to_owned(),
     };
     let purged: usize = folds.iter().map(|f| f.purged).sum();
-    let lock_box = report.lock_box.as_deref().unwrap_or("no lock-box is declared");
+    let mut lock_box =
+        report.lock_box.clone().unwrap_or_else(|| "no lock-box is declared".to_owned());
+    if !report.refit_includes_lock_box.is_empty() {
+        let names = report.refit_includes_lock_box.join(", ");
+        lock_box.push_str(&format!(
+            "; the final refits of {names}, which have opened it, include it, the evaluation does \
+             not"
+        ));
+    }
     format!(
         "<p>Walk-forward evaluation from {range}: at each of {} refits the models learn only from \
          labels that had ended ({purged} rows were purged), and forecast until the next refit. \
@@ -477,7 +566,7 @@ fn method(contents: &Contents<'_>) -> String {
          all candidates and with the error rate spent over all retrains. Intervals are adaptive \
          conformal. One seed. Lock-box: {}.</p><p>Dataset {}.</p>",
         folds.len(),
-        escape(lock_box),
+        escape(&lock_box),
         report.dataset
     )
 }

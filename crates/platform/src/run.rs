@@ -5,7 +5,9 @@ use std::sync::Arc;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::{Fingerprint, Timestamp};
 use foretell_model::EstimatorSpec;
-use foretell_model::evaluate::{Evaluation, Promotion, Recipe, RecipeEvaluation, decide_promotion};
+use foretell_model::evaluate::{
+    Aspect, Evaluation, Promotion, Recipe, RecipeEvaluation, SpreadSkill, decide_promotion,
+};
 use foretell_panel::{Column, Dataset, Frame, RawTable};
 use foretell_quality::{GateOutcome, QuarantinedRow, mend};
 use foretell_registry::{
@@ -20,9 +22,9 @@ use crate::materialise::{Materialised, materialise};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::store::Store;
-use crate::training::{self, Evidence, RANDOM_WALK, Refit};
-use crate::views::RunReport;
-use crate::{backfill, extract, gate, report, wording};
+use crate::training::{self, Evidence, Learning, RANDOM_WALK, Refit};
+use crate::views::{Overfitting, RunReport};
+use crate::{backfill, extract, gate, lockbox, overfitting, report, wording};
 
 /// A run under way: what earlier stations made, for the later ones.
 pub(crate) struct Run<'a> {
@@ -49,6 +51,9 @@ pub(crate) struct Made {
     dataset: Option<Arc<Dataset>>,
     pub(crate) fingerprint: Option<Fingerprint>,
     evaluation: Option<Evaluation>,
+    overfitting: Option<Overfitting>,
+    /// Recipes whose final refit learnt from the opened lock-box.
+    with_lock_box: Vec<String>,
     refits: Vec<Refit>,
     promotion: Option<Promotion>,
     champion: Option<ModelVersion>,
@@ -138,43 +143,8 @@ impl Run<'_> {
         // The registered box holds whatever the file says of it.
         let lock_box = crate::lockbox::effective(self.store, self.pipeline).await?;
         let dataset = Arc::new(made.allowed(lock_box));
-        let (Some(first), Some(last)) = (dataset.labels.first(), dataset.labels.last()) else {
-            return Err(PlatformError::not_found(
-                "row to learn from",
-                "bring more history than the features' warm-up, or shorten the lock-box",
-            ));
-        };
-        let fingerprint = dataset.fingerprint();
-        let clean = needs(&self.made.clean, "the clean rows")?;
-        let frame = dataset_frame(&dataset, &clean.1)?;
-        let (store, pipeline) = (self.store, self.pipeline);
-        let version = store.put_frame(Layer::Datasets, &name, &frame, self.id, fingerprint).await?;
-        store.tidy_up(Layer::Datasets, &name, version).await?;
-        let raw_version = needs(&self.made.raw, "the raw table")?.0;
-        let snapshot = |layer: Layer, table: &str, version: u64| Snapshot {
-            layer: layer.to_string(),
-            table: table.to_owned(),
-            version,
-        };
-        let record = DatasetRecord {
-            fingerprint,
-            run_id: self.id.to_owned(),
-            instrument: pipeline.instrument.clone(),
-            interval: pipeline.interval,
-            horizon: pipeline.label.horizon,
-            feature_set: dataset.feature_set,
-            rows: dataset.len() as u64,
-            from: first.start,
-            to: last.end,
-            known_at: self.made.present,
-            created_at: store.clock.now(),
-            snapshots: vec![
-                snapshot(Layer::Raw, &pipeline.name, raw_version),
-                snapshot(Layer::Clean, &pipeline.name, clean.0),
-                snapshot(Layer::Datasets, &name, version),
-            ],
-        };
-        store.registry.insert_dataset(&record).await?;
+        let fingerprint = self.register_dataset(&dataset, &name).await?;
+        let pipeline = self.pipeline;
         let folds =
             foretell_panel::walk_forward(&dataset.labels, &pipeline.evaluation.walk_forward);
         let folds = folds.map_err(|e| PlatformError::Usage {
@@ -200,6 +170,52 @@ impl Run<'_> {
             self.observer.event(Event::Warning { message });
         }
         Ok(line)
+    }
+
+    /// Stores rows that models learn from as a table of the lake, and registers them.
+    async fn register_dataset(
+        &self,
+        dataset: &Dataset,
+        name: &str,
+    ) -> Result<Fingerprint, PlatformError> {
+        let (Some(first), Some(last)) = (dataset.labels.first(), dataset.labels.last()) else {
+            return Err(PlatformError::not_found(
+                "row to learn from",
+                "bring more history than the features' warm-up, or shorten the lock-box",
+            ));
+        };
+        let fingerprint = dataset.fingerprint();
+        let clean = needs(&self.made.clean, "the clean rows")?;
+        let frame = dataset_frame(dataset, &clean.1)?;
+        let (store, pipeline) = (self.store, self.pipeline);
+        let version = store.put_frame(Layer::Datasets, name, &frame, self.id, fingerprint).await?;
+        store.tidy_up(Layer::Datasets, name, version).await?;
+        let raw_version = needs(&self.made.raw, "the raw table")?.0;
+        let snapshot = |layer: Layer, table: &str, version: u64| Snapshot {
+            layer: layer.to_string(),
+            table: table.to_owned(),
+            version,
+        };
+        let record = DatasetRecord {
+            fingerprint,
+            run_id: self.id.to_owned(),
+            instrument: pipeline.instrument.clone(),
+            interval: pipeline.interval,
+            horizon: pipeline.label.horizon,
+            feature_set: dataset.feature_set,
+            rows: dataset.len() as u64,
+            from: first.start,
+            to: last.end,
+            known_at: self.made.present,
+            created_at: store.clock.now(),
+            snapshots: vec![
+                snapshot(Layer::Raw, &pipeline.name, raw_version),
+                snapshot(Layer::Clean, &pipeline.name, clean.0),
+                snapshot(Layer::Datasets, name, version),
+            ],
+        };
+        store.registry.insert_dataset(&record).await?;
+        Ok(fingerprint)
     }
 
     /// Something honest to serve while models train: the champion's forecast, or the
@@ -231,8 +247,8 @@ impl Run<'_> {
         let quick = foretell_model::evaluate::EvaluationPlan { bootstrap_draws: 0, ..plan };
         let nobody: Arc<dyn Observer> = Arc::new(());
         let stop = Arc::clone(&self.stop);
-        let judged = training::judge(Arc::clone(&dataset), vec![walk.clone()], quick, nobody, stop);
-        let judged = judged.await?;
+        let (rows, recipes) = (Arc::clone(&dataset), vec![walk.clone()]);
+        let judged = training::judge(rows, None, recipes, quick, nobody, stop).await?;
         let refit = training::fit(&walk, &dataset, pipeline.seed, &self.stop)?;
         let forecast = self.provisional(&refit, judged.random_walk(), clean, &dataset)?;
         self.board.put(forecast);
@@ -279,8 +295,14 @@ impl Run<'_> {
         let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
         let recipes = training::recipes(self.pipeline);
         let plan = training::plan(self.pipeline);
+        let lock_box = lockbox::effective(self.store, self.pipeline).await?;
+        let made = needs(&self.made.materialised, "the features")?;
+        let returns = Some(made.allowed_returns(lock_box));
         let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
-        let evaluation = training::judge(dataset, recipes, plan, observer, stop).await?;
+        let judged = training::judge(dataset, returns, recipes, plan, observer, stop);
+        let mut evaluation = judged.await?;
+        let spoilt = overfitting::judge(self.store, self.pipeline, &mut evaluation).await?;
+        self.made.overfitting = Some(spoilt);
         let rows = evaluation.times.len() as u64;
         let line = format!(
             "{} models · {} out-of-sample rows · {} refits",
@@ -294,11 +316,10 @@ impl Run<'_> {
 
     async fn promote(&mut self) -> Result<String, PlatformError> {
         let (store, pipeline) = (self.store, self.pipeline);
-        let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
         let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
-        let recipes = training::recipes(pipeline);
-        let refits =
-            training::refit(recipes, Arc::clone(&dataset), pipeline.seed, observer, stop).await?;
+        let recipes = self.learning().await?;
+        let fits = recipes.iter().map(|(r, l)| (r.clone(), Arc::clone(&l.rows))).collect();
+        let refits = training::refit(fits, pipeline.seed, observer, stop).await?;
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
         let reigning = store.registry.aliased(&pipeline.name, CHAMPION).await?;
         let reigning = reigning.as_ref().map(evidence_of).transpose()?;
@@ -306,15 +327,26 @@ impl Run<'_> {
         let same = |r: &Recipe, e: &Evidence| {
             r.name == e.recipe && pipeline.recipe_hash(r) == e.recipe_hash
         };
-        let recipes = training::recipes(pipeline);
-        let reigning = reigning.filter(|e| recipes.iter().any(|r| same(r, e))).map(|e| e.recipe);
+        let reigning = reigning.filter(|e| recipes.iter().any(|(r, _)| same(r, e)));
+        // Only what passed the rule keeps its place by its own test; a champion that was
+        // made one by hand has to pass like any other.
+        let is_walk = |e: &Evidence| evaluation.random_walk().name == e.recipe;
+        let by_hand = reigning.as_ref().filter(|e| !e.passed && !is_walk(e));
+        let by_hand = by_hand.map(|e| e.recipe.clone());
+        let champion = reigning.map(|e| e.recipe).filter(|name| by_hand.as_ref() != Some(name));
         let earlier = self.earlier_tests().await?;
-        let promotion = decide_promotion(evaluation, reigning.as_deref(), pipeline.alpha, earlier);
-        let ranges = training::feature_ranges(&dataset);
-        let mut versions = Vec::new();
-        for refit in &refits {
-            versions.push(self.register(refit, &promotion, &ranges).await?);
+        let mut promotion =
+            decide_promotion(evaluation, champion.as_deref(), pipeline.alpha, earlier);
+        if let Some(name) = by_hand {
+            let note = format!("; `{name}` was made champion by hand and is judged like any other");
+            promotion.reason.push_str(&note);
         }
+        let mut versions = Vec::new();
+        for (refit, (_, learning)) in refits.iter().zip(&recipes) {
+            versions.push(self.register(refit, &promotion, learning).await?);
+        }
+        let with_lock_box = recipes.iter().filter(|(_, l)| l.includes_lock_box);
+        let with_lock_box = with_lock_box.map(|(r, _)| r.name.clone()).collect();
         self.write_ledger(&promotion).await?;
         self.write_metrics(&versions).await?;
         let now = store.clock.now();
@@ -339,10 +371,41 @@ impl Run<'_> {
             store.registry.promote(&pipeline.name, version.version, CHALLENGER, &audit).await?;
         }
         let line = promotion.reason.clone();
+        self.made.with_lock_box = with_lock_box;
         self.made.champion = Some(winner.1.clone());
         self.made.refits = refits;
         self.made.promotion = Some(promotion);
         Ok(line)
+    }
+
+    /// The recipes with the rows of their final refit: the judged ones, and the lock-box as
+    /// well for a recipe that has opened it and shown its result, where the file asks so.
+    async fn learning(&self) -> Result<Vec<(Recipe, Learning)>, PlatformError> {
+        let (store, pipeline) = (self.store, self.pipeline);
+        let plain = Learning {
+            rows: Arc::clone(needs(&self.made.dataset, "the dataset")?),
+            fingerprint: *needs(&self.made.fingerprint, "the dataset's fingerprint")?,
+            includes_lock_box: false,
+        };
+        let opened = match pipeline.refit_includes_lock_box {
+            true => lockbox::opened_by(store, pipeline).await?,
+            false => Vec::new(),
+        };
+        let recipes = training::recipes(pipeline);
+        let looked = |r: &Recipe| opened.contains(&pipeline.recipe_hash(r));
+        let mut whole = None;
+        if recipes.iter().any(looked) {
+            let made = needs(&self.made.materialised, "the features")?;
+            let rows = Arc::new(made.allowed(None));
+            let name = format!("{}.with-lock-box", table_name(pipeline, made));
+            let fingerprint = self.register_dataset(&rows, &name).await?;
+            whole = Some(Learning { rows, fingerprint, includes_lock_box: true });
+        }
+        let learning = |recipe: Recipe| {
+            let rows = whole.as_ref().filter(|_| looked(&recipe)).unwrap_or(&plain).clone();
+            (recipe, rows)
+        };
+        Ok(recipes.into_iter().map(learning).collect())
     }
 
     /// How many promotion tests came before: judging the very same recipes with the very
@@ -364,11 +427,11 @@ impl Run<'_> {
         &self,
         refit: &Refit,
         promotion: &Promotion,
-        ranges: &[(f64, f64)],
+        learning: &Learning,
     ) -> Result<(String, ModelVersion), PlatformError> {
         let (store, pipeline) = (self.store, self.pipeline);
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
-        let dataset = *needs(&self.made.fingerprint, "the dataset's fingerprint")?;
+        let dataset = learning.fingerprint;
         let name = refit.recipe.name.clone();
         let judged = evaluation.recipe(&name).ok_or_else(|| {
             PlatformError::Mismatch(format!("`{name}` was fitted and not judged: a bug"))
@@ -381,17 +444,20 @@ impl Run<'_> {
             // A champion that keeps its place rests on its own test, not on Holm's.
             line.p_value = Some(judged.versus_random_walk.p_value);
         }
-        let rivals = !promotion.candidates.is_empty();
+        let rivals = promotion.candidates.iter().any(|c| c.aspect == Aspect::Point);
+        let serves = promotion.skilled || promotion.spread.is_some();
         let evidence = Evidence {
             recipe: name.clone(),
             recipe_hash: pipeline.recipe_hash(&refit.recipe),
             line,
             // A champion that keeps its place is no candidate, and has its skill all the same.
-            passed: (promotion.skilled && promotion.winner == name)
+            passed: (serves && promotion.winner == name)
                 || promotion.candidates.iter().any(|c| c.name == name && c.passed),
             best_p: rivals.then_some(promotion.best_p),
             level: evaluation.level,
-            feature_ranges: ranges.to_vec(),
+            feature_ranges: training::feature_ranges(&learning.rows),
+            spread: training::spread_skill(judged, promotion),
+            includes_lock_box: learning.includes_lock_box,
         };
         let evaluation_json = serde_json::to_string(&evidence).unwrap_or_default();
         let artifact = store.lake.put_artifact(refit.bytes.clone()).await;
@@ -443,6 +509,7 @@ impl Run<'_> {
                 recipe_hash,
                 p_value: verdict.map(|v| v.p_holm),
                 alpha_spent: verdict.map_or(0.0, |_| promotion.alpha_spent),
+                rows: Some(evaluation.rows_fingerprint()),
                 losses: judged.losses.clone(),
                 returns: judged.returns.clone(),
                 created_at: self.store.clock.now(),
@@ -476,7 +543,16 @@ impl Run<'_> {
             put("width_bp", Some(line.width_bp));
             put("skill", line.skill);
             put("p_value", line.p_value);
+            put("qlike_skill", line.qlike_skill);
+            put("spread_p_value", line.spread_p);
         }
+        let spoilt = needs(&self.made.overfitting, "the overfitting")?;
+        let mut put = |what: &str, value: f64| {
+            metrics.push(Metric { name: format!("overfitting/{what}"), value, step: 0 });
+        };
+        spoilt.probability.into_iter().for_each(|p| put("pbo", p));
+        put("trials", spoilt.trials as f64);
+        put("recipes", spoilt.recipes as f64);
         let param = |name: &str, value: String| Param { name: name.to_owned(), value };
         let raw_version = needs(&self.made.raw, "the raw table")?.0;
         let numbers: Vec<u32> = versions.iter().map(|(_, v)| v.version).collect();
@@ -532,7 +608,11 @@ impl Run<'_> {
             champion: String::new(),
             promoted: false,
             skilled,
+            spread: None,
             reason,
+            volatility: None,
+            overfitting: None,
+            refit_includes_lock_box: Vec::new(),
             lock_box: crate::lockbox::line(store, pipeline).await?,
             forecast: serde_json::Value::Null,
             report: String::new(),
@@ -558,7 +638,9 @@ impl Run<'_> {
         }
         let view = foretell_forecaster::view(&made.forecast, store.clock.now());
         let json = serde_json::to_value(&view).unwrap_or_default();
-        let line = forecast_line(&made.forecast, needs(&self.made.evaluation, "the evaluation")?);
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let promotion = needs(&self.made.promotion, "the promotion")?;
+        let line = forecast_line(&made.forecast, evaluation, promotion);
         store.export_forecasts(pipeline, self.id).await?;
         self.board.replace(made.forecast);
         self.made.forecast = Some(json);
@@ -586,7 +668,11 @@ impl Run<'_> {
             champion: promotion.winner.clone(),
             promoted: promotion.promoted,
             skilled: promotion.skilled,
+            spread: promotion.spread.clone(),
             reason: promotion.reason.clone(),
+            volatility: evaluation.volatility.clone(),
+            overfitting: self.made.overfitting.clone(),
+            refit_includes_lock_box: self.made.with_lock_box.clone(),
             lock_box: crate::lockbox::line(store, pipeline).await?,
             forecast: self.made.forecast.clone().unwrap_or_default(),
             report: page.clone(),
@@ -628,7 +714,11 @@ fn extract_line(pipeline: &Pipeline, rows: &RawTable) -> String {
     format!("{} {what}   {span}   {}", wording::thousands(rows.len() as u64), rows.origin)
 }
 
-fn forecast_line(forecast: &foretell_forecaster::Forecast, evaluation: &Evaluation) -> String {
+fn forecast_line(
+    forecast: &foretell_forecaster::Forecast,
+    evaluation: &Evaluation,
+    promotion: &Promotion,
+) -> String {
     let head = format!("{}  {}", forecast.instrument, forecast.target_time.human());
     let (Some(point), Some(interval)) = (forecast.point, &forecast.interval) else {
         let reason = forecast.abstained.as_deref().unwrap_or("no reason given");
@@ -641,14 +731,11 @@ fn forecast_line(forecast: &foretell_forecaster::Forecast, evaluation: &Evaluati
         wording::price(interval.lower),
         wording::price(interval.upper)
     );
-    // Where prices have no skill their spread often has: it is judged by the CRPS of the
-    // random walk whose intervals follow the volatility.
-    let is_ewma = |r: &&RecipeEvaluation| r.spec == EstimatorSpec::EwmaVolatility;
-    if let Some(ewma) = evaluation.recipes.iter().find(is_ewma) {
-        let versus = &ewma.versus_random_walk;
-        let skill = wording::percent(versus.crps_skill);
-        let p = wording::p_statement(versus.crps_p_value);
-        line.push_str(&format!("   (volatility: EWMA, CRPS skill {skill}, {p})"));
+    // Where prices have no skill their spread often has.
+    let spreads = evaluation.recipes.iter().filter_map(|r| training::spread_skill(r, promotion));
+    let gain = |s: &SpreadSkill| s.qlike_skill.unwrap_or(f64::NEG_INFINITY);
+    if let Some(best) = spreads.max_by(|a, b| gain(a).total_cmp(&gain(b))) {
+        line.push_str(&format!("   ({})", best.sentence()));
     }
     line
 }

@@ -535,6 +535,8 @@ impl Service {
                 fitted_as_of: v.fitted_as_of,
                 skill: evidence.as_ref().and_then(|e| e.line.skill),
                 p_value: evidence.as_ref().and_then(|e| e.line.p_value),
+                spread: evidence.as_ref().and_then(|e| e.spread.clone()),
+                includes_lock_box: evidence.as_ref().is_some_and(|e| e.includes_lock_box),
                 created_at: v.created_at,
                 name: v.name,
                 version: v.version,

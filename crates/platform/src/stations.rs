@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foretell_feature::{FeatureDoc, audit as look_ahead, compute};
 use foretell_market::{Clock, Timestamp};
-use foretell_model::evaluate::{Evaluation, decide_promotion};
+use foretell_model::evaluate::{Evaluation, SpreadSkill, VolatilitySkill, decide_promotion};
 use foretell_panel::{Column, Frame, RawTable, RowMeta};
 use foretell_quality::{
     CheckResult, Profile, QuarantinedRow, profile_html, replay as mend_and_gate,
@@ -309,7 +309,8 @@ pub async fn train(
     let made = input.materialised(&*observer).await?;
     let dataset = Arc::new(made.allowed(input.pipeline.lock_box));
     let recipes = training::recipes(&input.pipeline);
-    let refits = training::refit(recipes, dataset, input.pipeline.seed, observer, stop).await?;
+    let recipes = recipes.into_iter().map(|r| (r, Arc::clone(&dataset))).collect();
+    let refits = training::refit(recipes, input.pipeline.seed, observer, stop).await?;
     let mut models = Vec::new();
     for refit in refits {
         let name = refit.recipe.name.clone();
@@ -337,8 +338,12 @@ pub struct EvaluateDone {
     pub cost_bp: f64,
     /// Where a historical demo's data ends.
     pub historical_demo: Option<Timestamp>,
-    /// Whether something beats the random walk.
+    /// Whether a point beats the random walk.
     pub skill: bool,
+    /// What the spread that would serve is worth, when no point does.
+    pub spread: Option<SpreadSkill>,
+    /// Whether the realised variance of spans was forecastable.
+    pub volatility: Option<VolatilitySkill>,
     /// The verdict in words.
     pub reason: String,
     /// Out-of-sample rows.
@@ -363,7 +368,8 @@ pub async fn evaluate(
     let made = input.materialised(&*observer).await?;
     let dataset = Arc::new(made.allowed(pipeline.lock_box));
     let (recipes, plan) = (training::recipes(pipeline), training::plan(pipeline));
-    let evaluation = training::judge(dataset, recipes, plan, observer, stop).await?;
+    let returns = Some(made.allowed_returns(pipeline.lock_box));
+    let evaluation = training::judge(dataset, returns, recipes, plan, observer, stop).await?;
     training::check_floor(pipeline, evaluation.folds.len())?;
     match output {
         Some(path) if path.extension().is_some_and(|e| e == "json") => {
@@ -379,6 +385,8 @@ pub async fn evaluate(
         level: evaluation.level,
         cost_bp: evaluation.cost_bp,
         skill: verdict.skilled,
+        spread: verdict.spread.clone(),
+        volatility: evaluation.volatility.clone(),
         // Alone on a file there is no ledger: said, so that nobody counts it as evidence.
         historical_demo: (pipeline.as_of == Present::EndOfData)
             .then(|| made.dataset.labels.last().map(|l| l.start))

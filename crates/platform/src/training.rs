@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foretell_forecaster::FeatureRange;
 use foretell_market::Fingerprint;
 use foretell_model::evaluate::{
-    Evaluation, EvaluationPlan, EvaluationProgress, Recipe, RecipeEvaluation, evaluate,
+    Evaluation, EvaluationPlan, EvaluationProgress, Promotion, Recipe, RecipeEvaluation,
+    SpreadEvaluation, SpreadSkill, SquaredReturns, evaluate,
 };
 use foretell_model::{EstimatorSpec, FitContext, SavedModel, cpu_features};
 use foretell_panel::Dataset;
@@ -19,6 +20,17 @@ use crate::views::RecipeLine;
 
 /// The name under which the random walk stands in every table.
 pub const RANDOM_WALK: &str = "random walk";
+
+/// The rows of a final refit.
+#[derive(Debug, Clone)]
+pub(crate) struct Learning {
+    /// The rows.
+    pub rows: Arc<Dataset>,
+    /// Their fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Whether they include the opened lock-box.
+    pub includes_lock_box: bool,
+}
 
 /// A recipe fitted on all allowed rows, ready to be stored.
 #[derive(Debug, Clone)]
@@ -52,6 +64,12 @@ pub(crate) struct Evidence {
     pub level: f64,
     /// Smallest and largest training value of each feature.
     pub feature_ranges: Vec<(f64, f64)>,
+    /// What its spread is worth; only for a recipe that promises one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadSkill>,
+    /// Whether its final refit learnt from an opened lock-box; its evaluation never does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub includes_lock_box: bool,
 }
 
 /// The recipes of a pipeline, the random walk first and always.
@@ -80,6 +98,7 @@ pub(crate) fn plan(pipeline: &Pipeline) -> EvaluationPlan {
         block_length: None,
         bootstrap_draws: settings.bootstrap_draws,
         cost_bp: settings.cost_bp,
+        volatility_span: Some(pipeline.volatility_span),
     }
 }
 
@@ -116,19 +135,20 @@ pub(crate) async fn run_cpu<T: Send + 'static>(
         .map_err(|e| PlatformError::Mismatch(format!("the work panicked, which is a bug: {e}")))
 }
 
-/// Judges recipes by walk-forward on the given rows.
+/// Judges recipes by walk-forward on the given rows; variances by the given returns.
 ///
 /// # Errors
 /// When the rows are too few, a fit fails, or the stop flag was raised.
 pub(crate) async fn judge(
     dataset: Arc<Dataset>,
+    returns: Option<SquaredReturns>,
     recipes: Vec<Recipe>,
     plan: EvaluationPlan,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
 ) -> Result<Evaluation, PlatformError> {
     let steps = Steps { observer, doing: Mutex::default(), told: AtomicU64::new(0) };
-    let work = move || evaluate(&dataset, &recipes, &plan, stop.flag(), &steps);
+    let work = move || evaluate(&dataset, returns.as_ref(), &recipes, &plan, stop.flag(), &steps);
     run_cpu(work).await?.map_err(PlatformError::model("the evaluation"))
 }
 
@@ -170,24 +190,23 @@ pub(crate) fn fit(
     Ok(Refit { recipe: recipe.clone(), model, bytes, hash, importance })
 }
 
-/// Fits every recipe on all rows of a dataset.
+/// Fits every recipe on all rows of the dataset beside it.
 ///
 /// # Errors
 /// When a fit fails or the stop flag was raised.
 pub(crate) async fn refit(
-    recipes: Vec<Recipe>,
-    dataset: Arc<Dataset>,
+    recipes: Vec<(Recipe, Arc<Dataset>)>,
     seed: u64,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
 ) -> Result<Vec<Refit>, PlatformError> {
     let work = move || {
         let total = recipes.len();
-        let fit_one = |(i, recipe): (usize, &Recipe)| {
+        let fit_one = |(i, (recipe, dataset)): (usize, &(Recipe, Arc<Dataset>))| {
             let doing = format!("refit {}", recipe.name);
             let (done, total) = (i as u64, Some(total as u64));
             observer.event(Event::Progress { station: Station::Promote, doing, done, total });
-            fit(recipe, &dataset, seed, &stop)
+            fit(recipe, dataset, seed, &stop)
         };
         recipes.iter().enumerate().map(fit_one).collect::<Result<Vec<_>, _>>()
     };
@@ -222,7 +241,28 @@ fn line(recipe: &RecipeEvaluation) -> RecipeLine {
         width_bp: m.width_bp,
         after_cost_bp: after_cost(recipe),
         deflated_sharpe: after_cost(recipe).and_then(|_| finite(recipe.sharpe.deflated)),
+        qlike_skill: spread(recipe).and_then(|s| finite(s.skill)),
+        spread_p: spread(recipe).map(|s| s.p_holm),
     }
+}
+
+/// The judged spread of a recipe that promises one.
+fn spread(recipe: &RecipeEvaluation) -> Option<&SpreadEvaluation> {
+    recipe.spread.as_ref().filter(|_| recipe.spec.forecasts_spread())
+}
+
+/// What is said of a recipe's spread after a decision: its part in the rule when it had
+/// one, the test against the random walk alone when it did not contend.
+pub(crate) fn spread_skill(
+    judged: &RecipeEvaluation,
+    promotion: &Promotion,
+) -> Option<SpreadSkill> {
+    if promotion.winner == judged.name && promotion.spread.is_some() {
+        return promotion.spread.clone();
+    }
+    let p_holm = spread(judged)?.p_holm;
+    let verdict = promotion.candidates.iter().find(|c| c.name == judged.name);
+    judged.spread_skill(verdict.is_some_and(|v| v.passed), verdict.map_or(p_holm, |v| v.p_holm))
 }
 
 /// What trading the sign of the forecast brings per row; a forecast of zero trades nothing.

@@ -1,6 +1,7 @@
 //! What the use cases answer with: plain data for the command line and the API.
 
 use foretell_market::{Candle, Fingerprint, Instrument, Interval, Timestamp};
+use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
 use serde::{Deserialize, Serialize};
 
 /// One line of the closing table: a recipe against the random walk.
@@ -38,8 +39,27 @@ pub struct RecipeLine {
     /// pipeline's cost, basis points; `None` when the forecast names no direction.
     pub after_cost_bp: Option<f64>,
     /// Probability that the Sharpe ratio of those returns is above the best that luck
-    /// gives among the run's recipes (deflated Sharpe ratio).
+    /// gives among all distinct recipes of the ledger for the instrument and horizon, this
+    /// run's included (deflated Sharpe ratio).
     pub deflated_sharpe: Option<f64>,
+    /// Share by which the QLIKE of its variance is below the random walk's; `None` for a
+    /// recipe that promises a point.
+    pub qlike_skill: Option<f64>,
+    /// One-sided DM-HLN p-value of that, after Holm.
+    pub spread_p: Option<f64>,
+}
+
+/// How far the number of trials may have spoilt the best of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overfitting {
+    /// Probability of backtest overfitting over the trials on this run's out-of-sample
+    /// rows; `None` for fewer than two or too few rows. Above one half is a red flag.
+    pub probability: Option<f64>,
+    /// How many distinct forecasts that is.
+    pub trials: usize,
+    /// Distinct recipes that were ever judged for the instrument and horizon, this run's
+    /// included: what the deflated Sharpe ratio counts.
+    pub recipes: usize,
 }
 
 /// What a run ended with.
@@ -69,14 +89,27 @@ pub struct RunReport {
     pub table: Vec<RecipeLine>,
     /// Name of the recipe that serves.
     pub champion: String,
-    /// Whether it beats the random walk by the evidence of this run.
+    /// Whether its point beats the random walk by the evidence of this run.
     pub skilled: bool,
+    /// What its spread is worth, when it serves for its spread: its point is the random
+    /// walk's then.
+    #[serde(default)]
+    pub spread: Option<SpreadSkill>,
     /// Whether it was promoted in this run.
     pub promoted: bool,
     /// Why, in words.
     pub reason: String,
+    /// Whether the realised variance of spans was forecastable.
+    #[serde(default)]
+    pub volatility: Option<VolatilitySkill>,
+    /// How far the number of trials may have spoilt the best of them.
+    #[serde(default)]
+    pub overfitting: Option<Overfitting>,
     /// "lock-box opened N times", where there is a lock-box.
     pub lock_box: Option<String>,
+    /// Recipes whose final refit learnt from the opened lock-box.
+    #[serde(default)]
+    pub refit_includes_lock_box: Vec<String>,
     /// The forecast, as the API serves it.
     pub forecast: serde_json::Value,
     /// Path of the report, relative to the data directory.
@@ -168,6 +201,12 @@ pub struct ModelView {
     pub skill: Option<f64>,
     /// p-value of that skill.
     pub p_value: Option<f64>,
+    /// What its spread is worth; only for a recipe that promises one.
+    #[serde(default)]
+    pub spread: Option<SpreadSkill>,
+    /// Whether it has learnt from an opened lock-box.
+    #[serde(default)]
+    pub includes_lock_box: bool,
     /// When it was registered.
     pub created_at: Timestamp,
 }

@@ -1,6 +1,9 @@
 //! Numbers as people read them.
 
+use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
 pub use foretell_quality::wording::count as thousands;
+
+use crate::views::Overfitting;
 
 /// A price with commas and as many decimals as its size asks for.
 pub fn price(value: f64) -> String {
@@ -36,6 +39,52 @@ pub fn basis_points(value: f64) -> String {
     format!("{sign}{:.2}", value.abs())
 }
 
+/// The line under a table on the number of trials and what it does to the best of them.
+pub fn overfitting(found: &Overfitting) -> String {
+    let pbo = match found.probability {
+        None => "PBO –".to_owned(),
+        Some(p) => format!("PBO {p:.2} over {} trials on these rows", found.trials),
+    };
+    let flag = match found.probability {
+        Some(p) if p > 0.5 => {
+            ", a red flag: what is best in one half of the time is more often than not below \
+             the median in the other"
+        }
+        _ => "",
+    };
+    let recipes = match found.recipes {
+        1 => "1 recipe".to_owned(),
+        n => format!("{n} recipes"),
+    };
+    format!("overfitting: {pbo}{flag} · the deflated Sharpe ratio counts {recipes} of the ledger")
+}
+
+/// The line under a table on the realised variance of spans.
+pub fn volatility(found: &VolatilitySkill) -> String {
+    let span = found.span.map_or_else(|| "horizon".to_owned(), |s| s.to_string());
+    let (previous, constant) = found.p_holm();
+    let against = |rival: f64| {
+        let difference = found.qlike - rival;
+        let sign = if difference < 0.0 { "−" } else { "+" };
+        format!("{sign}{:.3}", difference.abs())
+    };
+    format!(
+        "volatility: realised variance of {} spans of {span}, QLIKE of EWMA {} against the span \
+         before ({}), {} against a constant ({})",
+        thousands(found.rows as u64),
+        against(found.qlike_previous),
+        p_statement(previous),
+        against(found.qlike_constant),
+        p_statement(constant)
+    )
+}
+
+/// What is said of a spread in a stored or served forecast, from its JSON.
+pub fn spread(skill: &serde_json::Value) -> Option<String> {
+    let spread: SpreadSkill = serde_json::from_value(skill.get("spread")?.clone()).ok()?;
+    Some(spread.sentence())
+}
+
 /// A p-value: two decimals, or a bound when it is small.
 pub fn p_value(p: f64) -> String {
     match p {
@@ -57,6 +106,18 @@ pub fn p_statement(p: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overfitting_is_flagged_above_one_half_only() {
+        let said = |probability| overfitting(&Overfitting { probability, trials: 7, recipes: 12 });
+        assert_eq!(
+            said(Some(0.124)),
+            "overfitting: PBO 0.12 over 7 trials on these rows · the deflated Sharpe ratio \
+             counts 12 recipes of the ledger"
+        );
+        assert!(said(Some(0.51)).contains("PBO 0.51 over 7 trials on these rows, a red flag"));
+        assert!(!said(Some(0.5)).contains("red flag") && said(None).contains("PBO –"));
+    }
 
     #[test]
     fn numbers_read_well() {

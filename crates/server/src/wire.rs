@@ -150,6 +150,10 @@ pub(crate) struct Model {
     skill: Option<f64>,
     /// p-value of that skill (DM-HLN, Holm).
     p_value: Option<f64>,
+    /// What its spread is worth; only for a recipe that promises one.
+    spread: Option<SpreadSkill>,
+    /// Whether it has learnt from an opened lock-box.
+    includes_lock_box: bool,
     created_at: String,
 }
 
@@ -167,6 +171,8 @@ impl From<platform::ModelView> for Model {
             fitted_as_of: v.fitted_as_of.to_string(),
             skill: v.skill,
             p_value: v.p_value,
+            spread: v.spread.map(Into::into),
+            includes_lock_box: v.includes_lock_box,
             created_at: v.created_at.to_string(),
         }
     }
@@ -304,6 +310,26 @@ pub(crate) struct Quantile {
     price: f64,
 }
 
+/// What a spread is worth, out of sample.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SpreadSkill {
+    /// The recipe whose spread it is.
+    recipe: String,
+    /// Share by which the QLIKE of its variance is below the random walk's.
+    qlike_skill: Option<f64>,
+    /// One-sided DM-HLN p-value of that.
+    p_value: f64,
+    /// Whether it passed the promotion rule for spreads.
+    better: bool,
+}
+
+impl From<platform::SpreadSkill> for SpreadSkill {
+    fn from(s: platform::SpreadSkill) -> Self {
+        let platform::SpreadSkill { recipe, qlike_skill, p_value, better } = s;
+        Self { recipe, qlike_skill, p_value, better }
+    }
+}
+
 /// What is known of the model's skill, out of sample.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Skill {
@@ -313,8 +339,11 @@ pub(crate) struct Skill {
     mae_skill: Option<f64>,
     /// One-sided DM-HLN p-value after Holm; for the random walk the best of its rivals'.
     p_value: Option<f64>,
-    /// The sentence.
+    /// The sentence on the point.
     verdict: String,
+    /// What the spread is worth, for a recipe whose point is the random walk's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<SpreadSkill>,
 }
 
 /// What the rows behind the forecast were like.
@@ -378,6 +407,8 @@ pub(crate) struct Forecast {
     /// The end of its last training label.
     train_to: String,
     refitted_note: String,
+    /// Whether the version has learnt from an opened lock-box.
+    includes_lock_box: bool,
     /// Whether the present is the end of recorded data.
     historical_demo: bool,
     /// Why it is not to be relied on.
@@ -418,6 +449,7 @@ impl From<platform::ForecastView> for Forecast {
                 against: f.skill.against,
                 mae_skill: f.skill.mae_skill,
                 p_value: f.skill.p_value,
+                spread: f.skill.spread.map(Into::into),
             },
             age_seconds,
             expires_at: f.expires_at.to_string(),
@@ -442,6 +474,7 @@ impl From<platform::ForecastView> for Forecast {
             fitted_as_of: f.fitted_as_of.to_string(),
             train_to: f.train_to.to_string(),
             refitted_note: f.refitted_note,
+            includes_lock_box: f.includes_lock_box,
             historical_demo: f.historical_demo,
             abstained: f.abstained,
         }

@@ -9,7 +9,7 @@ use foretell_platform::{
 
 use super::{Session, serving};
 use crate::arguments::{EvaluateArguments, PipelineArgument, RunArguments};
-use crate::output::{model_table, run_report, say, say_json};
+use crate::output::{model_table, notes, run_report, say, say_json};
 use crate::progress::Progress;
 
 pub(super) async fn run(s: &Session, args: RunArguments) -> Result<(), PlatformError> {
@@ -65,6 +65,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
         say_json(&done);
     } else {
         say(model_table(&done.table, done.level, done.cost_bp).trim_end());
+        notes(done.volatility.as_ref(), None);
         say(&format!(" verdict    {}", done.reason));
         if let Some(end) = done.historical_demo {
             say(&format!(" note       historical demo: the data ends {}", end.human()));

@@ -148,7 +148,10 @@ fn list_models(s: &Session, models: &[ModelView]) {
             m.aliases.join(" "),
             m.skill.map_or_else(|| "–".to_owned(), percent),
             m.p_value.map_or_else(|| "–".to_owned(), foretell_platform::wording::p_value),
-            m.fitted_as_of.human(),
+            match m.includes_lock_box {
+                true => format!("{}, lock-box included", m.fitted_as_of.human()),
+                false => m.fitted_as_of.human(),
+            },
             m.hash.chars().take(12).collect(),
         ]);
     }

@@ -65,19 +65,21 @@ pub struct SpreadSkill {
 
 impl SpreadSkill {
     /// For people: ``spread by `ewma volatility`: QLIKE 12.3 % lower than the random
-    /// walk's, p = 0.004``.
+    /// walk's, p = 0.004``; the one place where this is worded.
     pub fn sentence(&self) -> String {
         let p = if self.p_value < 0.001 {
             "p < 0.001".to_owned()
         } else {
             format!("p = {:.3}", self.p_value)
         };
-        let lower = match self.qlike_skill.filter(|_| self.better) {
-            Some(share) => format!("{:.1} % lower", share * 100.0),
-            None if self.better => "lower".to_owned(),
-            None => "no lower".to_owned(),
+        let lower = match self.qlike_skill {
+            Some(share) if share < 0.0 => format!("{:.1} % higher", -100.0 * share),
+            Some(share) => format!("{:.1} % lower", 100.0 * share),
+            None => "not to be compared".to_owned(),
         };
-        format!("spread by `{}`: QLIKE {lower} than the random walk's, {p}", self.recipe)
+        let promoted = if self.better { "" } else { ", not promoted for it" };
+        let name = &self.recipe;
+        format!("spread by `{name}`: QLIKE {lower} than the random walk's, {p}{promoted}")
     }
 }
 
@@ -175,8 +177,10 @@ mod tests {
         assert_eq!(passed.sentence(), said);
         let sure = SpreadSkill { p_value: 1e-9, ..passed.clone() };
         assert!(sure.sentence().ends_with("p < 0.001"));
-        let failed = SpreadSkill { p_value: 0.31, better: false, ..passed };
-        let said = "spread by `ewma volatility`: QLIKE no lower than the random walk's, p = 0.310";
+        let failed =
+            SpreadSkill { qlike_skill: Some(-0.02), p_value: 0.81, better: false, ..passed };
+        let said = "spread by `ewma volatility`: QLIKE 2.0 % higher than the random walk's, \
+                    p = 0.810, not promoted for it";
         assert_eq!(failed.sentence(), said);
     }
 

@@ -385,9 +385,24 @@ const EVALUATION: &[Key] = &[
     ),
 ];
 
+const VOLATILITY: &[Key] = &[key(
+    "horizon",
+    Kind::Interval,
+    Some(""),
+    "Length of the spans whose realised variance is forecast, at least two intervals; the \
+     season when left out.",
+)];
+
 const LOCK_BOX: &[Key] = &[
     key("from", Kind::Time, None, "First instant of the span that `run` never reads."),
     key("to", Kind::Time, None, "First instant after it."),
+    key(
+        "refit_includes",
+        Kind::Boolean,
+        Some("false"),
+        "Whether the final refit of a recipe that has opened the box learns from it too; its \
+         evaluation never does, and every output says so.",
+    ),
 ];
 
 const PROMOTION: &[Key] = &[key(
@@ -513,6 +528,14 @@ pub const TABLES: &[Table] = &[
         optional: false,
         doc: "The walk-forward evaluation.",
         keys: EVALUATION,
+        kinds: &[],
+    },
+    Table {
+        name: "volatility",
+        repeated: false,
+        optional: true,
+        doc: "What the forecast of volatility is judged on.",
+        keys: VOLATILITY,
         kinds: &[],
     },
     Table {

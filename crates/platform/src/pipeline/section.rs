@@ -170,6 +170,10 @@ impl<'a> Section<'a> {
         self.value(name, faults).and_then(|v| v.as_f64()).unwrap_or_default()
     }
 
+    pub(super) fn boolean(&self, name: &str, faults: &mut Vec<Diagnostic>) -> bool {
+        self.value(name, faults).and_then(|v| v.as_bool()).unwrap_or_default()
+    }
+
     pub(super) fn interval(&self, name: &str, faults: &mut Vec<Diagnostic>) -> Option<Interval> {
         self.optional_text(name, faults)?.parse().ok()
     }

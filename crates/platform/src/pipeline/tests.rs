@@ -65,6 +65,32 @@ fn a_misspelt_key_is_shown_in_its_line_with_the_nearest_key() {
 }
 
 #[test]
+fn the_volatility_span_is_the_season_unless_it_is_given() {
+    let span = |text: &str| parse(text).unwrap_or_else(|e| panic!("{e}")).volatility_span;
+    assert_eq!(span(GOOD), Interval::DAY);
+    let given = format!("{GOOD}\n[volatility]\nhorizon = \"12h\"\n");
+    assert_eq!(span(&given).to_string(), "12h");
+    for bad in ["1h", "90m"] {
+        let message = refusal(&given.replace("12h", bad));
+        assert!(message.contains("must be two or more intervals (1h)"), "{message}");
+    }
+}
+
+#[test]
+fn the_final_refit_leaves_the_lock_box_out_unless_it_is_asked_for() {
+    let boxed = format!("{GOOD}\n[lock_box]\nfrom = \"2019-01-01\"\nto = \"2020-01-01\"\n");
+    let plain = parse(&boxed).unwrap_or_else(|e| panic!("{e}"));
+    assert!(plain.lock_box.is_some() && !plain.refit_includes_lock_box);
+    let asked = parse(&format!("{boxed}refit_includes = true\n"));
+    let asked = asked.unwrap_or_else(|e| panic!("{e}"));
+    assert!(asked.refit_includes_lock_box);
+    let hash = |p: &Pipeline| p.recipe_hash(&p.models[0]);
+    assert_eq!(hash(&plain), hash(&asked), "what is judged is the same recipe");
+    let wrong = refusal(&format!("{boxed}refit_includes = \"yes\"\n"));
+    assert!(wrong.contains("`refit_includes` in [lock_box] must be true or false"), "{wrong}");
+}
+
+#[test]
 fn every_fault_is_reported_at_once() {
     let text = GOOD
         .replace("interval = \"1h\"", "interval = \"1 year\"")
