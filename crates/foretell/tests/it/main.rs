@@ -4,6 +4,7 @@
 
 mod bucket;
 mod errors;
+mod judging;
 mod lifecycle;
 mod live;
 mod market;

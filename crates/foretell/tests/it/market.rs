@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Noise,
     /// It takes back half of it.
     Reverting,
+    /// Only by its size: large moves follow large ones.
+    Clustered,
 }
 
 /// A folder, deleted at the end of its test.
@@ -27,10 +29,13 @@ pub(crate) fn candles(kind: Kind, rows: usize, seed: u64) -> String {
     let mut rng = rng(seed);
     let mut text = String::from("time,open,high,low,close,volume\n");
     let start = Timestamp::from_secs(1_577_836_800);
-    let (mut price, mut last) = (100.0f64, 0.0);
+    let (mut price, mut last, mut log_variance) = (100.0f64, 0.0, 0.0f64);
     for i in 0..rows {
         let pull = if kind == Kind::Reverting { -0.5 * last } else { 0.0 };
-        last = pull + 0.01 * normal(&mut rng);
+        if kind == Kind::Clustered {
+            log_variance = 0.97 * log_variance + 0.3 * normal(&mut rng);
+        }
+        last = pull + 0.01 * (log_variance / 2.0).exp() * normal(&mut rng);
         let (open, close) = (price, price * last.exp());
         let high = open.max(close) * (1.0 + 0.002 * normal(&mut rng).abs());
         let low = open.min(close) * (1.0 - 0.002 * normal(&mut rng).abs());

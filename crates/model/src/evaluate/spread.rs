@@ -5,7 +5,7 @@
 //! 246–256), which ranks variance forecasts rightly even when the variance is seen only
 //! through an unbiased, noisy proxy. Everyone's forecast is made in the same way: the
 //! second moment of the nine quantiles, brought to the unit of the proxy by one factor
-//! that is fitted on the training rows of its fold. Rows do not overlap.
+//! that minimises the same loss on the training rows of its fold. Rows do not overlap.
 
 use serde::{Deserialize, Serialize};
 
@@ -96,9 +96,12 @@ pub fn second_moment(quantiles: &[f64]) -> f64 {
     inner.sum::<f64>() + tails
 }
 
-/// Brings raw variances to the unit of a proxy: the factor fitted on training rows, and
-/// the smallest variance let through, so that a stretch without a trade cannot make the
-/// loss infinite.
+/// The share of the mean raw variance below which none is let through, so that a stretch
+/// without a trade cannot make the loss infinite.
+const FLOOR: f64 = 1e-3;
+
+/// Brings raw variances to the unit of a proxy by the factor that minimises QLIKE on the
+/// training rows, `mean(proxy / raw)`. For a constant that is the mean proxy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VarianceScale {
     factor: f64,
@@ -106,20 +109,17 @@ pub(crate) struct VarianceScale {
 }
 
 impl VarianceScale {
-    /// From training pairs of (proxy, raw variance); pairs without a proxy are left out.
+    /// From the training pairs of (proxy, raw variance); pairs without a proxy are left out.
     pub(crate) fn fit(pairs: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        let (mut proxies, mut raws, mut rows) = (0.0, 0.0, 0.0);
-        for (proxy, raw) in pairs.into_iter().filter(|(proxy, _)| proxy.is_finite()) {
-            proxies += proxy;
-            raws += raw;
-            rows += 1.0;
-        }
-        Self { factor: proxies / raws, floor: 1e-3 * proxies / rows }
+        let pairs: Vec<(f64, f64)> = pairs.into_iter().filter(|(x, _)| x.is_finite()).collect();
+        let floor = FLOOR * pairs.iter().map(|(_, raw)| raw).sum::<f64>() / pairs.len() as f64;
+        let ratios = pairs.iter().map(|(proxy, raw)| proxy / raw.max(floor));
+        Self { factor: ratios.sum::<f64>() / pairs.len() as f64, floor }
     }
 
     /// The forecast of the proxy.
     pub(crate) fn forecast(&self, raw: f64) -> f64 {
-        (self.factor * raw).max(self.floor)
+        self.factor * raw.max(self.floor)
     }
 }
 
@@ -189,6 +189,12 @@ mod tests {
         let scale = VarianceScale::fit([(2.0, 1.0), (f64::NAN, 100.0), (4.0, 2.0)]);
         assert_eq!(scale.forecast(3.0), 6.0);
         assert_eq!(scale.forecast(0.0), 3e-3);
+        // No other factor has a smaller loss on the training rows.
+        let rows = [(1.0, 2.0), (5.0, 1.0), (0.5, 4.0)];
+        let best = VarianceScale::fit(rows);
+        let loss =
+            |by: f64| rows.iter().map(|(x, raw)| qlike(*x, by * best.forecast(*raw))).sum::<f64>();
+        assert!([0.5, 0.9, 0.99, 1.01, 1.1, 2.0].iter().all(|by| loss(*by) > loss(1.0)));
     }
 
     #[test]

@@ -1,0 +1,167 @@
+//! What a run says of its champion: point and spread apart, trials counted, lock-box told.
+
+use crate::market::{Kind, Market};
+
+/// The seeded market's pipeline with the recipe that forecasts a spread.
+fn with_volatility(market: &Market) {
+    let text = market.read("pipeline.toml") + "\n[[models]]\nkind = \"ewma_volatility\"\n";
+    market.write("pipeline.toml", &text);
+}
+
+#[test]
+fn clustered_volatility_promotes_a_spread_and_claims_nothing_of_the_price() {
+    let market = Market::new(Kind::Clustered, 1_400, 21);
+    with_volatility(&market);
+    let report = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(report["champion"], "ewma volatility", "{}", report["reason"]);
+    assert_eq!((&report["skilled"], &report["promoted"]), (&false.into(), &true.into()));
+    assert_eq!(report["spread"]["better"], true);
+    assert!(report["spread"]["qlike_skill"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["volatility"]["span"], "7d", "the season is the default");
+    let said = "; spread by `ewma volatility`: QLIKE ";
+    let claim = |text: &str| {
+        assert!(text.contains("no better than a random walk (p = "), "{text}");
+        assert!(text.contains(said), "{text}");
+    };
+    claim(report["reason"].as_str().unwrap());
+    claim(&market.ok(&["forecast", "AAA-USD"]));
+    let page = market.read(&format!(".foretell/{}", report["report"].as_str().unwrap()));
+    claim(&page);
+    assert!(page.contains("Realised variance of ") && page.contains("spans of 7d"));
+    // The price is the random walk's, and the passport says so.
+    let forecast = market.json(&["forecast", "AAA-USD"]);
+    assert_eq!(forecast["skill"]["verdict"], "no better than a random walk");
+    assert_eq!(forecast["skill"]["mae_skill"], 0.0);
+    assert_eq!(forecast["skill"]["spread"], report["spread"]);
+    let last = market.read("candles.csv");
+    let last = last.lines().last().unwrap().split(',').nth(4).unwrap().to_owned();
+    assert_eq!(forecast["point"].as_f64().unwrap(), last.parse::<f64>().unwrap());
+    // Both proofs hold, and skill means the point's.
+    let proof = market.json(&["verify", forecast["id"].as_str().unwrap()]);
+    assert_eq!(proof["matches"], true, "{proof}");
+    let proof = market.json(&["reproduce", report["run"].as_str().unwrap()]);
+    assert_eq!(proof["matches"], true, "{proof}");
+    assert_eq!(market.run(&["run", "pipeline.toml", "--require-skill"]).status.code(), Some(4));
+    // Judged again on the same rows it keeps its place.
+    let again = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(
+        (&again["champion"], &again["promoted"]),
+        (&"ewma volatility".into(), &false.into())
+    );
+    claim(&market.ok(&["run", "pipeline.toml"]));
+}
+
+#[test]
+fn constant_volatility_promotes_no_spread() {
+    let market = Market::new(Kind::Noise, 900, 22);
+    with_volatility(&market);
+    let report = market.json(&["run", "pipeline.toml"]);
+    assert_eq!((&report["champion"], &report["spread"]), (&"random walk".into(), &().into()));
+}
+
+#[test]
+fn other_recipes_on_the_same_rows_raise_the_number_of_trials() {
+    let market = Market::new(Kind::Noise, 900, 23);
+    let first = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(first["overfitting"]["trials"], 3, "random walk, mean and ridge");
+    assert_eq!(first["overfitting"]["recipes"], 3);
+    let text = market.read("pipeline.toml");
+    let other = text.replace("alpha = 10.0", "alpha = 1000.0").replace("seeded-daily", "renamed");
+    market.write("other.toml", &other);
+    let second = market.json(&["run", "other.toml"]);
+    assert_eq!(second["overfitting"]["trials"], 4, "the ridge of the first run counts");
+    assert_eq!(second["overfitting"]["recipes"], 4);
+    let deflated = |report: &serde_json::Value| {
+        let lines = report["table"].as_array().unwrap();
+        let mean = lines.iter().find(|l| l["name"] == "historical mean").unwrap();
+        mean["deflated_sharpe"].as_f64().unwrap()
+    };
+    assert_ne!(deflated(&first), deflated(&second), "the same recipe among more trials");
+    // More rows: the ratio still counts every recipe, the rows are others.
+    let more = text.replace("refit_every = \"30d\"", "refit_every = \"25d\"");
+    market.write("more.toml", &more.replace("seeded-daily", "more"));
+    let third = market.json(&["run", "more.toml"]);
+    assert_eq!(third["overfitting"]["recipes"], 7);
+    let words = market.ok(&["run", "other.toml"]);
+    assert!(words.contains("overfitting: PBO "), "{words}");
+    let run = second["run"].as_str().unwrap();
+    let metrics = market.json(&["runs", "show", run])["metrics"].clone();
+    let metrics = metrics.as_array().unwrap();
+    assert!(metrics.contains(&serde_json::json!(["overfitting/trials", 4.0])), "{metrics:?}");
+    let page = market.read(&format!(".foretell/{}", second["report"].as_str().unwrap()));
+    assert!(page.contains("probability of backtest overfitting"));
+}
+
+#[test]
+fn a_champion_made_by_hand_has_to_pass_like_any_other() {
+    let market = Market::new(Kind::Noise, 900, 24);
+    market.ok(&["run", "pipeline.toml"]);
+    let models = market.json(&["models", "list"]);
+    let ridge = models.as_array().unwrap().iter().find(|m| m["recipe"] == "ridge").unwrap();
+    market.ok(&["models", "promote", "seeded-daily", &ridge["version"].to_string()]);
+    let report = market.json(&["run", "pipeline.toml"]);
+    assert_eq!((&report["champion"], &report["promoted"]), (&"random walk".into(), &true.into()));
+    let reason = report["reason"].as_str().unwrap();
+    assert!(reason.contains("`ridge` was made champion by hand"), "{reason}");
+}
+
+/// The recipes whose latest version has learnt from the lock-box.
+fn with_lock_box(market: &Market) -> Vec<String> {
+    let models = market.json(&["models", "list"]);
+    let mut seen: Vec<(String, bool)> = Vec::new();
+    for model in models.as_array().unwrap() {
+        let recipe = model["recipe"].as_str().unwrap().to_owned();
+        if !seen.iter().any(|(name, _)| *name == recipe) {
+            seen.push((recipe, model["includes_lock_box"] == true));
+        }
+    }
+    let mut names: Vec<String> = seen.into_iter().filter(|(_, w)| *w).map(|(n, _)| n).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_final_refit_learns_from_an_opened_lock_box_where_the_file_asks_so() {
+    let market = Market::new(Kind::Noise, 900, 25);
+    let plain = market.read("pipeline.toml");
+    let boxed = format!(
+        "{plain}\n[lock_box]\nfrom = \"2022-03-01\"\nto = \"2022-05-01\"\nrefit_includes = true\n"
+    );
+    market.write("pipeline.toml", &boxed);
+    // Nobody has opened the box: nobody may learn from it.
+    let closed = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(closed["refit_includes_lock_box"], serde_json::json!([]));
+    assert_eq!(with_lock_box(&market), [""; 0]);
+    let of = |report: &serde_json::Value| report["forecast"]["train_to"].clone();
+    market.ok(&["evaluate", "pipeline.toml", "--lock-box"]);
+    let opened = market.json(&["run", "pipeline.toml"]);
+    let all = ["historical mean", "random walk", "ridge"];
+    assert_eq!(with_lock_box(&market), all);
+    assert_eq!(opened["refit_includes_lock_box"].as_array().unwrap().len(), 3);
+    // What is judged is what was judged before.
+    assert_eq!((&closed["dataset"], &closed["table"]), (&opened["dataset"], &opened["table"]));
+    assert_eq!(of(&closed), of(&opened), "both learn up to the end of the data");
+    let forecast = market.json(&["forecast", "AAA-USD"]);
+    assert_eq!(forecast["includes_lock_box"], true);
+    assert_ne!(forecast["dataset"], closed["dataset"]);
+    assert!(forecast["refitted_note"].as_str().unwrap().contains("the opened lock-box included"));
+    let page = market.read(&format!(".foretell/{}", opened["report"].as_str().unwrap()));
+    assert!(page.contains("which have opened it, include it"), "{page}");
+    assert!(market.ok(&["models", "list"]).contains("lock-box included"));
+    for report in [&closed, &opened] {
+        let proof = market.json(&["reproduce", report["run"].as_str().unwrap()]);
+        assert_eq!(proof["matches"], true, "{proof}");
+        let proof = market.json(&["verify", report["forecast"]["id"].as_str().unwrap()]);
+        assert_eq!(proof["matches"], true, "{proof}");
+    }
+    // An edited recipe has not looked, and where the file does not ask nobody learns.
+    market.write("pipeline.toml", &boxed.replace("alpha = 10.0", "alpha = 20.0"));
+    let edited = market.json(&["run", "pipeline.toml"]);
+    let names = serde_json::json!(["random walk", "historical mean"]);
+    assert_eq!(edited["refit_includes_lock_box"], names);
+    market.write("pipeline.toml", &boxed.replace("= true", "= false"));
+    let without = market.json(&["run", "pipeline.toml"]);
+    assert_eq!(without["refit_includes_lock_box"], serde_json::json!([]));
+    let forecast = market.json(&["forecast", "AAA-USD"]);
+    assert_ne!(forecast["includes_lock_box"], true);
+}
