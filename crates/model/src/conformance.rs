@@ -68,6 +68,10 @@ pub fn check_estimator(spec: &EstimatorSpec) {
     let fitted = fit(spec, &train, 7, 2).expect("the planted rows can be learnt");
     let forecast = fitted.predict_dataset(&test).expect("the planted rows can be forecast");
     check_shape(&forecast, test.len());
+    if spec.forecasts_spread() {
+        let still = forecast.medians().iter().all(|m| *m == 0.0);
+        assert!(still, "who forecasts a spread has the random walk's point");
+    }
     check_determinism(spec, &train);
     check_saving(spec, &train, &test, &*fitted, &forecast);
     check_rows_stand_alone(&*fitted, &test, &forecast);

@@ -155,6 +155,10 @@ fn stored_forms_of_version_1_are_read_for_good() {
     let evaluation: Evaluation = serde_json::from_str(text).unwrap();
     assert_eq!((evaluation.version, evaluation.folds.len(), evaluation.recipes.len()), (1, 3, 2));
     assert!(evaluation.recipe("drift").unwrap().sharpe.sharpe.is_finite());
+    // Its volatility was judged on every row, against the season before.
+    let volatility = evaluation.volatility.unwrap();
+    assert_eq!((volatility.span, volatility.rows), (None, 52));
+    assert!(volatility.versus_previous.p_value() < volatility.versus_constant.p_value());
     let newer = text.replacen("\"version\": 1", "\"version\": 2", 1);
     let error = serde_json::from_str::<Evaluation>(&newer).unwrap_err().to_string();
     assert!(error.contains("version 2") && error.contains("evaluate again"), "{error}");

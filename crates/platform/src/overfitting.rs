@@ -7,7 +7,7 @@
 use foretell_market::Fingerprint;
 use foretell_model::evaluate::overfitting::probability_of_overfitting;
 use foretell_model::evaluate::sharpe::SharpeEvidence;
-use foretell_model::evaluate::{Evaluation, Recipe};
+use foretell_model::evaluate::{Evaluation, Recipe, RecipeEvaluation};
 use foretell_registry::Trial;
 
 use crate::error::PlatformError;
@@ -29,7 +29,7 @@ pub(crate) async fn judge(
     evaluation: &mut Evaluation,
 ) -> Result<Overfitting, PlatformError> {
     let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
-    let hash = |r: &foretell_model::evaluate::RecipeEvaluation| {
+    let hash = |r: &RecipeEvaluation| {
         pipeline.recipe_hash(&Recipe { name: r.name.clone(), spec: r.spec.clone() })
     };
     let own: Vec<Fingerprint> = evaluation.recipes.iter().map(hash).collect();

@@ -140,7 +140,11 @@ fn the_final_refit_learns_from_an_opened_lock_box_where_the_file_asks_so() {
     assert_eq!(opened["refit_includes_lock_box"].as_array().unwrap().len(), 3);
     // What is judged is what was judged before.
     assert_eq!((&closed["dataset"], &closed["table"]), (&opened["dataset"], &opened["table"]));
-    assert_eq!(of(&closed), of(&opened), "both learn up to the end of the data");
+    // The box and the windows that reach into it take the latest months: without them the
+    // model is too old to be served.
+    assert_eq!(of(&closed), "2022-03-01T00:00:00Z");
+    assert!(of(&opened).as_str() > of(&closed).as_str());
+    assert!(closed["forecast"]["point"].is_null() && opened["forecast"]["point"].is_number());
     let forecast = market.json(&["forecast", "AAA-USD"]);
     assert_eq!(forecast["includes_lock_box"], true);
     assert_ne!(forecast["dataset"], closed["dataset"]);

@@ -172,7 +172,7 @@ pub struct RecipeEvaluation {
     /// Against the random walk; for the random walk itself no difference.
     pub versus_random_walk: Comparison,
     /// Its variance forecasts against the random walk's; absent for a recipe that
-    /// promises a point, and in evaluations of before 0.1.
+    /// promises a point, and in files that were stored before it was judged.
     #[serde(default)]
     pub spread: Option<SpreadEvaluation>,
     /// Averages per fold.

@@ -31,8 +31,8 @@ pub fn qlike(proxy: f64, forecast: f64) -> f64 {
 /// against two rivals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VolatilitySkill {
-    /// Length of a span; absent in evaluations of before 0.1, which judged the squared
-    /// return of the horizon on every row.
+    /// Length of a span; absent in files of the first form, which judged the squared return
+    /// of the horizon on every row, and the season for the span before.
     #[serde(default)]
     pub span: Option<Interval>,
     /// Out-of-sample spans, none of which has a missing interval.
