@@ -109,8 +109,8 @@ fn a_champion_made_by_hand_has_to_pass_like_any_other() {
 fn with_lock_box(market: &Market) -> Vec<String> {
     let models = market.json(&["models", "list"]);
     let mut seen: Vec<(String, bool)> = Vec::new();
-    for model in models.as_array().unwrap() {
-        let recipe = model["recipe"].as_str().unwrap().to_owned();
+    for model in models.as_array().expect("a list") {
+        let recipe = model["recipe"].as_str().expect("a name").to_owned();
         if !seen.iter().any(|(name, _)| *name == recipe) {
             seen.push((recipe, model["includes_lock_box"] == true));
         }
