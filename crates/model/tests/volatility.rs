@@ -20,7 +20,8 @@ fn run(closes: &[f64], steps: usize) -> Evaluation {
         ..plan(120, 60)
     };
     let (rows, returns) = (dataset(closes, steps), returns(closes));
-    evaluate(&rows, Some(&returns), &baselines(), &plan, &AtomicBool::new(false), &()).unwrap()
+    evaluate(&rows, Some(&returns), &baselines(), &plan, &AtomicBool::new(false), &())
+        .expect("recipes fit")
 }
 
 #[test]
