@@ -43,7 +43,7 @@ pub fn basis_points(value: f64) -> String {
 pub fn overfitting(found: &Overfitting) -> String {
     let pbo = match found.probability {
         None => "PBO –".to_owned(),
-        Some(p) => format!("PBO {p:.2} over {} trials on these rows", found.trials),
+        Some(p) => format!("PBO {p:.3} over {} trials on these rows", found.trials),
     };
     let flag = match found.probability {
         Some(p) if p > 0.5 => {
@@ -112,10 +112,10 @@ mod tests {
         let said = |probability| overfitting(&Overfitting { probability, trials: 7, recipes: 12 });
         assert_eq!(
             said(Some(0.124)),
-            "overfitting: PBO 0.12 over 7 trials on these rows · the deflated Sharpe ratio \
+            "overfitting: PBO 0.124 over 7 trials on these rows · the deflated Sharpe ratio \
              counts 12 recipes of the ledger"
         );
-        assert!(said(Some(0.51)).contains("PBO 0.51 over 7 trials on these rows, a red flag"));
+        assert!(said(Some(0.51)).contains("PBO 0.510 over 7 trials on these rows, a red flag"));
         assert!(!said(Some(0.5)).contains("red flag") && said(None).contains("PBO –"));
     }
 
