@@ -13,10 +13,13 @@ use crate::RegistryError;
 use crate::error::is_not_a_database;
 
 /// The newest schema version that this build knows and writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// Every migration, oldest first. A published one is never edited: add the next.
-const MIGRATIONS: &[Step] = &[(1, "first", include_str!("../migrations/0001_first.sql"))];
+const MIGRATIONS: &[Step] = &[
+    (1, "first", include_str!("../migrations/0001_first.sql")),
+    (2, "gaps", include_str!("../migrations/0002_gaps.sql")),
+];
 
 /// How long a statement waits for a lock of another connection before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
