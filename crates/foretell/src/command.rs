@@ -3,15 +3,17 @@
 mod files;
 mod pipelines;
 mod questions;
+mod records;
 mod serving;
 mod stations;
 
 use std::sync::Arc;
 
 use clap::CommandFactory as _;
-use foretell_platform::{PlatformError, Stop};
+use foretell_platform::{Connection, Place, PlatformError, Stop, connect, connect_existing};
 
 use crate::arguments::{Arguments, Command};
+use crate::output::say_warning;
 
 /// What every verb is given.
 pub(crate) struct Session {
@@ -19,6 +21,23 @@ pub(crate) struct Session {
     pub(crate) lake: Option<foretell_platform::Url>,
     pub(crate) json: bool,
     pub(crate) stop: Arc<Stop>,
+}
+
+impl Session {
+    fn place<'a>(&'a self, command: &'a str) -> Place<'a> {
+        let (path, lake) = (self.data_dir.as_path(), self.lake.as_ref());
+        Place { path, lake, command, stop: &self.stop }
+    }
+
+    /// Asks a data directory that exists, whoever owns it.
+    async fn ask(&self, command: &str) -> Result<Connection, PlatformError> {
+        connect_existing(self.place(command)).await
+    }
+
+    /// Takes the data directory for work, or finds who does the work; waits its turn.
+    async fn take(&self, command: &str) -> Result<Connection, PlatformError> {
+        connect(self.place(command), say_warning).await
+    }
 }
 
 pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
@@ -30,7 +49,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Check(args) => files::check(&session, &args),
         Command::Run(args) => pipelines::run(&session, args).await,
         Command::Extract(args) => stations::extract(&session, &args).await,
-        Command::Gate(args) => stations::gate(&session, &args).await,
+        Command::Gate(args) => stations::gate(&session, args).await,
         Command::Profile(args) => stations::profile(&session, &args).await,
         Command::Features(args) => stations::features(&session, &args).await,
         Command::Train(args) => stations::train(&session, &args).await,
@@ -43,8 +62,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Backfill(args) => pipelines::backfill(&session, &args).await,
         Command::Verify(args) => questions::verify(&session, &args.id).await,
         Command::Reproduce(args) => questions::reproduce(&session, &args.id).await,
-        Command::Models(args) => questions::models(&session, args).await,
-        Command::Runs(args) => questions::runs(&session, args).await,
+        Command::Models(args) => records::models(&session, args).await,
+        Command::Runs(args) => records::runs(&session, args).await,
+        Command::Gaps(args) => records::gaps(&session, args).await,
         Command::Doctor => files::doctor(&session),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

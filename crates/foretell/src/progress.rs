@@ -1,4 +1,4 @@
-//! Shows events: a moving bar on a terminal, plain lines elsewhere, nothing with --json.
+//! Shows events: a moving line on a terminal, plain lines elsewhere, nothing with --json.
 
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
@@ -12,74 +12,118 @@ use crate::output;
 /// Shows what a run does.
 pub(crate) struct Progress {
     /// `None` when nothing is to be shown.
-    bar: Option<Mutex<ProgressBar>>,
+    shown: Option<Mutex<Shown>>,
     moving: bool,
+}
+
+/// The line that moves, and whose it is.
+struct Shown {
+    station: Option<Station>,
+    bar: ProgressBar,
 }
 
 impl Progress {
     /// Progress on standard error; quiet for machines.
     pub(crate) fn new(json: bool) -> Self {
         let moving = std::io::stderr().is_terminal();
-        let bar = (!json).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-            Mutex::new(bar)
-        });
-        Self { bar, moving }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let shown = (!json).then(|| Mutex::new(Shown { station: None, bar }));
+        Self { shown, moving }
     }
 
-    fn with_bar(&self, act: impl FnOnce(&mut ProgressBar)) {
-        if let Some(bar) = &self.bar
-            && let Ok(mut bar) = bar.lock()
+    /// Takes the moving line away, so that a result can be printed in its place.
+    pub(crate) fn clear(&self) {
+        self.with(|shown| shown.bar.finish_and_clear());
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Shown)) {
+        if let Some(shown) = &self.shown
+            && let Ok(mut shown) = shown.lock()
         {
-            act(&mut bar);
+            act(&mut shown);
         }
     }
 }
 
-fn spinner(station: Station) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template(" ▸ {prefix:<10} {msg} {elapsed}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.set_prefix(station.name());
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+/// Without a total: what is done, how fast, since when.
+const OPEN: &str = " ▸ {prefix:<10} {msg}   {elapsed}";
+/// With a total: how much of it, since when, and how long still.
+const WHOLE: &str =
+    " ▸ {prefix:<10} {msg:<34} {wide_bar:.dim} {percent:>3} %   {elapsed}, {eta} left";
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+}
+
+impl Shown {
+    /// Begins the line of a station.
+    fn begin(&mut self, station: Station) {
+        self.bar.finish_and_clear();
+        self.bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        self.bar.set_style(style(OPEN));
+        self.bar.set_prefix(station.name());
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+        self.station = Some(station);
+    }
+
+    fn progress(&mut self, doing: &str, done: u64, total: Option<u64>) {
+        if let Some(total) = total
+            && self.bar.length() != Some(total)
+        {
+            self.bar.set_style(style(WHOLE));
+            self.bar.set_length(total);
+        }
+        let elapsed = self.bar.elapsed();
+        self.bar.set_message(words(doing, done, total, elapsed));
+        self.bar.set_position(done);
+    }
+}
+
+/// What is said of a count: `12,000 rows   4,000/s`, `12,000 of 20,000 rows   4,000/s`, or
+/// only what is being done, where the units mean nothing to people.
+fn words(doing: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let count = match total {
+        None => format!("{} {doing}", output::thousands(done)),
+        Some(total) if doing == "rows" => {
+            format!("{} of {} {doing}", output::thousands(done), output::thousands(total))
+        }
+        Some(_) => return doing.to_owned(),
+    };
+    // In the first moments a rate is noise.
+    if elapsed < Duration::from_millis(200) {
+        return count;
+    }
+    let rate = done as f64 / elapsed.as_secs_f64();
+    format!("{count}   {}/s", output::thousands(rate as u64))
 }
 
 impl Observer for Progress {
     fn event(&self, event: Event) {
-        self.with_bar(|bar| match event {
+        self.with(|shown| match event {
             Event::Started { station } => {
                 if self.moving {
-                    bar.finish_and_clear();
-                    *bar = spinner(station);
+                    shown.begin(station);
                 }
             }
-            Event::Progress { doing, done, total, .. } => {
+            Event::Progress { station, doing, done, total } => {
                 if !self.moving {
                     return;
                 }
-                if let Some(total) = total
-                    && bar.length() != Some(total)
-                {
-                    let style = ProgressStyle::with_template(
-                        " ▸ {prefix:<10} {msg:<34} {wide_bar:.dim} {percent:>3} %  {eta} left",
-                    );
-                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                    bar.set_length(total);
+                // A station alone is not announced: its first progress is.
+                if shown.station != Some(station) || shown.bar.is_finished() {
+                    shown.begin(station);
                 }
-                bar.set_message(match total {
-                    Some(_) => doing,
-                    None => format!("{} {doing}", output::thousands(done)),
-                });
-                bar.set_position(done);
+                shown.progress(&doing, done, total);
             }
             Event::Done { station, summary, seconds } => {
-                bar.finish_and_clear();
+                shown.bar.finish_and_clear();
+                shown.station = None;
                 let name = station.name();
                 output::say(&format!(" ✔ {name:<10} {summary}   {seconds:.1} s"));
             }
             Event::Warning { message } => {
-                bar.suspend(|| output::say_warning(&message));
+                shown.bar.suspend(|| output::say_warning(&message));
             }
         });
     }
@@ -87,6 +131,20 @@ impl Observer for Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.with_bar(|bar| bar.finish_and_clear());
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_with_their_rate_and_folds_are_named() {
+        let second = Duration::from_secs(2);
+        assert_eq!(words("rows", 12_000, None, second), "12,000 rows   6,000/s");
+        assert_eq!(words("rows", 500, Some(2_000), second), "500 of 2,000 rows   250/s");
+        assert_eq!(words("ridge   fold 3/9", 3, Some(9), second), "ridge   fold 3/9");
+        assert_eq!(words("rows", 5, None, Duration::ZERO), "5 rows");
     }
 }

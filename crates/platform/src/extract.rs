@@ -69,7 +69,7 @@ fn request(pipeline: &Pipeline, since: Option<Timestamp>, now: Timestamp) -> Ext
 }
 
 /// What a back-fill did.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BackfillDone {
     /// Rows taken in this time.
     pub rows: usize,
@@ -92,7 +92,8 @@ impl Service {
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<BackfillDone, PlatformError> {
-        let _turn = self.turn.lock().await;
+        let (clock, name) = (&*self.store.clock, &pipeline.name);
+        let _turn = self.turns.take("backfill", name, clock, &*observer, &stop).await?;
         let record = self.begin(pipeline, "backfill").await?;
         let outcome = self.pieces(&record.id, pipeline, &*observer, &stop).await;
         self.end(&record.id, outcome.as_ref().err()).await?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use foretell_platform::{PlatformError, StationInput, stations, wording};
+use foretell_platform::{Connection, PlatformError, StationInput, stations, wording};
 
 use super::Session;
 use crate::arguments::{FeaturesArguments, GateArguments, StationArguments};
@@ -30,14 +30,18 @@ pub(super) async fn extract(s: &Session, args: &StationArguments) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn gate(s: &Session, args: &GateArguments) -> Result<(), PlatformError> {
-    let input = input(&args.station)?;
-    let output = args.station.output.as_deref();
+pub(super) async fn gate(s: &Session, args: GateArguments) -> Result<(), PlatformError> {
+    let replay = args.replay.as_deref();
+    let file = replay.map(|meant| stations::quarantine_file(&s.data_dir, meant)).transpose()?;
+    let rows = args.input.as_deref();
+    let input = match &args.pipeline {
+        Some(pipeline) => StationInput::open(pipeline, rows)?,
+        None => of_quarantine(s, file.as_deref().unwrap_or(Path::new("")), rows).await?,
+    };
+    let output = args.output.as_deref();
     let progress = Progress::new(s.json);
-    let done = s
-        .stop
-        .or_stopped(stations::gate(&input, args.replay.as_deref(), output, &progress))
-        .await?;
+    let done =
+        s.stop.or_stopped(stations::gate(&input, file.as_deref(), output, &progress)).await?;
     if s.json {
         say_json(&done);
         return Ok(());
@@ -50,6 +54,24 @@ pub(super) async fn gate(s: &Session, args: &GateArguments) -> Result<(), Platfo
     say(aligned_left(&rows).trim_end());
     say(&format!("{}{}", done.summary, written(output)));
     Ok(())
+}
+
+/// The pipeline of the run whose rows a quarantine file holds, as the run had it.
+async fn of_quarantine(
+    s: &Session,
+    file: &Path,
+    input: Option<&Path>,
+) -> Result<StationInput, PlatformError> {
+    let run = file.file_stem().unwrap_or_default().to_string_lossy();
+    let detail = match s.ask("foretell gate").await? {
+        Connection::Local(service) => service.run_detail(&run).await,
+        Connection::Remote(remote) => remote.run_detail(&run).await,
+    };
+    let detail = detail.map_err(|_| PlatformError::Usage {
+        message: format!("{} does not tell its pipeline", file.display()),
+        hint: "name it: `foretell gate <pipeline> --replay <file>`".to_owned(),
+    })?;
+    StationInput::of_run(&detail, input)
 }
 
 pub(super) async fn profile(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
