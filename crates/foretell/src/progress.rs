@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foretell_platform::{Event, Observer, Station};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,6 +20,8 @@ pub(crate) struct Progress {
 struct Shown {
     station: Option<Station>,
     bar: ProgressBar,
+    /// Since when the station is at work, as far as it was told.
+    since: Instant,
 }
 
 impl Progress {
@@ -27,8 +29,8 @@ impl Progress {
     pub(crate) fn new(json: bool) -> Self {
         let moving = std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let shown = (!json).then(|| Mutex::new(Shown { station: None, bar }));
-        Self { shown, moving }
+        let shown = Shown { station: None, bar, since: Instant::now() };
+        Self { shown: (!json).then(|| Mutex::new(shown)), moving }
     }
 
     /// Takes the moving line away, so that a result can be printed in its place.
@@ -60,7 +62,8 @@ impl Shown {
     /// Begins the line of a station.
     fn begin(&mut self, station: Station) {
         self.bar.finish_and_clear();
-        self.bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        self.bar = bar.with_elapsed(self.since.elapsed());
         self.bar.set_style(style(OPEN));
         self.bar.set_prefix(station.name());
         self.bar.enable_steady_tick(Duration::from_millis(200));
@@ -74,8 +77,7 @@ impl Shown {
             self.bar.set_style(style(WHOLE));
             self.bar.set_length(total);
         }
-        let elapsed = self.bar.elapsed();
-        self.bar.set_message(words(doing, done, total, elapsed));
+        self.bar.set_message(words(doing, done, total, self.since.elapsed()));
         self.bar.set_position(done);
     }
 }
@@ -102,6 +104,7 @@ impl Observer for Progress {
     fn event(&self, event: Event) {
         self.with(|shown| match event {
             Event::Started { station } => {
+                shown.since = Instant::now();
                 if self.moving {
                     shown.begin(station);
                 }
@@ -118,7 +121,7 @@ impl Observer for Progress {
             }
             Event::Done { station, summary, seconds } => {
                 shown.bar.finish_and_clear();
-                shown.station = None;
+                (shown.station, shown.since) = (None, Instant::now());
                 let name = station.name();
                 output::say(&format!(" ✔ {name:<10} {summary}   {seconds:.1} s"));
             }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::PlatformError;
 use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
-use crate::observer::{Event, Observer, Stop};
+use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::service::{RunOptions, Service};
 use crate::{extract, gate, wording};
@@ -67,6 +67,7 @@ impl Service {
         let _turn = self.turns.take("advance", name, &*store.clock, &*observer, stop).await?;
         let clean = store.clean(pipeline).await?;
         let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
+        observer.event(Event::Started { station: Station::Extract });
         // The last known row comes again: a vendor may have corrected it.
         let fetch = extract::extract(pipeline, None, last, &*store.clock, &store.http, &*observer);
         let rows = stop.or_stopped(fetch).await?;

@@ -117,6 +117,7 @@ impl Service {
         let request = request(pipeline, None, store.clock.now());
         let mut backfill = Backfill::open(&spec, request, &store.http, cursor)?;
         let mut done = BackfillDone { rows: 0, pieces: 0, done: false };
+        observer.event(Event::Started { station: Station::Extract });
         loop {
             stop.check()?;
             let Some(rows) = backfill.step().await? else { break };

@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
 use crate::materialise::{Materialised, materialise};
-use crate::observer::{Observer, Stop};
+use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::table_file::write_frame;
 use crate::training::{self, run_cpu};
@@ -53,6 +53,7 @@ impl StationInput {
     }
 
     async fn raw(&self, observer: &dyn Observer) -> Result<RawTable, PlatformError> {
+        observer.event(Event::Started { station: Station::Extract });
         let input = self.input.as_deref();
         let http = HttpSettings::default();
         extracting::extract(&self.pipeline, input, None, &SystemClock, &http, observer).await

@@ -2,8 +2,10 @@
 //!
 //! Every test has its own folder and, where it serves, its own free port.
 
+mod at_once;
 mod errors;
 mod lifecycle;
 mod market;
+mod records;
 mod serving;
 mod stations;
