@@ -235,7 +235,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StartRun {
-    /// What is done; `run` when left out. The next three fields belong to it.
+    /// What is done; `run` when left out. `require_skill`, `lock_box` and `mended` are for
+    /// a run alone.
     #[serde(default)]
     pub(crate) kind: Kind,
     /// The text of the pipeline file.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use foretell_platform::{Connection, PlatformError, Proof, Service, write_file};
+use foretell_platform::{Connection, Observer, PlatformError, Proof, Service, write_file};
 
 use super::{Session, serving};
 use crate::arguments::{ForecastArguments, ReportArguments};
@@ -69,11 +69,13 @@ pub(super) async fn reproduce(s: &Session, id: &str) -> Result<(), PlatformError
     let (progress, stop) = (Arc::new(Progress::new(s.json)), Arc::clone(&s.stop));
     let proof = match s.take("foretell reproduce").await? {
         Connection::Local(service) => {
-            let work = async |service: &Service| service.reproduce(id, progress, stop).await;
+            let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
+            let work = async |service: &Service| service.reproduce(id, observer, stop).await;
             serving::while_at_work(service, work).await?
         }
         Connection::Remote(remote) => remote.reproduce(id, &*progress, &stop).await?,
     };
+    progress.clear();
     show_proof(s, &proof, "run")
 }
 

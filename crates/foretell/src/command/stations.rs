@@ -22,6 +22,7 @@ pub(super) async fn extract(s: &Session, args: &StationArguments) -> Result<(), 
     let progress = Progress::new(s.json);
     let done =
         s.stop.or_stopped(stations::extract(&input, args.output.as_deref(), &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&done);
     } else {
@@ -42,6 +43,7 @@ pub(super) async fn gate(s: &Session, args: GateArguments) -> Result<(), Platfor
     let progress = Progress::new(s.json);
     let done =
         s.stop.or_stopped(stations::gate(&input, file.as_deref(), output, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&done);
         return Ok(());
@@ -79,6 +81,7 @@ pub(super) async fn profile(s: &Session, args: &StationArguments) -> Result<(), 
     let output = args.output.as_deref();
     let progress = Progress::new(s.json);
     let profile = s.stop.or_stopped(stations::profile(&input, output, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&profile.profile);
         return Ok(());
@@ -105,6 +108,7 @@ pub(super) async fn features(s: &Session, args: &FeaturesArguments) -> Result<()
     let output = args.station.output.as_deref();
     let progress = Progress::new(s.json);
     let done = s.stop.or_stopped(stations::features(&input, output, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&done);
     } else {
@@ -137,6 +141,7 @@ pub(super) async fn audit(s: &Session, args: &StationArguments) -> Result<(), Pl
     let input = input(args)?;
     let progress = Progress::new(s.json);
     let report = s.stop.or_stopped(stations::audit(&input, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&report);
     } else {

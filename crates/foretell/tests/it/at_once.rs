@@ -118,18 +118,27 @@ fn work_waits_for_a_run_to_end_and_says_for_which() {
     assert_eq!(done["gained"], 0);
 }
 
-#[test]
-fn a_server_advances_back_fills_and_evaluates_for_others() {
+/// The open time of the latest candle that a server has.
+async fn latest_candle(url: &str) -> serde_json::Value {
+    let answer = reqwest::get(format!("{url}/api/v1/candles/AAA-USD?limit=1")).await.unwrap();
+    let candles: serde_json::Value = answer.json().await.unwrap();
+    candles["candles"][0]["open_time"].clone()
+}
+
+#[tokio::test]
+async fn a_server_advances_back_fills_and_evaluates_for_others() {
     let (market, report) = market(4);
     let all = market.read("candles.csv");
     let more = crate::market::candles(Kind::Noise, 905, 4);
     assert!(more.starts_with(all.trim_end()), "the same market, five days longer");
-    let _serving = market.serve(&[]);
+    let serving = market.serve(&[]);
+    assert_eq!(latest_candle(&serving.url).await, "2022-06-18T00:00:00Z");
     let nothing = market.json(&["advance", "pipeline.toml"]);
     assert_eq!(nothing["run"], serde_json::Value::Null);
     market.write("candles.csv", &more);
     let done = market.json(&["advance", "pipeline.toml"]);
     assert_eq!(done["gained"], 5, "{done}");
+    assert_eq!(latest_candle(&serving.url).await, "2022-06-23T00:00:00Z", "the rows moved on");
     assert_ne!(done["forecast"], report["forecast"]["id"]);
     assert_eq!(market.json(&["forecast", "AAA-USD"])["id"], done["forecast"]);
     let words = market.ok(&["backfill", "pipeline.toml"]);
