@@ -1,11 +1,12 @@
 //! Shows events: a moving line on a terminal, plain lines elsewhere, nothing with --json.
 
+use std::fmt::Write;
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use foretell_platform::{Event, Observer, Station};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::output;
 
@@ -51,11 +52,25 @@ impl Progress {
 const OPEN: &str = " ▸ {prefix:<10} {msg}   {elapsed}";
 /// With a total: how much of it, since when, and how long still.
 const WHOLE: &str =
-    " ▸ {prefix:<10} {msg:<34} {wide_bar:.dim} {percent:>3} %   {elapsed}, {eta} left";
+    " ▸ {prefix:<10} {msg:<34} {wide_bar:.dim} {percent:>3} %   {elapsed}, {rest} left";
 
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template);
-    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━╸ ").with_key("rest", |state: &ProgressState, out: &mut dyn Write| {
+        let rest = rest(state.pos(), state.len().unwrap_or_default(), state.elapsed());
+        // A line that cannot be drawn is drawn again in a moment.
+        let _ = write!(out, "{:#}", HumanDuration(rest));
+    })
+}
+
+/// How long the rest takes at the pace so far: models differ in their pace, and an
+/// estimate from the last moments would jump from one to the next.
+fn rest(done: u64, total: u64, elapsed: Duration) -> Duration {
+    match done {
+        0 => Duration::ZERO,
+        _ => elapsed.mul_f64(total.saturating_sub(done) as f64 / done as f64),
+    }
 }
 
 impl Shown {
@@ -149,5 +164,7 @@ mod tests {
         assert_eq!(words("rows", 500, Some(2_000), second), "500 of 2,000 rows   250/s");
         assert_eq!(words("ridge   fold 3/9", 3, Some(9), second), "ridge   fold 3/9");
         assert_eq!(words("rows", 5, None, Duration::ZERO), "5 rows");
+        assert_eq!(rest(25, 100, second), Duration::from_secs(6));
+        assert_eq!(rest(0, 100, second), Duration::ZERO);
     }
 }

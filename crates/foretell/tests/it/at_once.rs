@@ -27,10 +27,12 @@ fn until(what: &str, mut there: impl FnMut() -> bool) {
 /// Starts the slow run and waits until it trains.
 fn slow_run(market: &Market) -> Child {
     let mut command = market.command(&["run", "slow.toml"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the binary starts");
     until("the run did not begin", || {
         market.file(".foretell/lake/datasets/").exists() && {
-            let tables = std::fs::read_dir(market.file(".foretell/lake/datasets")).unwrap();
+            let tables = std::fs::read_dir(market.file(".foretell/lake/datasets"));
+            let tables = tables.expect("the folder is there");
             tables.flatten().any(|t| t.file_name().to_string_lossy().starts_with("seeded-slow"))
         }
     });
@@ -40,7 +42,7 @@ fn slow_run(market: &Market) -> Child {
 /// Interrupts a command and answers with its exit code and standard error.
 fn interrupted(child: Child) -> (Option<i32>, String) {
     signal(child.id(), "INT");
-    let output = child.wait_with_output().unwrap();
+    let output = child.wait_with_output().expect("it ends");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -120,8 +122,9 @@ fn work_waits_for_a_run_to_end_and_says_for_which() {
 
 /// The open time of the latest candle that a server has.
 async fn latest_candle(url: &str) -> serde_json::Value {
-    let answer = reqwest::get(format!("{url}/api/v1/candles/AAA-USD?limit=1")).await.unwrap();
-    let candles: serde_json::Value = answer.json().await.unwrap();
+    let answer = reqwest::get(format!("{url}/api/v1/candles/AAA-USD?limit=1")).await;
+    let answer = answer.expect("an answer");
+    let candles: serde_json::Value = answer.json().await.expect("JSON");
     candles["candles"][0]["open_time"].clone()
 }
 
