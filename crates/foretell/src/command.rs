@@ -77,8 +77,11 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
 /// The first Ctrl-C asks the work to stop at the next safe point; the second ends
 /// the process at once (what was committed is kept either way).
 fn stop_on_interrupt(stop: Arc<Stop>) {
+    // Listened to before anything begins: until then Ctrl-C would end the process outright.
+    let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+    let Ok(mut interrupt) = interrupt else { return };
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        while interrupt.recv().await.is_some() {
             if stop.is_stopped() {
                 std::process::exit(130);
             }
