@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Extract(StationArguments),
     /// Check rows against the pipeline's expectations (exit code 3 when refused).
     #[command(
-        after_help = "Example:\n  foretell gate pipelines/btc-usd-daily.toml --input raw.csv --output clean.parquet"
+        after_help = "Example:\n  foretell gate pipelines/btc-usd-daily.toml --input raw.csv --output clean.parquet\n  foretell gate --replay 01K9…"
     )]
     Gate(GateArguments),
     /// Describe rows: types, missing values, quantiles, histograms, gaps.
@@ -145,6 +145,9 @@ pub(crate) enum Command {
     /// Ask a vendor what it trades, and at which prices.
     #[command(subcommand)]
     Sources(SourcesCommand),
+    /// Show what is missing in the rows, since when, and what was filled.
+    #[command(after_help = "Example:\n  foretell gaps btc-usd-hourly --open")]
+    Gaps(GapsArguments),
     /// Say what is installed, reachable or misconfigured, and the remedy.
     #[command(after_help = "Example:\n  foretell doctor\n  \
                             foretell doctor pipelines/kraken-btc-usd.toml")]
@@ -251,9 +254,9 @@ pub(crate) struct RunArguments {
     /// Fail with exit code 4 when nothing beats the random walk.
     #[arg(long)]
     pub(crate) require_skill: bool,
-    /// Put the mended rows of a quarantine file back before the gate.
-    #[arg(long)]
-    pub(crate) replay: Option<PathBuf>,
+    /// Put the mended rows of a run, or of a quarantine file, back before the gate.
+    #[arg(long, value_name = "RUN|FILE")]
+    pub(crate) replay: Option<String>,
     #[command(flatten)]
     pub(crate) api: ServeArguments,
 }
@@ -274,11 +277,19 @@ pub(crate) struct StationArguments {
 /// Arguments of `gate`.
 #[derive(Debug, Args)]
 pub(crate) struct GateArguments {
-    #[command(flatten)]
-    pub(crate) station: StationArguments,
-    /// Put mended rows of a quarantine file back, then check everything again.
+    /// The pipeline file; with the run of --replay that run's own when left out.
+    #[arg(required_unless_present = "replay")]
+    pub(crate) pipeline: Option<PathBuf>,
+    /// Take the rows from this file instead of the pipeline's source.
     #[arg(long)]
-    pub(crate) replay: Option<PathBuf>,
+    pub(crate) input: Option<PathBuf>,
+    /// Write the result here; the ending names the format.
+    #[arg(long)]
+    pub(crate) output: Option<PathBuf>,
+    /// Put the mended rows of a run, or of a quarantine file, back and check everything
+    /// again.
+    #[arg(long, value_name = "RUN|FILE")]
+    pub(crate) replay: Option<String>,
 }
 
 /// Arguments of `features`.
@@ -307,7 +318,7 @@ pub(crate) struct EvaluateArguments {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
-    /// The run; the latest when left out.
+    /// The run, or the beginning of its id; the latest when left out.
     pub(crate) run: Option<String>,
     /// Where to write the page.
     #[arg(long, default_value = "report.html")]
@@ -334,11 +345,31 @@ pub(crate) struct IdArgument {
     pub(crate) id: String,
 }
 
+/// Arguments of `gaps`.
+#[derive(Debug, Args)]
+pub(crate) struct GapsArguments {
+    /// The pipeline's name, or its file; all pipelines when left out.
+    pub(crate) pipeline: Option<String>,
+    /// Only those that are still missing.
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// The latest so many.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
 /// Commands on models.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
     /// Every version, newest first.
     List,
+    /// One version with its evidence.
+    Show {
+        /// The model's name.
+        name: String,
+        /// The version's number; the champion when left out.
+        version: Option<u32>,
+    },
     /// Make a version the champion by hand; the audit trail keeps it.
     Promote {
         /// The model's name.
@@ -358,9 +389,9 @@ pub(crate) enum ModelsCommand {
 pub(crate) enum RunsCommand {
     /// The latest runs.
     List,
-    /// One run with its parameters and metrics.
+    /// One run with its stations, parameters and metrics.
     Show {
-        /// The run's id.
+        /// The run's id, or the beginning of it.
         id: String,
     },
 }

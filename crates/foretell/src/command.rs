@@ -3,6 +3,7 @@
 mod files;
 mod pipelines;
 mod questions;
+mod records;
 mod serving;
 mod sources;
 mod stations;
@@ -10,9 +11,10 @@ mod stations;
 use std::sync::Arc;
 
 use clap::CommandFactory as _;
-use foretell_platform::{PlatformError, Stop};
+use foretell_platform::{Connection, Place, PlatformError, Stop, connect, connect_existing};
 
 use crate::arguments::{Arguments, Command};
+use crate::output::say_warning;
 
 /// What every verb is given.
 pub(crate) struct Session {
@@ -20,6 +22,23 @@ pub(crate) struct Session {
     pub(crate) lake: Option<foretell_platform::Url>,
     pub(crate) json: bool,
     pub(crate) stop: Arc<Stop>,
+}
+
+impl Session {
+    fn place<'a>(&'a self, command: &'a str) -> Place<'a> {
+        let (path, lake) = (self.data_dir.as_path(), self.lake.as_ref());
+        Place { path, lake, command, stop: &self.stop }
+    }
+
+    /// Asks a data directory that exists, whoever owns it.
+    async fn ask(&self, command: &str) -> Result<Connection, PlatformError> {
+        connect_existing(self.place(command)).await
+    }
+
+    /// Takes the data directory for work, or finds who does the work; waits its turn.
+    async fn take(&self, command: &str) -> Result<Connection, PlatformError> {
+        connect(self.place(command), say_warning).await
+    }
 }
 
 pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
@@ -31,7 +50,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Check(args) => files::check(&session, &args).await,
         Command::Run(args) => pipelines::run(&session, args).await,
         Command::Extract(args) => stations::extract(&session, &args).await,
-        Command::Gate(args) => stations::gate(&session, &args).await,
+        Command::Gate(args) => stations::gate(&session, args).await,
         Command::Profile(args) => stations::profile(&session, &args).await,
         Command::Features(args) => stations::features(&session, &args).await,
         Command::Train(args) => stations::train(&session, &args).await,
@@ -44,8 +63,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Backfill(args) => pipelines::backfill(&session, &args).await,
         Command::Verify(args) => questions::verify(&session, &args.id).await,
         Command::Reproduce(args) => questions::reproduce(&session, &args.id).await,
-        Command::Models(args) => questions::models(&session, args).await,
-        Command::Runs(args) => questions::runs(&session, args).await,
+        Command::Models(args) => records::models(&session, args).await,
+        Command::Runs(args) => records::runs(&session, args).await,
+        Command::Gaps(args) => records::gaps(&session, args).await,
         Command::Sources(args) => sources::sources(&session, args).await,
         Command::Doctor(args) => files::doctor(&session, &args).await,
         Command::Completions { shell } => {
@@ -59,8 +79,11 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
 /// The first Ctrl-C asks the work to stop at the next safe point; the second ends
 /// the process at once (what was committed is kept either way).
 fn stop_on_interrupt(stop: Arc<Stop>) {
+    // Listened to before anything begins: until then Ctrl-C would end the process outright.
+    let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+    let Ok(mut interrupt) = interrupt else { return };
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        while interrupt.recv().await.is_some() {
             if stop.is_stopped() {
                 std::process::exit(130);
             }

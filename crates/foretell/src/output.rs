@@ -81,8 +81,9 @@ pub(crate) fn aligned_left(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// The closing table: every recipe against the random walk on the same rows.
-pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: f64) -> String {
+/// The closing table: every recipe against the random walk on the same rows. What the sign
+/// strategies paid is said where it is known.
+pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>) -> String {
     let head = [
         "model".to_owned(),
         "MAE bp".to_owned(),
@@ -91,7 +92,10 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: f64) -> Str
         "skill vs random walk".to_owned(),
         "p (DM, Holm)".to_owned(),
         format!("coverage of {:.0} %", level * 100.0),
-        format!("sign strategy after {cost_bp} bp"),
+        cost_bp.map_or_else(
+            || "sign strategy after costs".to_owned(),
+            |cost| format!("sign strategy after {cost} bp"),
+        ),
     ];
     let mut rows = vec![head.to_vec()];
     for line in lines {
@@ -113,7 +117,7 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: f64) -> Str
 /// What a run ended with, for people.
 pub(crate) fn run_report(report: &RunReport) {
     say("");
-    say(model_table(&report.table, report.level, report.cost_bp).trim_end());
+    say(model_table(&report.table, report.level, Some(report.cost_bp)).trim_end());
     if report.rows > 0 {
         say(&format!(
             " {} out-of-sample rows · {} refits · one seed · dataset {}",

@@ -189,6 +189,15 @@ impl Log<'_> {
         Ok(versions)
     }
 
+    /// Whether a version has a commit file; asks for that one file alone.
+    pub(crate) async fn has(&self, version: Version) -> Result<bool, LakeError> {
+        match self.store.head(&self.path(version)).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(self.failed(&format!("looking for commit {version}"))(source)),
+        }
+    }
+
     /// The actions of a version; `None` when it has no commit file.
     pub(crate) async fn read(&self, version: Version) -> Result<Option<Vec<Action>>, LakeError> {
         let path = self.path(version);

@@ -62,6 +62,17 @@ impl Table {
         Ok(!self.log().versions().await?.is_empty())
     }
 
+    /// Whether the table has gained no version after this one, which it has: for whoever
+    /// keeps the rows of a version in memory. Costs one request, however long the table's
+    /// history is.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn is_latest(&self, version: Version) -> Result<bool, LakeError> {
+        self.check_name()?;
+        Ok(!self.log().has(version + 1).await?)
+    }
+
     /// The state at a version or the latest.
     pub(crate) async fn state(&self, version: Option<Version>) -> Result<State, LakeError> {
         self.check_name()?;

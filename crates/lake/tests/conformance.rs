@@ -121,7 +121,9 @@ async fn re_running_an_interval_changes_nothing(place: Place) {
     let nothing = candles(0, 0, 1.0);
     assert_eq!(table.replace(hours(40, 50), &nothing, &info(4)).await.unwrap(), 0);
     assert_eq!(table.versions().await.unwrap().len(), 1);
+    assert!(table.is_latest(0).await.unwrap(), "what is kept of it in memory still holds");
     assert_eq!(table.replace(hours(3, 7), &candles(3, 7, 9.0), &info(5)).await.unwrap(), 1);
+    assert!(!table.is_latest(0).await.unwrap() && table.is_latest(1).await.unwrap());
 }
 
 async fn an_append_happens_once(place: Place) {

@@ -10,18 +10,18 @@ use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, RawTable};
 use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome, Param};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::PlatformError;
 use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
-use crate::observer::{Event, Observer};
+use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::service::{RunOptions, Service};
 use crate::{extract, gate, wording};
 
 /// What an advance did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Advance {
     /// The run's id; `None` when there was nothing to do.
     pub run: Option<String>,
@@ -55,19 +55,22 @@ impl Service {
     /// row's forecast made, nothing happens and no run is recorded.
     ///
     /// # Errors
-    /// When the source or the gate refuses; what was served before stays.
+    /// When the source or the gate refuses, or the stop was asked for; what was served
+    /// before stays.
     pub async fn advance(
         &self,
         pipeline: &Pipeline,
         observer: Arc<dyn Observer>,
+        stop: &Stop,
     ) -> Result<Advance, PlatformError> {
-        let _turn = self.turn.lock().await;
-        let store = &self.store;
+        let (store, name) = (&self.store, &pipeline.name);
+        let _turn = self.turns.take("advance", name, &*store.clock, &*observer, stop).await?;
         let clean = store.clean(pipeline).await?;
         let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
+        observer.event(Event::Started { station: Station::Extract });
         // The last known row comes again: a vendor may have corrected it.
         let fetch = extract::extract(pipeline, None, last, &*store.clock, &store.http, &*observer);
-        let rows = self.stopping().or_stopped(fetch).await?;
+        let rows = stop.or_stopped(fetch).await?;
         let changed = store.changes(pipeline, &rows).await?;
         let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));
         // Rows that a refused or killed advance left in the raw table are new as well.
@@ -99,7 +102,9 @@ impl Service {
         let outcome = gate::gate(pipeline, &raw, present)?;
         let quarantine = store.dir.file("quarantine", &format!("{run}.json"));
         let subject = format!("run {run}");
-        let (clean, _) = gate::admit(outcome, &raw, &subject, Some(&quarantine))?;
+        store.keep_demo(pipeline, present, run).await?;
+        let (clean, outcome) = gate::admit(outcome, &raw, &subject, Some(&quarantine))?;
+        store.keep_gaps(pipeline, &outcome, &clean, run).await?;
         let source = clean.fingerprint();
         let name = &pipeline.name;
         let written = store.put_frame(Layer::Clean, name, &clean, run, source).await?;
@@ -234,7 +239,11 @@ impl Service {
                 }
                 let outcome = match self.refit_is_due(pipeline).await {
                     true => self.refit(pipeline).await,
-                    false => self.advance(pipeline, Arc::new(Quiet)).await.map(|a| a.gained > 0),
+                    false => {
+                        let stop = self.stopping();
+                        let advance = self.advance(pipeline, Arc::new(Quiet), &stop).await;
+                        advance.map(|a| a.gained > 0)
+                    }
                 };
                 match outcome {
                     Ok(true) => rest = rest.min(self.due_in(pipeline).await.max(SETTLE)),

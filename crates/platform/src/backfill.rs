@@ -11,7 +11,7 @@ use foretell_lake::AsOf;
 use foretell_market::{Interval, Timestamp};
 use foretell_panel::RawTable;
 use foretell_source::{Backfill, BackfillCursor, BackfillRequest, Beginning, ExtractRequest};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::{extract, wording};
 
 /// What a back-fill did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackfillDone {
     /// Rows taken in this time.
     pub rows: usize,
@@ -148,7 +148,8 @@ impl Service {
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<BackfillDone, PlatformError> {
-        let _turn = self.turn.lock().await;
+        let (clock, name) = (&*self.store.clock, &pipeline.name);
+        let _turn = self.turns.take("backfill", name, clock, &*observer, &stop).await?;
         let record = self.begin(pipeline, "backfill").await?;
         let outcome = self.pieces(&record.id, pipeline, &*observer, &stop).await;
         self.end(&record.id, outcome.as_ref().err()).await?;

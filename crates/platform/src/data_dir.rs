@@ -8,8 +8,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use foretell_market::{Clock as _, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::SystemClock;
 use crate::error::PlatformError;
 
 /// Who owns a data directory.
@@ -24,12 +26,35 @@ pub struct Owner {
     /// What a request that changes something must carry: only who may read the data
     /// directory knows it.
     pub secret: Option<String>,
+    /// Since when it has it (UTC).
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Whether it serves until somebody stops it, and then works for other commands too.
+    #[serde(default)]
+    pub lasting: bool,
+}
+
+impl Owner {
+    /// This process, which serves nothing yet.
+    pub(crate) fn of_this_process(command: &str, since: Timestamp) -> Self {
+        let (pid, command) = (std::process::id(), command.to_owned());
+        Self { pid, command, since: Some(since), ..Self::default() }
+    }
+
+    /// Who it is and since when, for people.
+    pub fn describe(&self) -> String {
+        if self.command.is_empty() {
+            return "another process".to_owned();
+        }
+        let since = self.since.map_or_else(String::new, |t| format!(", since {}", t.human()));
+        format!("`{}` (process {}{since})", self.command, self.pid)
+    }
 }
 
 impl std::fmt::Debug for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pid, command, api, .. } = self;
-        write!(f, "Owner({pid}, {command}, {api:?})")
+        let Self { pid, command, api, lasting, .. } = self;
+        write!(f, "Owner({pid}, {command}, {api:?}, {lasting})")
     }
 }
 
@@ -37,6 +62,7 @@ impl std::fmt::Debug for Owner {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    since: Timestamp,
     /// Held for its lock.
     _lock: File,
 }
@@ -68,12 +94,9 @@ impl DataDir {
         for folder in ["lake", "quarantine", "reports", "backfill"] {
             fs::create_dir_all(path.join(folder)).map_err(write(path.join(folder)))?;
         }
-        let taken = Self { path: path.to_owned(), _lock: lock };
-        taken.announce(&Owner {
-            pid: std::process::id(),
-            command: command.to_owned(),
-            ..Owner::default()
-        })?;
+        let since = SystemClock.now();
+        let taken = Self { path: path.to_owned(), since, _lock: lock };
+        taken.announce(&Owner::of_this_process(command, since))?;
         Ok(Ownership::Mine(taken))
     }
 
@@ -96,6 +119,11 @@ impl DataDir {
         write_atomically(&path, &json)?;
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(&path, private).map_err(|source| PlatformError::Write { path, source })
+    }
+
+    /// Since when this process has it (UTC).
+    pub fn since(&self) -> Timestamp {
+        self.since
     }
 
     /// The directory.
@@ -165,12 +193,21 @@ mod tests {
         };
         let api = Some("http://127.0.0.1:8080".to_owned());
         let command = "foretell serve".to_owned();
-        let owner = Owner { pid: 7, command, api, secret: Some("s".to_owned()) };
+        let owner = Owner {
+            pid: 7,
+            command,
+            api,
+            secret: Some("s".to_owned()),
+            since: Some(Timestamp::from_secs(0)),
+            lasting: true,
+        };
         mine.announce(&owner).unwrap();
         let Ownership::Theirs(found) = DataDir::take(&path, "foretell run").unwrap() else {
             panic!("it is taken");
         };
         assert_eq!(found, owner);
+        let words = "`foretell serve` (process 7, since 1970-01-01 00:00 UTC)";
+        assert_eq!(found.describe(), words);
         drop(mine);
         assert!(matches!(DataDir::take(&path, "foretell run").unwrap(), Ownership::Mine(_)));
     }

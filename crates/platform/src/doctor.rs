@@ -62,8 +62,8 @@ fn directory(path: &Path) -> Diagnosis {
     }
     let state = match DataDir::owner(path) {
         Some(owner) => {
-            let api = owner.api.map_or_else(String::new, |api| format!(", API at {api}"));
-            format!("{shown} is owned by `{}`{api}", owner.command)
+            let api = owner.api.as_ref().map_or_else(String::new, |api| format!(", API at {api}"));
+            format!("{shown} is owned by {}{api}", owner.describe())
         }
         None => format!("{shown} is free"),
     };

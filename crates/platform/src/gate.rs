@@ -48,12 +48,19 @@ impl GateRefusal {
             false => "",
         };
         let rest = match &self.quarantine {
-            Some(path) => format!(
-                "see {}; mend the source, or mend the values there and `foretell run <pipeline> \
-                 --replay {}`",
-                path.display(),
-                path.display()
-            ),
+            Some(path) => {
+                // A run is known by its id, a file alone by its path.
+                let (gate, replay) = match self.subject.strip_prefix("run ") {
+                    Some(run) => ("foretell gate", run.to_owned()),
+                    None => ("foretell gate <pipeline>", path.display().to_string()),
+                };
+                format!(
+                    "see {}; mend the source, or mend the values there: `{gate} --replay \
+                     {replay}` judges them again, `foretell run <pipeline> --replay {replay}` \
+                     goes on with them",
+                    path.display()
+                )
+            }
             None if self.duplicates => "mend the source".to_owned(),
             None => "mend the source, or declare the check `warn` or `off` in [gate]".to_owned(),
         };

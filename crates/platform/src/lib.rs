@@ -9,15 +9,20 @@ mod advance;
 mod backfill;
 mod board;
 mod clock;
+mod connect;
 mod data_dir;
+mod demo;
+mod details;
 mod doctor;
 mod error;
 mod execution;
 mod extract;
 mod forecasting;
+mod gaps;
 mod gate;
 mod lockbox;
 mod materialise;
+mod named;
 mod observer;
 mod overfitting;
 pub mod pipeline;
@@ -30,6 +35,7 @@ pub mod stations;
 mod store;
 mod table_file;
 mod training;
+mod turn;
 mod vendor;
 mod views;
 pub mod wording;
@@ -39,23 +45,26 @@ use std::path::Path;
 pub use advance::Advance;
 pub use backfill::BackfillDone;
 pub use clock::SystemClock;
+pub use connect::{Connection, Place, connect, connect_existing};
 pub use data_dir::{DataDir, Owner, Ownership};
 pub use doctor::{Diagnosis, data_dir_state};
 pub use error::PlatformError;
 pub use foretell_forecaster::{Forecast, ForecastView};
 pub use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
+pub use gaps::GapQuery;
 pub use gate::{GateRefusal, expectations};
 pub use observer::{Event, Observer, Station, Stop};
 pub use pipeline::Pipeline;
 pub use remote::{Remote, SECRET_HEADER};
-pub use service::{Connection, RunOptions, Service, connect, connect_existing};
+pub use service::{RunOptions, Service};
 pub use stations::StationInput;
 pub use training::RANDOM_WALK;
 pub use url::Url;
 pub use vendor::{KrakenMarket, PairView, TickerView, market_diagnosis, market_state};
 pub use views::{
-    CandleRange, CandlesView, Health, InstrumentView, ModelView, Overfitting, Proof, ProofCheck,
-    RecipeLine, RunDetail, RunReport, RunView, Served,
+    ArtifactView, CandleRange, CandlesView, ChampionView, GapView, Health, InstrumentView,
+    ModelDetail, ModelView, Overfitting, Proof, ProofCheck, RecipeLine, RunDetail, RunReport,
+    RunView, Served, StepView,
 };
 
 /// Reads a text file.

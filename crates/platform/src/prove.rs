@@ -8,7 +8,7 @@ use foretell_lake::AsOf;
 use foretell_market::Timestamp;
 use foretell_model::evaluate::Recipe;
 use foretell_panel::{Frame, LockBox, RowMeta};
-use foretell_registry::{ModelFilter, RegistryError, Run as RunRecord};
+use foretell_registry::{ModelFilter, Run as RunRecord};
 
 use crate::error::PlatformError;
 use crate::forecasting::{StoredForecast, make};
@@ -52,26 +52,12 @@ impl Store {
         Ok(gate::admit(outcome, &raw, &subject, None)?.0)
     }
 
-    async fn run_record(&self, id: &str) -> Result<RunRecord, PlatformError> {
-        self.registry.run(id).await.map_err(|e| match e {
-            RegistryError::NotFound { .. } => {
-                PlatformError::not_found(format!("run `{id}`"), "`foretell runs list` shows them")
-            }
-            other => other.into(),
-        })
-    }
-
     /// Recomputes a forecast from the raw rows.
     pub(crate) async fn verify(&self, id: &str) -> Result<Proof, PlatformError> {
-        let record = self.registry.forecast(id).await.map_err(|e| match e {
-            RegistryError::NotFound { .. } => PlatformError::not_found(
-                format!("forecast `{id}`"),
-                "a provisional forecast is not kept; `foretell forecast` shows the id of the latest",
-            ),
-            other => other.into(),
-        })?;
+        let record = self.forecast_named(id).await?;
+        let id = record.id.as_str();
         let stored = StoredForecast::read(&record)?;
-        let pipeline = pipeline_of(&self.run_record(&stored.run).await?)?;
+        let pipeline = pipeline_of(&self.run_named(&stored.run).await?)?;
         let clean = self.clean_from_raw(&pipeline, stored.raw_version, stored.present).await?;
         let of = &stored.forecast;
         // Rows that became known later were not there; corrections that were, are.
@@ -123,7 +109,8 @@ impl Store {
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<Proof, PlatformError> {
-        let record = self.run_record(id).await?;
+        let record = self.run_named(id).await?;
+        let id = record.id.as_str();
         if record.kind == "evaluate" {
             return self.replay_lock_box(id, &pipeline_of(&record)?).await;
         }

@@ -9,7 +9,7 @@ use foretell_quality::page::{Mood, Page, Table, escape};
 use foretell_quality::{CheckStatus, GateOutcome};
 
 use crate::training::Refit;
-use crate::views::{RecipeLine, RunReport};
+use crate::views::{GapView, RecipeLine, RunReport};
 use crate::wording;
 
 /// What the report is made from.
@@ -18,6 +18,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) price_column: &'a str,
     pub(crate) clean: &'a Frame,
     pub(crate) gate: &'a GateOutcome,
+    /// The gaps that are open, in time order.
+    pub(crate) gaps: &'a [GapView],
     pub(crate) evaluation: &'a Evaluation,
     pub(crate) promotion: &'a Promotion,
     pub(crate) refits: &'a [Refit],
@@ -25,6 +27,8 @@ pub(crate) struct Contents<'a> {
 
 /// How many of the last rows the price chart shows.
 const SHOWN_ROWS: usize = 336;
+/// How many gaps the report lists.
+const SHOWN_GAPS: usize = 50;
 /// How many features the importance chart shows.
 const SHOWN_FEATURES: usize = 15;
 
@@ -528,15 +532,40 @@ fn quality(contents: &Contents<'_>) -> String {
         let badge = mood.badge(&check.status.to_string());
         table.row_of_html(vec![escape(&check.name), badge, escape(&check.detail)]);
     }
-    let mut html = table.html();
-    if !contents.gate.gaps.is_empty() {
-        let mut gaps = Table::new("Gaps, kept as gaps", &["from", "to", "#intervals"]);
-        for gap in contents.gate.gaps.iter().take(50) {
-            gaps.row([gap.from.human(), gap.to.human(), gap.intervals.to_string()]);
-        }
-        html.push_str(&gaps.html());
+    table.html() + &gaps(contents)
+}
+
+/// Every gap is a record: the table shows the latest, and where the others are.
+fn gaps(contents: &Contents<'_>) -> String {
+    if contents.gaps.is_empty() {
+        return String::new();
     }
-    html
+    let heads = ["from", "to", "#intervals", "first seen", "by run"];
+    let mut table = Table::new("Gaps, kept as gaps", &heads);
+    let hidden = contents.gaps.len().saturating_sub(SHOWN_GAPS);
+    for gap in &contents.gaps[hidden..] {
+        table.row([
+            gap.from.human(),
+            gap.to.human(),
+            gap.intervals.to_string(),
+            gap.first_seen_at.human(),
+            gap.first_seen_by.clone(),
+        ]);
+    }
+    let (report, more) = (
+        contents.report,
+        match hidden {
+            0 => String::new(),
+            n => format!("{} earlier ones are not shown. ", wording::thousands(n as u64)),
+        },
+    );
+    let (name, instrument) = (escape(&report.pipeline), escape(report.instrument.as_str()));
+    table.html()
+        + &format!(
+            "<p>{more}Each is a record, closed when a later run finds it filled: <code>foretell \
+             gaps {name}</code>, or <a href=\"/api/v1/gaps/{instrument}\">/api/v1/gaps/\
+             {instrument}</a> where this page is served.</p>"
+        )
 }
 
 fn method(contents: &Contents<'_>) -> String {

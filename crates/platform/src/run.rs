@@ -104,6 +104,7 @@ impl Run<'_> {
         self.made.raw = store.raw(pipeline, AsOf::Version(version)).await?;
         let (_, raw) = needs(&self.made.raw, "the raw table")?;
         self.made.present = gate::present(pipeline, raw, clock.now());
+        store.keep_demo(pipeline, self.made.present, self.id).await?;
         Ok(line)
     }
 
@@ -113,6 +114,7 @@ impl Run<'_> {
         let quarantine = self.store.dir.file("quarantine", &format!("{}.json", self.id));
         let subject = format!("run {}", self.id);
         let (clean, outcome) = gate::admit(outcome, raw, &subject, Some(&quarantine))?;
+        self.store.keep_gaps(self.pipeline, &outcome, &clean, self.id).await?;
         let source = Fingerprint::of_bytes(raw.origin.as_bytes());
         let (store, name) = (self.store, &self.pipeline.name);
         let version = store.put_frame(Layer::Clean, name, &clean, self.id, source).await?;
@@ -683,6 +685,7 @@ impl Run<'_> {
             price_column: &pipeline.label.price,
             clean: &needs(&self.made.clean, "the clean rows")?.1,
             gate: needs(&self.made.gate, "the gate's outcome")?,
+            gaps: &store.open_gaps(pipeline).await?,
             evaluation,
             promotion,
             refits: &self.made.refits,

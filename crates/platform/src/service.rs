@@ -1,6 +1,5 @@
 //! The facade: every use case on a data directory, as functions over plain data.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,29 +7,25 @@ use foretell_forecaster::{ForecastView, view};
 use foretell_market::{Candle, Clock, Instrument, Interval, Timestamp};
 use foretell_quality::QuarantinedRow;
 use foretell_registry::{
-    AuditEvent, ForecastFilter, ModelFilter, ModelVersion, RegistryError, Run as RunRecord,
-    RunFilter, Status,
+    AuditEvent, ForecastFilter, ModelFilter, Run as RunRecord, RunFilter, Status,
 };
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use url::Url;
 
 use crate::board::Board;
-use crate::clock::SystemClock;
-use crate::data_dir::{DataDir, Owner, Ownership};
+use crate::data_dir::{DataDir, Owner};
 use crate::error::PlatformError;
 use crate::execution::{execute, graph};
 use crate::forecasting::{CHAMPION, StoredForecast};
 use crate::observer::{Observer, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::prove::{config_json, pipeline_of};
-use crate::remote::Remote;
 use crate::run::{Made, Run};
 use crate::store::Store;
-use crate::training::Evidence;
+use crate::turn::Turns;
 use crate::views::{
-    CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, RunDetail, RunReport,
-    RunView, Served,
+    CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, RunReport, Served,
 };
 
 /// What a run is asked for besides its pipeline.
@@ -44,74 +39,13 @@ pub struct RunOptions {
     pub mended: Option<Vec<QuarantinedRow>>,
 }
 
-/// A data directory, either owned by this process or by one that answers for it.
-#[derive(Debug)]
-pub enum Connection {
-    /// This process owns it.
-    Local(Box<Service>),
-    /// Another process owns it and serves its API.
-    Remote(Remote),
-}
-
-/// Takes a data directory, or finds the API of the process that has it. The lake lies
-/// inside, or at the URL of an object store.
-///
-/// # Errors
-/// When it cannot be opened, or its owner serves no API.
-pub async fn connect(
-    path: &Path,
-    lake: Option<&Url>,
-    command: &str,
-) -> Result<Connection, PlatformError> {
-    match DataDir::take(path, command)? {
-        Ownership::Mine(dir) => {
-            let service = Service::open(dir, lake, command, Arc::new(SystemClock)).await?;
-            Ok(Connection::Local(Box::new(service)))
-        }
-        Ownership::Theirs(Owner { api: Some(api), secret, .. }) => {
-            Ok(Connection::Remote(Remote::new(&api, client_token()?, secret)?))
-        }
-        Ownership::Theirs(owner) => Err(PlatformError::InUse {
-            path: path.to_owned(),
-            owner: format!("`{}` (process {})", owner.command, owner.pid),
-        }),
-    }
-}
-
-/// [`connect`] for a question: a directory that does not exist is not made.
-///
-/// # Errors
-/// As [`connect`], and when there is no such directory.
-pub async fn connect_existing(
-    path: &Path,
-    lake: Option<&Url>,
-    command: &str,
-) -> Result<Connection, PlatformError> {
-    if !path.join("registry.sqlite").is_file() {
-        return Err(PlatformError::not_found(
-            format!("data directory {}", path.display()),
-            "run a pipeline first (`foretell run pipelines/btc-usd-hourly.toml`), or name one \
-             with --data-dir",
-        ));
-    }
-    connect(path, lake, command).await
-}
-
-/// The token of the API that answers for a data directory, where it has one.
-fn client_token() -> Result<Option<String>, PlatformError> {
-    let Some(path) = std::env::var_os("FORETELL_TOKEN_FILE") else { return Ok(None) };
-    let text = crate::read_text(Path::new(&path))?;
-    Ok(text.lines().next().map(|line| line.trim().to_owned()))
-}
-
 /// A data directory and everything that can be done with it.
 pub struct Service {
     pub(crate) store: Store,
     pub(crate) board: Board,
     command: String,
     secret: String,
-    /// One run at a time: two cores are busy with one.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) turns: Turns,
     running: AtomicUsize,
     /// Raised when the process ends: work of callers stops at its next safe point.
     stop: Arc<Stop>,
@@ -160,7 +94,7 @@ impl Service {
             command: command.to_owned(),
             // Two identifiers hold 160 random bits.
             secret: format!("{}{}", Ulid::generate(), Ulid::generate()),
-            turn: tokio::sync::Mutex::new(()),
+            turns: Turns::default(),
             running: AtomicUsize::new(0),
             stop: Arc::new(Stop::default()),
             known: Mutex::new(None),
@@ -198,14 +132,15 @@ impl Service {
         Ok(())
     }
 
-    /// Tells other processes where this one's API is.
+    /// Tells other processes where this one's API is, and whether it is served until
+    /// somebody stops it (`lasting`) or for as long as this process has work of its own.
     ///
     /// # Errors
     /// When the note cannot be written.
-    pub fn announce(&self, api: &str) -> Result<(), PlatformError> {
-        let (pid, command) = (std::process::id(), self.command.clone());
+    pub fn announce(&self, api: &str, lasting: bool) -> Result<(), PlatformError> {
         let (api, secret) = (Some(api.to_owned()), Some(self.secret.clone()));
-        self.store.dir.announce(&Owner { pid, command, api, secret })
+        let owner = Owner::of_this_process(&self.command, self.store.dir.since());
+        self.store.dir.announce(&Owner { api, secret, lasting, ..owner })
     }
 
     /// What a request that changes something must carry.
@@ -278,9 +213,10 @@ impl Service {
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<RunReport, PlatformError> {
-        let _turn = self.turn.lock().await;
-        let _running = Running::begin(&self.running);
         let kind = if options.lock_box { "evaluate" } else { "run" };
+        let (clock, turns) = (&*self.store.clock, &self.turns);
+        let _turn = turns.take(kind, &pipeline.name, clock, &*observer, &stop).await?;
+        let _running = Running::begin(&self.running);
         let record = self.begin(&pipeline, kind).await?;
         let require_skill = options.require_skill;
         let outcome = self.stations(&record, &pipeline, options, observer, stop).await;
@@ -396,13 +332,7 @@ impl Service {
     /// # Errors
     /// When there is none.
     pub async fn forecast_by_id(&self, id: &str) -> Result<ForecastView, PlatformError> {
-        let record = self.store.registry.forecast(id).await.map_err(|e| match e {
-            RegistryError::NotFound { .. } => PlatformError::not_found(
-                format!("forecast `{id}`"),
-                "`foretell forecast` shows the id of the latest",
-            ),
-            other => other.into(),
-        })?;
+        let record = self.store.forecast_named(id).await?;
         Ok(view(&StoredForecast::read(&record)?.forecast, self.store.clock.now()))
     }
 
@@ -481,9 +411,10 @@ impl Service {
                 "run its pipeline again",
             ));
         };
-        let from = range.from.unwrap_or(Timestamp::MIN);
-        let part = clean.between(from, range.to.unwrap_or(Timestamp::MAX));
-        let part = part.slice(part.len().saturating_sub(range.limit)..part.len());
+        let place = |t: Timestamp| clean.rows().partition_point(|r| r.time < t);
+        let end = range.to.map_or(clean.len(), place);
+        let start = range.from.map_or(0, place).max(end.saturating_sub(range.limit)).min(end);
+        let part = clean.slice(start..end);
         // Snapshots have one price: it is all four of the candle's.
         let price = part.require(&pipeline.label.price);
         let price = price.map_err(|e| PlatformError::Mismatch(e.to_string()))?;
@@ -509,42 +440,6 @@ impl Service {
         })
     }
 
-    /// Every model version, newest first.
-    ///
-    /// # Errors
-    /// When the registry cannot be read.
-    pub async fn models(&self) -> Result<Vec<ModelView>, PlatformError> {
-        self.model_views(&ModelFilter::default()).await
-    }
-
-    async fn model_views(&self, filter: &ModelFilter) -> Result<Vec<ModelView>, PlatformError> {
-        let registry = &self.store.registry;
-        let aliases = registry.aliases(None).await?;
-        let versions = registry.model_versions(filter).await?;
-        let view = |v: ModelVersion| {
-            let evidence: Option<Evidence> = serde_json::from_str(&v.evaluation_json).ok();
-            let spec: serde_json::Value = serde_json::from_str(&v.spec_json).unwrap_or_default();
-            let of = |a: &&foretell_registry::Alias| a.model == v.name && a.version == v.version;
-            ModelView {
-                aliases: aliases.iter().filter(of).map(|a| a.alias.clone()).collect(),
-                recipe: evidence.as_ref().map_or_else(String::new, |e| e.recipe.clone()),
-                kind: spec["kind"].as_str().unwrap_or_default().to_owned(),
-                hash: v.hash.to_string(),
-                run: v.run_id,
-                dataset: v.dataset.to_string(),
-                fitted_as_of: v.fitted_as_of,
-                skill: evidence.as_ref().and_then(|e| e.line.skill),
-                p_value: evidence.as_ref().and_then(|e| e.line.p_value),
-                spread: evidence.as_ref().and_then(|e| e.spread.clone()),
-                includes_lock_box: evidence.as_ref().is_some_and(|e| e.includes_lock_box),
-                created_at: v.created_at,
-                name: v.name,
-                version: v.version,
-            }
-        };
-        Ok(versions.into_iter().map(view).collect())
-    }
-
     /// Makes a version the champion by hand; without a number, the champion before the
     /// present one. The audit trail keeps it, and the next forecast comes from it.
     ///
@@ -556,6 +451,8 @@ impl Service {
         version: Option<u32>,
     ) -> Result<ModelView, PlatformError> {
         let registry = &self.store.registry;
+        // A wrong name is told before anything is looked for in its history.
+        self.store.model_named(name, version).await?;
         let (number, action) = match version {
             Some(number) => (number, "promote"),
             None => {
@@ -581,10 +478,6 @@ impl Service {
                 "`foretell models list` shows every version",
             )
         };
-        registry.model_version(name, number).await.map_err(|e| match e {
-            RegistryError::NotFound { .. } => missing(),
-            other => other.into(),
-        })?;
         let audit = AuditEvent {
             at: self.store.clock.now(),
             actor: "operator".to_owned(),
@@ -599,49 +492,23 @@ impl Service {
         views.into_iter().find(|v| v.version == number).ok_or_else(missing)
     }
 
-    /// The latest runs, newest first.
-    ///
-    /// # Errors
-    /// When the registry cannot be read.
-    pub async fn runs(&self) -> Result<Vec<RunView>, PlatformError> {
-        let filter = RunFilter { limit: Some(200), ..Default::default() };
-        Ok(self.store.registry.runs(&filter).await?.into_iter().map(run_view).collect())
-    }
-
-    /// One run with what is recorded of it.
-    ///
-    /// # Errors
-    /// When there is no such run.
-    pub async fn run_detail(&self, id: &str) -> Result<RunDetail, PlatformError> {
-        let registry = &self.store.registry;
-        let run = registry.run(id).await.map_err(|e| match e {
-            RegistryError::NotFound { .. } => {
-                PlatformError::not_found(format!("run `{id}`"), "`foretell runs list` shows them")
-            }
-            other => other.into(),
-        })?;
-        let params = registry.params(id).await?.into_iter().map(|p| (p.name, p.value)).collect();
-        let metrics = registry.metrics(id).await?.into_iter().map(|m| (m.name, m.value)).collect();
-        let filter = ModelFilter { run_id: Some(id.to_owned()), ..Default::default() };
-        let models = self.model_views(&filter).await?;
-        Ok(RunDetail { run: run_view(run), params, metrics, models })
-    }
-
     /// The report of a run, as HTML.
     ///
     /// # Errors
     /// When there is no such run or it made no report.
     pub async fn report(&self, run: &str) -> Result<String, PlatformError> {
-        let missing = || {
-            PlatformError::not_found(
-                format!("report of run `{run}`"),
-                "`foretell runs list` shows the runs that succeeded",
-            )
-        };
         // Only ids of the registry become file names.
-        let record = self.store.registry.run(run).await.map_err(|_| missing())?;
+        let record = self.store.run_named(run).await?;
         let path = self.store.dir.file("reports", &format!("{}.html", record.id));
-        std::fs::read_to_string(path).map_err(|_| missing())
+        std::fs::read_to_string(path).map_err(|_| {
+            PlatformError::not_found(
+                format!("report of run `{}`", record.id),
+                format!(
+                    "it is a `{}` that {}; a `run` that succeeded has one",
+                    record.kind, record.status
+                ),
+            )
+        })
     }
 
     /// The report of the latest run that made one.
@@ -710,17 +577,5 @@ impl Service {
         let mut lines: Vec<String> = served.iter().map(line).collect();
         lines.dedup();
         lines.join(" · ")
-    }
-}
-
-fn run_view(run: RunRecord) -> RunView {
-    RunView {
-        id: run.id,
-        pipeline: run.pipeline,
-        kind: run.kind,
-        status: run.status.as_str().to_owned(),
-        started_at: run.started_at,
-        finished_at: run.finished_at,
-        error: run.error,
     }
 }

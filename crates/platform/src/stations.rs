@@ -21,8 +21,8 @@ use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::table_file::write_frame;
 use crate::training::{self, run_cpu};
-use crate::views::RecipeLine;
-use crate::{extract as extracting, gate as gating, wording};
+use crate::views::{RecipeLine, RunDetail};
+use crate::{extract as extracting, gate as gating, named, wording};
 
 /// A pipeline and where its rows come from this time.
 #[derive(Debug, Clone)]
@@ -43,7 +43,17 @@ impl StationInput {
         Ok(Self { pipeline, input: input.map(Path::to_owned) })
     }
 
+    /// The pipeline of a run, as the run had it.
+    ///
+    /// # Errors
+    /// When its text is not valid any more.
+    pub fn of_run(run: &RunDetail, input: Option<&Path>) -> Result<Self, PlatformError> {
+        let pipeline = Pipeline::parse(&run.text, Path::new(&run.file))?;
+        Ok(Self { pipeline, input: input.map(Path::to_owned) })
+    }
+
     async fn raw(&self, observer: &dyn Observer) -> Result<RawTable, PlatformError> {
+        observer.event(Event::Started { station: Station::Extract });
         let input = self.input.as_deref();
         let http = HttpSettings::default();
         extracting::extract(&self.pipeline, input, None, &SystemClock, &http, observer).await
@@ -188,6 +198,32 @@ pub async fn gate(
     let summary = outcome.summary() + &input.demo(present);
     let table = done(&clean, summary.clone());
     Ok(GateDone { checks: outcome.checks, table, quarantined: outcome.quarantined, summary })
+}
+
+/// The quarantine file that is meant by a path, or by a run of a data directory.
+///
+/// # Errors
+/// When there is neither.
+pub fn quarantine_file(data_dir: &Path, meant: &str) -> Result<PathBuf, PlatformError> {
+    let path = Path::new(meant);
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let folder = data_dir.join("quarantine");
+    let listed = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut runs: Vec<String> = listed
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+        .filter(|run| !run.starts_with('.'))
+        .collect();
+    runs.sort_unstable();
+    let known: Vec<&str> = runs.iter().rev().map(String::as_str).collect();
+    match named::begun(meant, &known) {
+        Some(run) => Ok(folder.join(format!("{run}.json"))),
+        None => {
+            let list = "give a quarantine file, or a run that put rows aside: `foretell runs list`";
+            Err(named::unknown("quarantine file or run", meant, &known, list))
+        }
+    }
 }
 
 /// The rows of a quarantine file, mended by whoever edited it.

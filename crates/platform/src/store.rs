@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foretell_lake::{
     AsOf, CommitInfo, Lake, LakeError, Layer, Version, raw_from_record_batch, raw_to_record_batch,
 };
-use foretell_market::{Clock, Fingerprint, RowFlags, Timestamp};
+use foretell_market::{Clock, Fingerprint, Interval, RowFlags, Timestamp};
 use foretell_panel::arrow::record_batch::RecordBatch;
 use foretell_panel::{Column, Frame, RawTable, RowMeta};
 use foretell_registry::{ForecastFilter, Registry};
@@ -31,6 +31,16 @@ pub(crate) struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     /// One for the process: vendors' rate budgets are shared by everything it does.
     pub(crate) http: HttpSettings,
+    /// The clean rows that were read last, by pipeline.
+    kept: Mutex<BTreeMap<String, Kept>>,
+}
+
+/// Decoded rows with the version that they are.
+#[derive(Clone)]
+struct Kept {
+    version: Version,
+    interval: Interval,
+    rows: Arc<Frame>,
 }
 
 impl std::fmt::Debug for Store {
@@ -56,7 +66,7 @@ impl Store {
         // Waits differ from process to process, so that many do not come back together.
         let jitter_seed = clock.now().micros().unsigned_abs() ^ u64::from(std::process::id());
         let http = HttpSettings { jitter_seed, ..HttpSettings::default() };
-        let store = Self { dir, registry, lake, clock, http };
+        let store = Self { dir, registry, lake, clock, http, kept: Mutex::default() };
         // Runs of a process that died are not running any more.
         store.registry.cancel_unfinished(store.clock.now()).await?;
         Ok(store)
@@ -239,15 +249,36 @@ impl Store {
         self.tidy_up(Layer::Forecasts, name, version).await
     }
 
-    /// The clean rows of a pipeline, if it has any.
-    pub(crate) async fn clean(&self, pipeline: &Pipeline) -> Result<Option<Frame>, PlatformError> {
+    fn kept(&self, pipeline: &Pipeline) -> Option<Kept> {
+        let all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&pipeline.name).filter(|kept| kept.interval == pipeline.interval).cloned()
+    }
+
+    /// The clean rows of a pipeline, if it has any. They are kept in memory and read again
+    /// when their table has moved on.
+    pub(crate) async fn clean(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<Option<Arc<Frame>>, PlatformError> {
         let table = self.lake.table(Layer::Clean, &pipeline.name);
-        let batch = match table.read(AsOf::Latest, None).await {
+        if let Some(kept) = self.kept(pipeline) {
+            let latest = table.is_latest(kept.version).await;
+            if latest.map_err(PlatformError::lake("looking for new clean rows"))? {
+                return Ok(Some(kept.rows));
+            }
+        }
+        let (version, batch) = match table.read_versioned(AsOf::Latest, None).await {
             Err(LakeError::NoTable { .. }) => return Ok(None),
             other => other.map_err(PlatformError::lake("reading clean rows"))?,
         };
-        let frame = Frame::from_record_batch(&batch, pipeline.interval);
-        frame.map(Some).map_err(|e| PlatformError::Mismatch(format!("clean rows: {e}")))
+        let interval = pipeline.interval;
+        let rows = Frame::from_record_batch(&batch, interval);
+        let rows = rows.map_err(|e| PlatformError::Mismatch(format!("clean rows: {e}")))?;
+        let kept = Kept { version, interval, rows: Arc::new(rows) };
+        let rows = Arc::clone(&kept.rows);
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(pipeline.name.clone(), kept);
+        Ok(Some(rows))
     }
 }
 

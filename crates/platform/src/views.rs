@@ -209,6 +209,41 @@ pub struct ModelView {
     pub includes_lock_box: bool,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// Where a historical demo's data ends.
+    pub historical_demo: Option<Timestamp>,
+}
+
+/// A version of a model with its evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelDetail {
+    /// The version.
+    #[serde(flatten)]
+    pub model: ModelView,
+    /// The estimator's specification.
+    pub spec: serde_json::Value,
+    /// Content hash of the feature set's definitions.
+    pub feature_set: String,
+    /// First decision time of its training rows.
+    pub train_from: Timestamp,
+    /// Last label end of its training rows.
+    pub train_to: Timestamp,
+    /// Whether it passed the promotion rule.
+    pub passed: bool,
+    /// Level of its intervals.
+    pub level: Option<f64>,
+    /// Its line of the closing table, where it can be read.
+    pub evaluation: Option<RecipeLine>,
+    /// The champions of the model, the present one first.
+    pub champions: Vec<ChampionView>,
+}
+
+/// Since when a version was the champion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChampionView {
+    /// The version.
+    pub version: u32,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// A run as listed.
@@ -228,6 +263,59 @@ pub struct RunView {
     pub finished_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,
+    /// Where a historical demo's data ends, once the run has seen its rows.
+    pub historical_demo: Option<Timestamp>,
+}
+
+/// A station of a run; its latest attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    /// The station.
+    pub name: String,
+    /// How it stands.
+    pub status: String,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// When the attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// Something that a run left behind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactView {
+    /// Its name.
+    pub name: String,
+    /// Its path in the data directory, or its content hash in the lake.
+    pub place: String,
+}
+
+/// A stretch of missing intervals in the rows of a pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GapView {
+    /// Whose rows.
+    pub pipeline: String,
+    /// What they are prices of.
+    pub instrument: Instrument,
+    /// Their interval.
+    pub interval: Interval,
+    /// Start of the first missing interval.
+    pub from: Timestamp,
+    /// Start of the interval after the last missing one.
+    pub to: Timestamp,
+    /// How many intervals are missing.
+    pub intervals: u64,
+    /// The run that saw it first.
+    pub first_seen_by: String,
+    /// When.
+    pub first_seen_at: Timestamp,
+    /// The run that found rows there; `None` as long as it is open.
+    pub closed_by: Option<String>,
+    /// When.
+    pub closed_at: Option<Timestamp>,
 }
 
 /// A run with everything that is recorded of it.
@@ -236,6 +324,14 @@ pub struct RunDetail {
     /// The run.
     #[serde(flatten)]
     pub run: RunView,
+    /// The pipeline file, as it was named.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// Its stations in their order.
+    pub steps: Vec<StepView>,
+    /// What it left behind.
+    pub artifacts: Vec<ArtifactView>,
     /// Parameters by name.
     pub params: Vec<(String, String)>,
     /// Metrics by name.

@@ -1,4 +1,5 @@
-//! The metadata database: runs, versions, aliases, forecasts, outcomes, lock-boxes, ledger.
+//! The metadata database: runs, gaps, versions, aliases, forecasts, outcomes, lock-boxes,
+//! ledger.
 //!
 //! The only crate with SQL. Everything here is a record that says what happened:
 //! plain structs go in and come out, one file per aggregate. It computes nothing,
@@ -12,6 +13,7 @@ mod audit;
 mod datasets;
 mod error;
 mod forecasts;
+mod gaps;
 mod ledger;
 mod lockbox;
 mod models;
@@ -24,6 +26,7 @@ pub use audit::{AuditEntry, AuditEvent, AuditFilter};
 pub use datasets::{DatasetFilter, DatasetRecord, Snapshot};
 pub use error::RegistryError;
 pub use forecasts::{ForecastFilter, ForecastRecord, JudgedForecast, Outcome};
+pub use gaps::{GapChanges, GapFilter, GapFinding, GapRecord, MissingSpan, Sighting};
 pub use ledger::{Trial, TrialFilter};
 pub use lockbox::{LockBox, LockBoxOpening};
 pub use models::{Alias, AliasChange, Calibration, ModelFilter, ModelVersion};

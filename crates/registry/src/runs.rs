@@ -3,6 +3,7 @@
 //! Which step may follow which state is the business of the one who runs them; a
 //! record only says what happened.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -423,6 +424,25 @@ impl Registry {
         let read = |row: &SqliteRow| {
             let columns = Columns::new(row, "parameter");
             Ok(Param { name: columns.get("name")?, value: columns.get("value")? })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// One parameter of every run that has it: its values by run.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn params_named(
+        &self,
+        name: &str,
+    ) -> Result<BTreeMap<String, String>, RegistryError> {
+        let rows = sqlx::query("SELECT run_id, value FROM params WHERE name = ?1")
+            .bind(name)
+            .fetch_all(&self.readers)
+            .await?;
+        let read = |row: &SqliteRow| {
+            let columns = Columns::new(row, "parameter");
+            Ok((columns.get("run_id")?, columns.get("value")?))
         };
         rows.iter().map(read).collect()
     }

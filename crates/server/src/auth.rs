@@ -49,6 +49,9 @@ pub(crate) struct Guard {
     /// What a request that changes something must carry where there is no token.
     pub(crate) secret: String,
     pub(crate) loopback: bool,
+    /// Whether every request must carry the secret: the API is for those who may read the
+    /// data directory.
+    pub(crate) private: bool,
 }
 
 /// Lets a request through, or answers for it.
@@ -86,7 +89,8 @@ fn admit(guard: &Guard, request: &Request) -> Result<(), Problem> {
     // Others on this machine may read forecasts; changing something is for those who may
     // read the data directory, where the secret stands.
     let secret = text(header::HeaderName::from_static(SECRET_HEADER)).unwrap_or_default();
-    if changes && guard.token.is_none() && !same(&guard.secret, secret) {
+    let guarded = changes || (guard.private && request.uri().path() != "/health");
+    if guarded && guard.token.is_none() && !same(&guard.secret, secret) {
         return Err(Problem::forbidden(
             "send the secret of owner.json in the data directory as X-Foretell-Secret",
         ));
@@ -119,7 +123,8 @@ mod tests {
         let token = Token::new("0123456789abcdef").unwrap();
         assert_eq!(format!("{token:?}"), "Token(…)");
         assert!(Token::new("short").is_err());
-        let guard = Guard { token: Some(token), secret: "s".to_owned(), loopback: false };
+        let guard =
+            Guard { token: Some(token), secret: "s".to_owned(), loopback: false, private: false };
         assert!(admit(&guard, &request("GET", &[])).is_err());
         let wrong = [("authorization", "Bearer 0123456789abcdeX")];
         assert!(admit(&guard, &request("GET", &wrong)).is_err());
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn another_site_can_neither_rebind_nor_post_a_form() {
-        let guard = Guard { token: None, secret: "s".to_owned(), loopback: true };
+        let guard = Guard { token: None, secret: "s".to_owned(), loopback: true, private: false };
         for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "localhost"] {
             assert!(admit(&guard, &request("GET", &[("host", host)])).is_ok(), "{host}");
         }
@@ -141,5 +146,8 @@ mod tests {
         let json = ("content-type", "application/json");
         assert!(admit(&guard, &request("POST", &[json])).is_err(), "no secret");
         assert!(admit(&guard, &request("POST", &[json, (SECRET_HEADER, "s")])).is_ok());
+        let private = Guard { private: true, ..guard };
+        assert!(admit(&private, &request("GET", &[])).is_err(), "no secret");
+        assert!(admit(&private, &request("GET", &[(SECRET_HEADER, "s")])).is_ok());
     }
 }

@@ -35,6 +35,17 @@ pub struct ServerSettings {
     /// The bearer token that every request must carry; without one only loopback
     /// addresses are allowed.
     pub token: Option<Token>,
+    /// Answer only those who carry the secret of the data directory.
+    pub private: bool,
+}
+
+impl ServerSettings {
+    /// An API for other commands on the same data directory: a free port of this machine,
+    /// nothing without the directory's secret.
+    pub fn private() -> Self {
+        let listen = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+        Self { listen, token: None, private: true }
+    }
 }
 
 /// Why the API cannot be served.
@@ -63,6 +74,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     token: Option<Token>,
+    private: bool,
 }
 
 impl Server {
@@ -71,14 +83,14 @@ impl Server {
     /// # Errors
     /// When a public address comes without a token, or the address cannot be bound.
     pub async fn bind(settings: ServerSettings) -> Result<Self, ServerError> {
-        let ServerSettings { listen, token } = settings;
+        let ServerSettings { listen, token, private } = settings;
         if !listen.ip().is_loopback() && token.is_none() {
             return Err(ServerError::PublicWithoutToken(listen));
         }
         let fail = |source| ServerError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
-        Ok(Self { listener, address, token })
+        Ok(Self { listener, address, token, private })
     }
 
     /// The address that was bound.
@@ -100,7 +112,10 @@ impl Server {
         service: Arc<Service>,
         shutdown: CancellationToken,
     ) -> Result<(), ServerError> {
-        let app = router(service, self.token, self.address);
+        let secret = service.secret().to_owned();
+        let loopback = self.address.ip().is_loopback();
+        let guard = auth::Guard { token: self.token, secret, loopback, private: self.private };
+        let app = router(service, guard);
         axum::serve(self.listener, app)
             .with_graceful_shutdown(async move { shutdown.cancelled().await })
             .await
@@ -108,10 +123,8 @@ impl Server {
     }
 }
 
-fn router(service: Arc<Service>, token: Option<Token>, address: SocketAddr) -> Router {
+fn router(service: Arc<Service>, guard: auth::Guard) -> Router {
     let metrics = Arc::new(metrics::Metrics::new());
-    let secret = service.secret().to_owned();
-    let guard = auth::Guard { token, secret, loopback: address.ip().is_loopback() };
     route::router(service, Arc::clone(&metrics))
         .layer(middleware::from_fn_with_state(Arc::new(guard), auth::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::measure))

@@ -1,6 +1,7 @@
 //! Every address of the API and the use case behind it.
 
 mod forecasts;
+mod gaps;
 mod models;
 mod pages;
 mod runs;
@@ -19,7 +20,10 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 
 pub(crate) use forecasts::{__path_by_id, __path_latest, __path_verify};
-pub(crate) use models::{__path_list as __path_models, __path_promote};
+pub(crate) use gaps::{__path_list as __path_gaps, __path_of_instrument};
+pub(crate) use models::{
+    __path_list as __path_models, __path_promote, __path_show as __path_model,
+};
 pub(crate) use pages::{__path_health, __path_metrics};
 pub(crate) use runs::{__path_list as __path_runs, __path_reproduce, __path_show, __path_start};
 pub(crate) use series::{__path_candles, __path_instruments};
@@ -53,6 +57,9 @@ pub(crate) fn router(service: Arc<Service>, metrics: Arc<Metrics>) -> Router {
         .route("/api/v1/forecast/{id}", get(forecasts::by_id))
         .route("/api/v1/forecast/{id}/verify", post(forecasts::verify))
         .route("/api/v1/models", get(models::list))
+        .route("/api/v1/gaps", get(gaps::list))
+        .route("/api/v1/gaps/{instrument}", get(gaps::of_instrument))
+        .route("/api/v1/models/{name}", get(models::show))
         .route("/api/v1/models/{name}/promote", post(models::promote))
         .route("/api/v1/runs", get(runs::list).post(runs::start))
         .route("/api/v1/runs/{id}", get(runs::show))

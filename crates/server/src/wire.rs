@@ -1,11 +1,15 @@
 //! The wire types of the API, converted by hand from the platform's plain data.
 
+mod details;
+
 use std::fmt::Display;
 use std::str::FromStr;
 
 use foretell_platform as platform;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub(crate) use details::{Gap, ModelDetail, RunDetail};
 
 use crate::problem::Problem;
 
@@ -155,6 +159,8 @@ pub(crate) struct Model {
     /// Whether it has learnt from an opened lock-box.
     includes_lock_box: bool,
     created_at: String,
+    /// Where a historical demo's data ends.
+    historical_demo: Option<String>,
 }
 
 impl From<platform::ModelView> for Model {
@@ -174,6 +180,7 @@ impl From<platform::ModelView> for Model {
             spread: v.spread.map(Into::into),
             includes_lock_box: v.includes_lock_box,
             created_at: v.created_at.to_string(),
+            historical_demo: v.historical_demo.map(|t| t.to_string()),
         }
     }
 }
@@ -191,13 +198,15 @@ pub(crate) struct Promote {
 pub(crate) struct Run {
     id: String,
     pipeline: String,
-    /// `run`, `evaluate` or `advance`.
+    /// `run`, `evaluate`, `advance` or `backfill`.
     kind: String,
     /// `running`, `succeeded`, `failed`, `refused` or `cancelled`.
     status: String,
     started_at: String,
     finished_at: Option<String>,
     error: Option<String>,
+    /// Where a historical demo's data ends, once the run has seen its rows.
+    historical_demo: Option<String>,
 }
 
 impl From<platform::RunView> for Run {
@@ -210,34 +219,32 @@ impl From<platform::RunView> for Run {
             started_at: v.started_at.to_string(),
             finished_at: v.finished_at.map(|t| t.to_string()),
             error: v.error,
+            historical_demo: v.historical_demo.map(|t| t.to_string()),
         }
     }
 }
 
-/// A run with what is recorded of it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RunDetail {
-    #[serde(flatten)]
-    run: Run,
-    /// Parameters: name and value.
-    params: Vec<(String, String)>,
-    /// Metrics: name and value.
-    metrics: Vec<(String, f64)>,
-    /// The versions it registered.
-    models: Vec<Model>,
+/// What is done with a pipeline.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// Rows in, evaluated models and a forecast out.
+    #[default]
+    Run,
+    /// New rows in, the champion's forecast out.
+    Advance,
+    /// The whole history in, piece by piece.
+    Backfill,
 }
 
-impl From<platform::RunDetail> for RunDetail {
-    fn from(v: platform::RunDetail) -> Self {
-        let models = v.models.into_iter().map(Into::into).collect();
-        Self { run: v.run.into(), params: v.params, metrics: v.metrics, models }
-    }
-}
-
-/// A pipeline to run.
+/// A pipeline to work on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StartRun {
+    /// What is done; `run` when left out. `require_skill`, `lock_box` and `mended` are for
+    /// a run alone.
+    #[serde(default)]
+    pub(crate) kind: Kind,
     /// The text of the pipeline file.
     pub(crate) text: String,
     /// Its path: relative paths in it start at its folder.

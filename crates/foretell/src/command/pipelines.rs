@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use foretell_platform::{
-    Connection, Observer, PlatformError, RunOptions, RunReport, connect, read_pipeline, stations,
+    Connection, Observer, PlatformError, RunOptions, RunReport, Service, read_pipeline, stations,
 };
 
 use super::{Session, serving};
@@ -13,7 +13,9 @@ use crate::output::{model_table, notes, run_report, say, say_json};
 use crate::progress::Progress;
 
 pub(super) async fn run(s: &Session, args: RunArguments) -> Result<(), PlatformError> {
-    let mended = args.replay.as_deref().map(stations::read_quarantine).transpose()?;
+    let replay = args.replay.as_deref();
+    let file = replay.map(|meant| stations::quarantine_file(&s.data_dir, meant)).transpose()?;
+    let mended = file.as_deref().map(stations::read_quarantine).transpose()?;
     let options = RunOptions { require_skill: args.require_skill, lock_box: false, mended };
     if args.serve {
         return serving::run_and_serve(s, &args.pipeline, options, args.api).await;
@@ -30,16 +32,15 @@ async fn run_pipeline(
     options: RunOptions,
     command: &str,
 ) -> Result<RunReport, PlatformError> {
-    let (pipeline, text) = read_pipeline(file)?;
-    let observer: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
-    match connect(&s.data_dir, s.lake.as_ref(), command).await? {
+    let (pipeline, _) = read_pipeline(file)?;
+    let (progress, stop) = (Arc::new(Progress::new(s.json)), Arc::clone(&s.stop));
+    match s.take(command).await? {
         Connection::Local(service) => {
-            service.run(pipeline, options, observer, Arc::clone(&s.stop)).await
+            let work =
+                async |service: &Service| service.run(pipeline, options, progress, stop).await;
+            serving::while_at_work(service, work).await
         }
-        Connection::Remote(remote) => {
-            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-            remote.run(&text, &file.to_string_lossy(), options, observer, &s.stop).await
-        }
+        Connection::Remote(remote) => remote.run(&pipeline, options, &*progress, &stop).await,
     }
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
     if s.json {
         say_json(&done);
     } else {
-        say(model_table(&done.table, done.level, done.cost_bp).trim_end());
+        say(model_table(&done.table, done.level, Some(done.cost_bp)).trim_end());
         notes(done.volatility.as_ref(), None);
         say(&format!(" verdict    {}", done.reason));
         if let Some(end) = done.historical_demo {
@@ -79,41 +80,42 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
 
 pub(super) async fn advance(s: &Session, args: &PipelineArgument) -> Result<(), PlatformError> {
     let (pipeline, _) = read_pipeline(&args.pipeline)?;
-    match connect(&s.data_dir, s.lake.as_ref(), "foretell advance").await? {
+    let progress = Arc::new(Progress::new(s.json));
+    let done = match s.take("foretell advance").await? {
         Connection::Local(service) => {
-            let progress: Arc<dyn Observer> = Arc::new(Progress::new(s.json));
-            let done = service.advance(&pipeline, progress).await?;
-            if s.json {
-                say_json(&done);
-            } else {
-                say(&done.summary());
-            }
-            Ok(())
+            let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
+            let work =
+                async |service: &Service| service.advance(&pipeline, observer, &s.stop).await;
+            serving::while_at_work(service, work).await?
         }
-        Connection::Remote(_) => Err(PlatformError::Usage {
-            message: "the process that owns the data directory advances its pipelines itself"
-                .to_owned(),
-            hint: "`foretell serve` takes in new rows of every live pipeline".to_owned(),
-        }),
+        Connection::Remote(remote) => remote.advance(&pipeline, &*progress, &s.stop).await?,
+    };
+    progress.clear();
+    if s.json {
+        say_json(&done);
+    } else {
+        say(&done.summary());
     }
+    Ok(())
 }
 
 pub(super) async fn backfill(s: &Session, args: &PipelineArgument) -> Result<(), PlatformError> {
     let (pipeline, _) = read_pipeline(&args.pipeline)?;
-    match connect(&s.data_dir, s.lake.as_ref(), "foretell backfill").await? {
+    let progress = Arc::new(Progress::in_steps(s.json));
+    let done = match s.take("foretell backfill").await? {
         Connection::Local(service) => {
-            let progress: Arc<dyn Observer> = Arc::new(Progress::in_steps(s.json));
-            let done = service.backfill(&pipeline, progress, Arc::clone(&s.stop)).await?;
-            if s.json {
-                say_json(&done);
-            } else {
-                say(&done.summary());
-            }
-            Ok(())
+            let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
+            let stop = Arc::clone(&s.stop);
+            let work = async |service: &Service| service.backfill(&pipeline, observer, stop).await;
+            serving::while_at_work(service, work).await?
         }
-        Connection::Remote(remote) => Err(PlatformError::InUse {
-            path: s.data_dir.clone(),
-            owner: format!("a process that serves {}", remote.base()),
-        }),
+        Connection::Remote(remote) => remote.backfill(&pipeline, &*progress, &s.stop).await?,
+    };
+    progress.clear();
+    if s.json {
+        say_json(&done);
+    } else {
+        say(&done.summary());
     }
+    Ok(())
 }

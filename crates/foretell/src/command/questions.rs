@@ -1,19 +1,17 @@
-//! What a data directory is asked: forecasts, proofs, models, runs, reports. Works
-//! while another process owns the directory, through its API.
+//! What a data directory is asked: forecasts, proofs, reports. Works while another process
+//! owns the directory, through its API.
 
 use std::sync::Arc;
 
-use foretell_platform::{
-    Connection, ModelView, PlatformError, Proof, connect_existing, write_file,
-};
+use foretell_platform::{Connection, Observer, PlatformError, Proof, Service, write_file};
 
-use super::Session;
-use crate::arguments::{ForecastArguments, ModelsCommand, ReportArguments, RunsCommand};
-use crate::output::{aligned, forecast_line, say, say_json};
+use super::{Session, serving};
+use crate::arguments::{ForecastArguments, ReportArguments};
+use crate::output::{forecast_line, say, say_json};
 use crate::progress::Progress;
 
 pub(super) async fn forecast(s: &Session, args: &ForecastArguments) -> Result<(), PlatformError> {
-    let view = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell forecast").await? {
+    let view = match s.ask("foretell forecast").await? {
         Connection::Local(service) => foretell_server::forecast_json(service.forecast(
             &args.instrument,
             args.horizon,
@@ -58,20 +56,26 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 pub(super) async fn verify(s: &Session, id: &str) -> Result<(), PlatformError> {
-    let proof = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell verify").await? {
-        Connection::Local(service) => service.verify(id).await?,
+    let proof = match s.ask("foretell verify").await? {
+        Connection::Local(service) => {
+            serving::while_at_work(service, async |service| service.verify(id).await).await?
+        }
         Connection::Remote(remote) => remote.verify(id).await?,
     };
     show_proof(s, &proof, "forecast")
 }
 
 pub(super) async fn reproduce(s: &Session, id: &str) -> Result<(), PlatformError> {
-    let proof = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell reproduce").await? {
+    let (progress, stop) = (Arc::new(Progress::new(s.json)), Arc::clone(&s.stop));
+    let proof = match s.take("foretell reproduce").await? {
         Connection::Local(service) => {
-            service.reproduce(id, Arc::new(Progress::new(s.json)), Arc::clone(&s.stop)).await?
+            let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
+            let work = async |service: &Service| service.reproduce(id, observer, stop).await;
+            serving::while_at_work(service, work).await?
         }
-        Connection::Remote(remote) => remote.reproduce(id).await?,
+        Connection::Remote(remote) => remote.reproduce(id, &*progress, &stop).await?,
     };
+    progress.clear();
     show_proof(s, &proof, "run")
 }
 
@@ -105,108 +109,9 @@ fn show_proof(s: &Session, proof: &Proof, what: &str) -> Result<(), PlatformErro
     )))
 }
 
-pub(super) async fn models(s: &Session, command: ModelsCommand) -> Result<(), PlatformError> {
-    let connection = connect_existing(&s.data_dir, s.lake.as_ref(), "foretell models").await?;
-    let (name, version) = match command {
-        ModelsCommand::List => {
-            let models = match connection {
-                Connection::Local(service) => service.models().await?,
-                Connection::Remote(remote) => remote.models().await?,
-            };
-            list_models(s, &models);
-            return Ok(());
-        }
-        ModelsCommand::Promote { name, version } => (name, Some(version)),
-        ModelsCommand::Rollback { name } => (name, None),
-    };
-    let model = match connection {
-        Connection::Local(service) => service.promote(&name, version).await?,
-        Connection::Remote(remote) => remote.promote(&name, version).await?,
-    };
-    if s.json {
-        say_json(&model);
-    } else {
-        let (name, version, recipe) = (&model.name, model.version, &model.recipe);
-        say(&format!("champion of {name} is now version {version} ({recipe})"));
-    }
-    Ok(())
-}
-
-fn list_models(s: &Session, models: &[ModelView]) {
-    if s.json {
-        say_json(&models);
-        return;
-    }
-    let head = ["model", "version", "recipe", "alias", "skill", "p", "fitted as of", "hash"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for m in models {
-        let percent = |v: f64| foretell_platform::wording::percent(v);
-        rows.push(vec![
-            m.name.clone(),
-            m.version.to_string(),
-            m.recipe.clone(),
-            m.aliases.join(" "),
-            m.skill.map_or_else(|| "–".to_owned(), percent),
-            m.p_value.map_or_else(|| "–".to_owned(), foretell_platform::wording::p_value),
-            match m.includes_lock_box {
-                true => format!("{}, lock-box included", m.fitted_as_of.human()),
-                false => m.fitted_as_of.human(),
-            },
-            m.hash.chars().take(12).collect(),
-        ]);
-    }
-    say(aligned(&rows).trim_end());
-}
-
-pub(super) async fn runs(s: &Session, command: RunsCommand) -> Result<(), PlatformError> {
-    let connection = connect_existing(&s.data_dir, s.lake.as_ref(), "foretell runs").await?;
-    match command {
-        RunsCommand::List => {
-            let runs = match connection {
-                Connection::Local(service) => service.runs().await?,
-                Connection::Remote(remote) => remote.runs().await?,
-            };
-            if s.json {
-                say_json(&runs);
-                return Ok(());
-            }
-            let mut rows =
-                vec![["run", "pipeline", "status", "started"].map(str::to_owned).to_vec()];
-            for run in &runs {
-                let started = run.started_at.human();
-                rows.push(vec![run.id.clone(), run.pipeline.clone(), run.status.clone(), started]);
-            }
-            say(aligned(&rows).trim_end());
-        }
-        RunsCommand::Show { id } => {
-            let detail = match connection {
-                Connection::Local(service) => service.run_detail(&id).await?,
-                Connection::Remote(remote) => remote.run_detail(&id).await?,
-            };
-            if s.json {
-                say_json(&detail);
-                return Ok(());
-            }
-            let run = &detail.run;
-            say(&format!("run {}  {}  {}", run.id, run.pipeline, run.status));
-            if let Some(error) = &run.error {
-                say(&format!("  error      {error}"));
-            }
-            for (name, value) in &detail.params {
-                say(&format!("  {name:<28} {value}"));
-            }
-            for (name, value) in &detail.metrics {
-                say(&format!("  {name:<44} {value}"));
-            }
-            list_models(s, &detail.models);
-        }
-    }
-    Ok(())
-}
-
 pub(super) async fn report(s: &Session, args: &ReportArguments) -> Result<(), PlatformError> {
     let run = args.run.as_deref();
-    let html = match connect_existing(&s.data_dir, s.lake.as_ref(), "foretell report").await? {
+    let html = match s.ask("foretell report").await? {
         Connection::Local(service) => match run {
             Some(id) => service.report(id).await?,
             None => service.latest_report().await?,

@@ -1,10 +1,12 @@
-//! `serve`, and `run --serve`: the API until Ctrl-C.
+//! The API: until Ctrl-C for `serve` and `run --serve`, and for other commands on the same
+//! data directory as long as one is at work.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foretell_platform::{
-    Connection, Observer, PlatformError, RunOptions, Service, connect, read_pipeline, read_text,
+    Connection, Observer, PlatformError, RunOptions, Service, read_pipeline, read_text,
 };
 use foretell_server::{Server, ServerSettings, Token};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +18,7 @@ use crate::progress::Progress;
 
 fn settings(args: &ServeArguments) -> Result<ServerSettings, PlatformError> {
     let token = args.token_file.as_deref().map(token).transpose()?;
-    Ok(ServerSettings { listen: args.listen, token })
+    Ok(ServerSettings { listen: args.listen, token, private: false })
 }
 
 fn token(path: &Path) -> Result<Token, PlatformError> {
@@ -41,20 +43,50 @@ async fn bind(args: &ServeArguments) -> Result<Server, PlatformError> {
 }
 
 async fn own(s: &Session, command: &str) -> Result<Arc<Service>, PlatformError> {
-    match connect(&s.data_dir, s.lake.as_ref(), command).await? {
+    match s.take(command).await? {
         Connection::Local(service) => Ok(Arc::new(*service)),
-        Connection::Remote(remote) => Err(PlatformError::InUse {
-            path: s.data_dir.clone(),
-            owner: format!("a process that serves {}", remote.base()),
-        }),
+        Connection::Remote(remote) => {
+            let owner = format!("{}, which serves {}", remote.describe(), remote.base());
+            Err(PlatformError::InUse { path: s.data_dir.clone(), owner })
+        }
     }
+}
+
+/// How long questions that are being answered may hold up the end of a command.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Does work on a data directory that this process owns, and answers the questions of
+/// other commands on the same directory meanwhile.
+pub(super) async fn while_at_work<T>(
+    service: Box<Service>,
+    work: impl AsyncFnOnce(&Service) -> Result<T, PlatformError>,
+) -> Result<T, PlatformError> {
+    let service: Arc<Service> = Arc::new(*service);
+    let server = match Server::bind(ServerSettings::private()).await {
+        Ok(server) => server,
+        // Work does not depend on who may ask meanwhile.
+        Err(error) => {
+            tracing::warn!(%error, "other commands must wait until this one has ended");
+            return work(&service).await;
+        }
+    };
+    service.announce(&server.url(), false)?;
+    let shutdown = CancellationToken::new();
+    let mut answering = tokio::spawn(server.run(Arc::clone(&service), shutdown.clone()));
+    let outcome = work(&service).await;
+    service.stopping().stop();
+    shutdown.cancel();
+    if tokio::time::timeout(LAST_ANSWERS, &mut answering).await.is_err() {
+        answering.abort();
+    }
+    outcome
 }
 
 /// Ends when Ctrl-C or a termination signal comes.
 async fn until_stopped(s: &Session) {
     let mut terminated =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
             _ = tick.tick() => if s.stop.is_stopped() { return; },
@@ -71,7 +103,7 @@ async fn until_stopped(s: &Session) {
 pub(super) async fn serve(s: &Session, args: ServeArguments) -> Result<(), PlatformError> {
     let server = bind(&args).await?;
     let service = own(s, "foretell serve").await?;
-    service.announce(&server.url())?;
+    service.announce(&server.url(), true)?;
     let url = server.url();
     if s.json {
         say_json(&serde_json::json!({ "serving": url }));
@@ -109,7 +141,7 @@ pub(super) async fn run_and_serve(
     let (pipeline, _) = read_pipeline(file)?;
     let server = bind(&args).await?;
     let service = own(s, "foretell run --serve").await?;
-    service.announce(&server.url())?;
+    service.announce(&server.url(), true)?;
     let url = server.url();
     let shutdown = CancellationToken::new();
     let answering = tokio::spawn(server.run(Arc::clone(&service), shutdown.clone()));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use foretell_platform::{PlatformError, StationInput, stations, wording};
+use foretell_platform::{Connection, PlatformError, StationInput, stations, wording};
 
 use super::Session;
 use crate::arguments::{FeaturesArguments, GateArguments, StationArguments};
@@ -22,6 +22,7 @@ pub(super) async fn extract(s: &Session, args: &StationArguments) -> Result<(), 
     let progress = Progress::new(s.json);
     let done =
         s.stop.or_stopped(stations::extract(&input, args.output.as_deref(), &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&done);
     } else {
@@ -30,14 +31,19 @@ pub(super) async fn extract(s: &Session, args: &StationArguments) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn gate(s: &Session, args: &GateArguments) -> Result<(), PlatformError> {
-    let input = input(&args.station)?;
-    let output = args.station.output.as_deref();
+pub(super) async fn gate(s: &Session, args: GateArguments) -> Result<(), PlatformError> {
+    let replay = args.replay.as_deref();
+    let file = replay.map(|meant| stations::quarantine_file(&s.data_dir, meant)).transpose()?;
+    let rows = args.input.as_deref();
+    let input = match &args.pipeline {
+        Some(pipeline) => StationInput::open(pipeline, rows)?,
+        None => of_quarantine(s, file.as_deref().unwrap_or(Path::new("")), rows).await?,
+    };
+    let output = args.output.as_deref();
     let progress = Progress::new(s.json);
-    let done = s
-        .stop
-        .or_stopped(stations::gate(&input, args.replay.as_deref(), output, &progress))
-        .await?;
+    let done =
+        s.stop.or_stopped(stations::gate(&input, file.as_deref(), output, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&done);
         return Ok(());
@@ -52,11 +58,30 @@ pub(super) async fn gate(s: &Session, args: &GateArguments) -> Result<(), Platfo
     Ok(())
 }
 
+/// The pipeline of the run whose rows a quarantine file holds, as the run had it.
+async fn of_quarantine(
+    s: &Session,
+    file: &Path,
+    input: Option<&Path>,
+) -> Result<StationInput, PlatformError> {
+    let run = file.file_stem().unwrap_or_default().to_string_lossy();
+    let detail = match s.ask("foretell gate").await? {
+        Connection::Local(service) => service.run_detail(&run).await,
+        Connection::Remote(remote) => remote.run_detail(&run).await,
+    };
+    let detail = detail.map_err(|_| PlatformError::Usage {
+        message: format!("{} does not tell its pipeline", file.display()),
+        hint: "name it: `foretell gate <pipeline> --replay <file>`".to_owned(),
+    })?;
+    StationInput::of_run(&detail, input)
+}
+
 pub(super) async fn profile(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
     let input = input(args)?;
     let output = args.output.as_deref();
     let progress = Progress::new(s.json);
     let profile = s.stop.or_stopped(stations::profile(&input, output, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&profile.profile);
         return Ok(());
@@ -83,6 +108,7 @@ pub(super) async fn features(s: &Session, args: &FeaturesArguments) -> Result<()
     let output = args.station.output.as_deref();
     let progress = Progress::new(s.json);
     let done = s.stop.or_stopped(stations::features(&input, output, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&done);
     } else {
@@ -115,6 +141,7 @@ pub(super) async fn audit(s: &Session, args: &StationArguments) -> Result<(), Pl
     let input = input(args)?;
     let progress = Progress::new(s.json);
     let report = s.stop.or_stopped(stations::audit(&input, &progress)).await?;
+    progress.clear();
     if s.json {
         say_json(&report);
     } else {

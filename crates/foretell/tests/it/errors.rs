@@ -51,10 +51,23 @@ fn a_gate_that_refuses_names_the_rows_and_writes_nothing_downstream() {
         }
     }
     std::fs::write(&path, file.to_string()).unwrap();
+    let run = path.file_stem().unwrap().to_str().unwrap().to_owned();
+    assert!(error.contains(&format!("`foretell gate --replay {run}`")), "{error}");
     let path = path.to_str().unwrap();
-    let replayed = market.json(&["gate", "pipeline.toml", "--replay", path]);
-    assert_eq!(replayed["table"]["rows"], 900);
-    let report = market.json(&["run", "pipeline.toml", "--replay", path]);
+    // By its file, and by the run, which knows its pipeline.
+    let asked: [&[&str]; 3] = [
+        &["gate", "pipeline.toml", "--replay", path],
+        &["gate", "pipeline.toml", "--replay", &run],
+        &["gate", "--replay", &run],
+    ];
+    for replay in asked {
+        assert_eq!(market.json(replay)["table"]["rows"], 900, "{replay:?}");
+    }
+    let mut wrong = run.clone();
+    wrong.replace_range(5..6, "!");
+    let error = market.fails(1, &["gate", "--replay", &wrong]);
+    assert!(error.contains(&format!("did you mean `{run}`?")), "{error}");
+    let report = market.json(&["run", "pipeline.toml", "--replay", &run]);
     assert_eq!(report["champion"], "random walk");
     let id = report["forecast"]["id"].as_str().unwrap();
     assert_eq!(market.json(&["verify", id])["matches"], true);

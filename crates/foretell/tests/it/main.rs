@@ -2,12 +2,14 @@
 //!
 //! Every test has its own folder and, where it serves, its own free port.
 
+mod at_once;
 mod bucket;
 mod errors;
 mod judging;
 mod lifecycle;
 mod live;
 mod market;
+mod records;
 mod serving;
 mod stations;
 mod vendor;

@@ -25,6 +25,9 @@ async fn nothing_that_is_only_appended_to_can_be_changed_or_deleted() {
         ("DELETE FROM lock_box_results", "lock box results"),
         ("UPDATE lock_boxes SET to_time = to_time + 1", "lock boxes"),
         ("DELETE FROM lock_boxes", "lock boxes"),
+        ("DELETE FROM gaps", "gaps"),
+        ("UPDATE gaps SET to_time = to_time + 1", "gaps"),
+        ("UPDATE gaps SET closed_run = 'run-1', closed_at = 0, first_seen = 0", "gaps"),
         ("REPLACE INTO trials SELECT * FROM trials", "trials"),
     ];
     // One connection: the setting below is its own.

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use foretell_market::Interval;
 use foretell_registry::{
-    AuditFilter, DatasetFilter, ForecastFilter, ModelFilter, Registry, RunFilter, SCHEMA_VERSION,
-    Trial, TrialFilter,
+    AuditFilter, DatasetFilter, ForecastFilter, GapFilter, ModelFilter, Registry, RunFilter,
+    SCHEMA_VERSION, Trial, TrialFilter,
 };
 
 use crate::sample::{
-    artifacts, at, audit, calibration, dataset, fill, forecast, lock_box, metrics, opening,
+    artifacts, at, audit, calibration, dataset, fill, forecast, gap, lock_box, metrics, opening,
     outcome, params, registry, run, step, trial, version,
 };
 
@@ -74,6 +74,9 @@ async fn files_of_every_version_are_brought_forward_and_keep_every_record() {
         let registry = Registry::open(&path).await.unwrap();
         assert_eq!(registry.schema_version().await.unwrap(), SCHEMA_VERSION);
         assert_filled(&registry, schema).await;
+        // The versions before 3 had no gaps.
+        let gaps = if schema >= 3 { vec![gap()] } else { Vec::new() };
+        assert_eq!(registry.gaps(&GapFilter::default()).await.unwrap(), gaps);
         // And it goes on: the same records again are no news, new ones are taken.
         fill(&registry).await;
         registry.insert_run(&run("run-2", 60)).await.unwrap();

@@ -5,6 +5,7 @@
 mod append_only;
 mod concurrent;
 mod forecasts;
+mod gaps;
 mod golden;
 mod ledger;
 mod models;

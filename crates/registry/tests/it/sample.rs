@@ -2,9 +2,9 @@
 
 use foretell_market::{Fingerprint, Interval, Timestamp};
 use foretell_registry::{
-    Artifact, ArtifactPlace, AuditEvent, Calibration, DatasetRecord, ForecastRecord, LockBox,
-    LockBoxOpening, Metric, ModelVersion, Outcome, Param, Registry, Run, Snapshot, Status, Step,
-    Trial,
+    Artifact, ArtifactPlace, AuditEvent, Calibration, DatasetRecord, ForecastRecord, GapFinding,
+    GapRecord, LockBox, LockBoxOpening, Metric, MissingSpan, ModelVersion, Outcome, Param,
+    Registry, Run, Sighting, Snapshot, Status, Step, Trial,
 };
 use tempfile::TempDir;
 
@@ -203,6 +203,7 @@ pub(crate) async fn fill(registry: &Registry) {
     registry.put_step(&step()).await.unwrap();
     registry.put_params("run-1", &params()).await.unwrap();
     registry.put_metrics("run-1", &metrics()).await.unwrap();
+    registry.record_gaps(&finding("run-1", 5, &[(3, 2)])).await.unwrap();
     for artifact in artifacts() {
         registry.put_artifact(&artifact).await.unwrap();
     }
@@ -215,4 +216,30 @@ pub(crate) async fn fill(registry: &Registry) {
     registry.insert_lock_box(&lock_box()).await.unwrap();
     registry.open_lock_box(&opening()).await.unwrap();
     registry.insert_trials(&[trial("run-1", "ridge"), trial("run-1", "boosting")]).await.unwrap();
+}
+
+/// What a run found missing in a day of hours, given as (first hour, hours).
+pub(crate) fn finding(run: &str, secs: i64, missing: &[(i64, u64)]) -> GapFinding {
+    let span = |(hour, intervals): &(i64, u64)| MissingSpan {
+        from: at(hour * 3_600),
+        to: at((hour + *intervals as i64) * 3_600),
+        intervals: *intervals,
+    };
+    GapFinding {
+        pipeline: "btc-usd-hourly".to_owned(),
+        instrument: lock_box().instrument,
+        interval: Interval::HOUR,
+        from: at(0),
+        to: at(86_400),
+        missing: missing.iter().map(span).collect(),
+        seen: Sighting { run: run.to_owned(), at: at(secs) },
+    }
+}
+
+/// The record of the gap that [`fill`] writes.
+pub(crate) fn gap() -> GapRecord {
+    let GapFinding { pipeline, instrument, interval, missing, seen, .. } =
+        finding("run-1", 5, &[(3, 2)]);
+    let span = missing[0];
+    GapRecord { seq: 1, pipeline, instrument, interval, span, first_seen: seen, closed: None }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use foretell_platform::Service;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 use crate::wire;
@@ -16,6 +18,26 @@ pub(crate) async fn list(
     State(service): State<Arc<Service>>,
 ) -> Result<Json<Vec<wire::Model>>, Problem> {
     Ok(Json(service.models().await?.into_iter().map(Into::into).collect()))
+}
+
+/// Which version.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VersionQuery {
+    /// Its number; the champion when left out.
+    version: Option<u32>,
+}
+
+/// One version of a model with its evidence.
+#[utoipa::path(get, path = "/api/v1/models/{name}", params(VersionQuery),
+    responses((status = 200, body = wire::ModelDetail), (status = 404, body = Problem)))]
+pub(crate) async fn show(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+    query: Result<Query<VersionQuery>, QueryRejection>,
+) -> Result<Json<wire::ModelDetail>, Problem> {
+    let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
+    Ok(Json(service.model_detail(&name, query.version).await?.into()))
 }
 
 /// Makes a version the champion by hand; the audit trail keeps who and when.

@@ -1,20 +1,28 @@
-//! Runs: what was done, and starting one.
+//! Runs: what was done, and work on a pipeline whose events are streamed.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use foretell_platform::{Event, Observer, Pipeline, PlatformError, RunOptions, Service, Stop};
 use futures::StreamExt as _;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::problem::Problem;
 use crate::wire;
+
+/// The media type of events, one JSON object a line.
+const EVENTS: &str = "application/x-ndjson";
+/// How often work looks whether the server ends.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The latest runs, newest first.
 #[utoipa::path(get, path = "/api/v1/runs", responses((status = 200, body = Vec<wire::Run>)))]
@@ -24,7 +32,7 @@ pub(crate) async fn list(
     Ok(Json(service.runs().await?.into_iter().map(Into::into).collect()))
 }
 
-/// One run with its parameters and metrics.
+/// One run with its stations, parameters and metrics, by its id or the beginning of it.
 #[utoipa::path(get, path = "/api/v1/runs/{id}",
     responses((status = 200, body = wire::RunDetail), (status = 404, body = Problem)))]
 pub(crate) async fn show(
@@ -34,37 +42,35 @@ pub(crate) async fn show(
     Ok(Json(service.run_detail(&id).await?.into()))
 }
 
-/// Retrains a run and compares the hashes.
+/// Retrains a run and compares the hashes. With `Accept: application/x-ndjson` its events
+/// are streamed; the last line is `{"event":"finished","proof":…}` or as of `POST
+/// /api/v1/runs`.
 #[utoipa::path(post, path = "/api/v1/runs/{id}/reproduce",
     responses((status = 200, body = wire::Proof), (status = 404, body = Problem)))]
 pub(crate) async fn reproduce(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-) -> Result<Json<wire::Proof>, Problem> {
-    let stop = service.stopping();
-    Ok(Json(service.reproduce(&id, Arc::new(()), stop).await?.into()))
-}
-
-/// Sends events into the response as they happen.
-struct Lines {
-    sender: mpsc::UnboundedSender<String>,
-    stop: Arc<Stop>,
-    whole: Arc<Stop>,
-}
-
-impl Observer for Lines {
-    fn event(&self, event: Event) {
-        let line = serde_json::to_string(&event).unwrap_or_default();
-        // A caller that has gone away, and a server that ends, cancel the run at its next
-        // safe point; what it committed is kept.
-        if self.sender.send(line).is_err() || self.whole.is_stopped() {
-            self.stop.stop();
-        }
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    if !accepted.is_some_and(|v| v.contains(EVENTS)) {
+        let stop = service.stopping();
+        let proof = wire::Proof::from(service.reproduce(&id, Arc::new(()), stop).await?);
+        return Ok(Json(proof).into_response());
     }
+    // A wrong id is answered as such, before a stream begins.
+    service.run_detail(&id).await?;
+    let ending = service.stopping();
+    Ok(stream(ending, "proof", async move |observer, stop| {
+        let proof = service.reproduce(&id, observer, stop).await?;
+        Ok(serde_json::json!(wire::Proof::from(proof)))
+    }))
 }
 
-/// Starts a run and streams its events, one JSON object a line; the last line is
-/// `{"event":"finished","report":…}` or `{"event":"failed","message":…}`.
+/// Works on a pipeline and streams the events, one JSON object a line. The last line is
+/// `{"event":"finished"}` with the result under `report`, `advance` or `backfill`, or
+/// `{"event":"failed","message":…}`. Work waits for its turn, which an event tells;
+/// closing the connection stops it at its next safe point, and what it committed is kept.
 #[utoipa::path(post, path = "/api/v1/runs", request_body = wire::StartRun,
     responses((status = 200, body = String, content_type = "application/x-ndjson")))]
 pub(crate) async fn start(
@@ -74,19 +80,64 @@ pub(crate) async fn start(
     let Json(wish) = body.map_err(|e| Problem::bad_request(e.body_text()))?;
     let file = PathBuf::from(&wish.file);
     let pipeline = Pipeline::parse(&wish.text, &file).map_err(PlatformError::from)?;
-    let (sender, receiver) = mpsc::unbounded_channel();
     let mended = wish.mended.map(serde_json::from_value).transpose();
     let mended = mended.map_err(|e| Problem::bad_request(format!("`mended`: {e}")))?;
     let options = RunOptions { require_skill: wish.require_skill, lock_box: wish.lock_box, mended };
+    let ending = service.stopping();
+    Ok(match wish.kind {
+        wire::Kind::Run => stream(ending, "report", async move |observer, stop| {
+            Ok(serde_json::json!(service.run(pipeline, options, observer, stop).await?))
+        }),
+        wire::Kind::Advance => stream(ending, "advance", async move |observer, stop: Arc<Stop>| {
+            Ok(serde_json::json!(service.advance(&pipeline, observer, &stop).await?))
+        }),
+        wire::Kind::Backfill => stream(ending, "backfill", async move |observer, stop| {
+            Ok(serde_json::json!(service.backfill(&pipeline, observer, stop).await?))
+        }),
+    })
+}
+
+/// Sends events into the response as they happen.
+struct Lines(mpsc::UnboundedSender<String>);
+
+impl Observer for Lines {
+    fn event(&self, event: Event) {
+        // A caller that has gone away is noticed by whoever watches the work.
+        let _ = self.0.send(serde_json::to_string(&event).unwrap_or_default());
+    }
+}
+
+/// Raises the stop of some work when its caller goes away or the server ends.
+async fn watch(sender: mpsc::UnboundedSender<String>, ending: &Stop, stop: &Stop) -> Infallible {
+    loop {
+        tokio::select! {
+            () = sender.closed() => break,
+            () = tokio::time::sleep(LOOK) => if ending.is_stopped() { break },
+        }
+    }
+    stop.stop();
+    std::future::pending().await
+}
+
+/// Does some work and streams its events; `result` names its result in the last line.
+fn stream<F>(
+    ending: Arc<Stop>,
+    result: &'static str,
+    work: impl FnOnce(Arc<dyn Observer>, Arc<Stop>) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Result<Value, PlatformError>> + Send,
+{
+    let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let stop = Arc::new(Stop::default());
-        let observer: Arc<dyn Observer> = Arc::new(Lines {
-            sender: sender.clone(),
-            stop: Arc::clone(&stop),
-            whole: service.stopping(),
-        });
-        let last = match service.run(pipeline, options, observer, stop).await {
-            Ok(report) => serde_json::json!({ "event": "finished", "report": report }),
+        let observer: Arc<dyn Observer> = Arc::new(Lines(sender.clone()));
+        let outcome = tokio::select! {
+            outcome = work(observer, Arc::clone(&stop)) => outcome,
+            never = watch(sender.clone(), &ending, &stop) => match never {},
+        };
+        let last = match outcome {
+            Ok(done) => serde_json::json!({ "event": "finished", result: done }),
             Err(error) => serde_json::json!({
                 "event": "failed", "message": error.chain(), "hint": error.hint(),
                 "exit_code": error.exit_code(),
@@ -97,7 +148,6 @@ pub(crate) async fn start(
     let lines = futures::stream::unfold(receiver, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))
     });
-    let lines = lines.map(|line| Ok::<_, std::convert::Infallible>(Bytes::from(line + "\n")));
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((kind, Body::from_stream(lines)).into_response())
+    let lines = lines.map(|line| Ok::<_, Infallible>(Bytes::from(line + "\n")));
+    ([(header::CONTENT_TYPE, EVENTS)], Body::from_stream(lines)).into_response()
 }
