@@ -28,6 +28,7 @@ pub mod stations;
 mod store;
 mod table_file;
 mod training;
+mod versions;
 mod views;
 pub mod wording;
 

@@ -1,7 +1,7 @@
 //! The features and dataset stations: clean rows to what models learn from.
 
 use foretell_feature::{FeatureSet, assemble, compute, context};
-use foretell_panel::{Dataset, Frame, LockBox};
+use foretell_panel::{Dataset, Frame, Label, LockBox, RowMeta};
 
 use crate::error::PlatformError;
 use crate::pipeline::Pipeline;
@@ -15,9 +15,15 @@ pub(crate) struct Materialised {
     pub features: Frame,
     /// Every row with complete features; labels may be unknown (NaN).
     pub dataset: Dataset,
+    /// Times and marks of the rows of `features` before anything was computed, as the
+    /// decision knew them.
+    pub rows: Vec<RowMeta>,
+    /// What was simplified, in words.
+    pub warnings: Vec<String>,
 }
 
-/// Computes features, context and dataset.
+/// Computes features, context and dataset of rows that were never corrected, or whose
+/// corrections are to count as always known.
 ///
 /// # Errors
 /// When a column that the set or the label needs is absent.
@@ -29,7 +35,8 @@ pub(crate) fn materialise(
     let features = compute(&set, clean)?;
     let context = context(clean, &pipeline.label.price, &pipeline.context_spec())?;
     let dataset = assemble(clean, &features, &context, &pipeline.label_spec(), &set)?;
-    Ok(Materialised { set, features, dataset })
+    let (rows, warnings) = (clean.rows().to_vec(), Vec::new());
+    Ok(Materialised { set, features, dataset, rows, warnings })
 }
 
 impl Materialised {
@@ -38,14 +45,17 @@ impl Materialised {
     pub(crate) fn allowed(&self, lock_box: Option<LockBox>) -> Dataset {
         let memory = self.set.warm_up() as i64 * self.dataset.interval.secs();
         let lock_box = lock_box.map(|b| LockBox { to: b.to.plus_secs(memory), ..b });
-        self.dataset
-            .filter(|label| label.value.is_finite() && !lock_box.is_some_and(|b| b.touches(label)))
+        // The box holds times of the market, not of when a correction was known.
+        let span = |label: &Label| Label { end: label.start + self.dataset.horizon, ..*label };
+        let boxed = |label: &Label| lock_box.is_some_and(|b| b.touches(&span(label)));
+        self.dataset.filter(|label| label.value.is_finite() && !boxed(label))
     }
 
     /// The labelled rows up to the end of the lock-box, the box included: what
     /// opening it is judged on.
     pub(crate) fn unlocked(&self, until: foretell_market::Timestamp) -> Dataset {
-        self.dataset.filter(|label| label.value.is_finite() && label.end <= until)
+        let horizon = self.dataset.horizon;
+        self.dataset.filter(|label| label.value.is_finite() && label.start + horizon <= until)
     }
 
     /// The line of the features station.

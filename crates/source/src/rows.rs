@@ -1,7 +1,8 @@
 //! Rows as a reader found them, and how they become a raw table.
 //!
 //! The readers know nothing of requests; this module alone filters by time, drops
-//! forming bars and says when a row was known.
+//! forming bars and says when a row was known: when it was seen, if it was seen live, and
+//! else when it is declared to have been.
 
 use foretell_market::{RowFlags, Timestamp};
 use foretell_panel::{CellFault, Column, RawTable, RowMeta};
@@ -39,17 +40,61 @@ pub enum TimeIs {
     Close,
 }
 
+/// How rows reached us, which decides when they count as known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    /// An API that serves the present: its newest row is seen as it appears.
+    Live,
+    /// A file, written by whoever and whenever.
+    Import,
+}
+
+impl Feed {
+    /// When a row that does not say so itself was known, and how that is known.
+    fn known_at(self, close: Timestamp, request: &ExtractRequest<'_>) -> (Timestamp, RowFlags) {
+        // The newest row is one that the next interval has not yet replaced.
+        if self == Self::Live && request.now < close + request.interval {
+            return (request.now, RowFlags::NONE);
+        }
+        (close.plus_secs(request.lag), RowFlags::BACKFILLED)
+    }
+}
+
 impl Rows {
-    /// The rows that the request wants, keyed by open time, as a raw table: known at
-    /// the interval's end plus the lag and marked as back-filled, unless the rows say
-    /// themselves when they were known. Order, duplicates and
-    /// times off the grid are kept.
+    /// The rows of a file that the request wants, keyed by open time, as a raw table:
+    /// imports, known at the interval's end plus the lag and marked as back-filled, unless
+    /// the rows say themselves when they were known. Order, duplicates and times off the
+    /// grid are kept.
     ///
     /// # Errors
     /// When the lag is negative (a row would be known before its interval ended) or over
     /// ten years.
     pub fn into_table(
         self,
+        origin: String,
+        time_is: TimeIs,
+        request: &ExtractRequest<'_>,
+    ) -> Result<RawTable, SourceError> {
+        self.into_fed_table(Feed::Import, origin, time_is, request)
+    }
+
+    /// The rows of a vendor's API that the request wants, as [`Rows::into_table`], but for
+    /// a row that came before the next interval closed: it was observed live, so it is
+    /// known from the request's present on and carries no mark of a back-fill.
+    ///
+    /// # Errors
+    /// As [`Rows::into_table`].
+    pub fn into_live_table(
+        self,
+        origin: String,
+        request: &ExtractRequest<'_>,
+    ) -> Result<RawTable, SourceError> {
+        self.into_fed_table(Feed::Live, origin, TimeIs::Open, request)
+    }
+
+    fn into_fed_table(
+        self,
+        feed: Feed,
         origin: String,
         time_is: TimeIs,
         request: &ExtractRequest<'_>,
@@ -80,7 +125,10 @@ impl Rows {
                 // nothing is known before its interval ends.
                 let (known_at, flags) = match self.known_at.get(i) {
                     Some(known_at) => (close.max(*known_at), marks),
-                    None => (close.plus_secs(request.lag), marks | RowFlags::BACKFILLED),
+                    None => {
+                        let (known_at, how) = feed.known_at(close, request);
+                        (known_at, marks | how)
+                    }
                 };
                 rows.push(RowMeta { time: open, known_at, ingested_at: request.now, flags });
             }

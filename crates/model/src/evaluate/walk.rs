@@ -74,13 +74,13 @@ impl Walk {
         let mut first_row = 0;
         let mut folds = Vec::with_capacity(splits.len());
         for split in &splits {
-            let train = &labels[split.train.clone()];
-            let scale = NaiveScale::of(train.iter().map(|l| l.value));
+            let train = || split.learnt().map(|i| &labels[i]);
+            let scale = NaiveScale::of(train().map(|l| l.value));
             folds.push(FoldSummary {
                 fit_at: split.fit_at,
-                train_from: train[0].start,
-                train_to: train[train.len() - 1].end,
-                train_rows: train.len(),
+                train_from: train().map(|l| l.start).next().unwrap_or(split.fit_at),
+                train_to: train().map(|l| l.end).max().unwrap_or(split.fit_at),
+                train_rows: train().count(),
                 purged: split.purged,
                 first_row,
                 rows: split.test.len(),
@@ -90,13 +90,16 @@ impl Walk {
             first_row += split.test.len();
         }
         let judged = || splits.iter().flat_map(|s| &labels[s.test.clone()]);
+        let mut history: Vec<(Timestamp, f64)> = labels.iter().map(|l| (l.end, l.value)).collect();
+        // Labels become known in the order of their decisions, corrected ones apart.
+        history.sort_by_key(|(known_at, _)| *known_at);
         Ok(Self {
             interval: dataset.interval,
             horizon: dataset.horizon,
             times: judged().map(|l| l.start).collect(),
             known_at: judged().map(|l| l.end).collect(),
             outcomes: judged().map(|l| l.value).collect(),
-            history: labels.iter().map(|l| (l.end, l.value)).collect(),
+            history,
             folds,
             splits,
         })
@@ -141,11 +144,10 @@ impl Walk {
         let season = dataset.context_index("realized_variance_season")?;
         let mut rows = Vec::with_capacity(self.outcomes.len());
         for split in &self.splits {
-            let labels: Vec<f64> =
-                dataset.labels[split.train.clone()].iter().map(|l| l.value).collect();
+            let labels: Vec<f64> = split.learnt().map(|i| dataset.labels[i].value).collect();
             let fit = |column: usize| {
                 let raw: Vec<f64> =
-                    split.train.clone().map(|i| dataset.context.get(i, column)).collect();
+                    split.learnt().map(|i| dataset.context.get(i, column)).collect();
                 VarianceScale::fit(&labels, &raw)
             };
             let (by_ewma, by_season) = (fit(ewma), fit(season));
@@ -291,7 +293,10 @@ impl Field<'_> {
         let mut slot = self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner);
         let cut = || {
             let split = &self.walk.splits[fold];
-            let train = self.dataset.slice(split.train.clone());
+            let train = match split.late.is_empty() {
+                true => self.dataset.slice(split.train.clone()),
+                false => self.dataset.select(&split.learnt().collect::<Vec<_>>()),
+            };
             Arc::new((train, self.dataset.slice(split.test.clone())))
         };
         slot.get_or_insert_with(cut).clone()
