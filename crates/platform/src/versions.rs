@@ -205,3 +205,6 @@ pub(crate) fn added(
         faults,
     }))
 }
+
+#[cfg(test)]
+mod tests;
