@@ -118,7 +118,7 @@ pub fn join_vintages(
 
 /// The labels of the latest frame. A label ends with its horizon when its prices are
 /// those that were known then, and else with the first decision that could see the
-/// corrected one.
+/// corrected one: the newest, which is made anew, where none has yet.
 fn known_labels(
     latest: &Frame,
     history: &Vintages,
@@ -138,8 +138,10 @@ fn known_labels(
             None => !rows[end].flags.contains(RowFlags::CORRECTED),
         };
         if !in_time {
-            let seen = history.first_to_see(closing, known_at);
-            label.end = seen.map_or(label.end.max(known_at), |time| time + interval);
+            // What no decision has seen yet is seen by the newest, when it is made anew.
+            let seen = history.first_to_see(closing, known_at).unwrap_or(Timestamp::MAX);
+            let newest = rows.last().map_or(closing, |row| row.time);
+            label.end = seen.min(newest) + interval;
         }
     }
     Ok(labels)

@@ -93,7 +93,8 @@ proptest! {
                 let first = latest.rows().iter().map(|r| r.time).find(|t| {
                     *t > time && history.decided_at(*t).unwrap() >= known
                 });
-                let expected = first.map_or(known, |t| t + Interval::HOUR);
+                let newest = latest.rows().last().unwrap().time;
+                let expected = first.unwrap_or(newest) + Interval::HOUR;
                 prop_assert_eq!(label_of.end, expected);
             }
         }

@@ -111,6 +111,12 @@ impl Store {
         }
     }
 
+    /// Some raw rows of a table that is there.
+    async fn some_raw(&self, pipeline: &Pipeline) -> Result<RecordBatch, PlatformError> {
+        let table = self.lake.table(Layer::Raw, &pipeline.name);
+        table.sample(AsOf::Latest).await.map_err(PlatformError::lake("reading raw rows"))
+    }
+
     /// How many rows taking these in would add.
     pub(crate) async fn changes(
         &self,
@@ -141,8 +147,13 @@ impl Store {
         let version = stored.as_ref().map(|(version, _)| *version);
         let batch = match stored {
             Some((_, batch)) => {
-                // Rows of another instrument under this name are refused before anything.
-                versions::table(pipeline, &batch, "the stored rows")?;
+                // Rows of another instrument under this name are refused before anything;
+                // where the span holds none, some of the others tell.
+                let some = match batch.num_rows() {
+                    0 => self.some_raw(pipeline).await?,
+                    most => batch.slice(0, most.min(1)),
+                };
+                versions::table(pipeline, &some, "the stored rows")?;
                 batch
             }
             None => raw_to_record_batch(rows).slice(0, 0),

@@ -1,6 +1,8 @@
 //! Raw rows on two clocks: what arriving rows add to stored ones, what was known at an
 //! instant, and the vintages that decisions saw. Decides; `store` reads and writes.
 
+use std::collections::BTreeSet;
+
 use foretell_feature::{FeatureSet, assemble_vintage, join_vintages};
 use foretell_lake::{
     RawComparison, Version, raw_from_record_batch, raw_row_metas, raw_take, raw_to_record_batch,
@@ -193,8 +195,9 @@ pub(crate) fn added(
         Column::new(c.name.clone(), from.iter().map(value).collect())
     });
     let columns = columns.collect();
+    let present: BTreeSet<u64> = positions.iter().copied().collect();
     let mut faults = arriving.faults.clone();
-    faults.retain(|f| positions.contains(&f.position));
+    faults.retain(|f| present.contains(&f.position));
     Ok(Some(RawTable {
         instrument: arriving.instrument.clone(),
         interval: arriving.interval,

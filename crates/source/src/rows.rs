@@ -56,7 +56,12 @@ impl Feed {
         if self == Self::Live && request.now < close + request.interval {
             return (request.now, RowFlags::NONE);
         }
-        (close.plus_secs(request.lag), RowFlags::BACKFILLED)
+        let declared = close.plus_secs(request.lag);
+        match self {
+            // What a vendor has handed out is known by now, whatever lag is declared.
+            Self::Live => (declared.min(request.now), RowFlags::BACKFILLED),
+            Self::Import => (declared, RowFlags::BACKFILLED),
+        }
     }
 }
 

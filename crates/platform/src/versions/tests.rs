@@ -257,9 +257,39 @@ async fn a_live_row_is_observed_and_a_correction_is_a_version_that_nothing_befor
     let label = d.labels.iter().find(|l| l.start == at(700, 0)).unwrap();
     let closes = world.closes.lock().unwrap().clone();
     assert!((label.value - (closes[700] / closes[699]).ln()).abs() < 1e-12);
-    assert_eq!(label.end, corrected, "no decision has seen it yet");
+    assert_eq!(label.end, at(701, 0), "the newest decision was made anew with it");
     let on_time = d.labels.iter().find(|l| l.start == at(699, 0)).unwrap();
     assert_eq!(on_time.end, at(700, 0));
+    // The next decision is the first that saw it in its turn.
+    world.set(at(702, 20));
+    let fourth = world.advance().await.unwrap();
+    let learnt = world.learnt(at(702, 20)).await.dataset;
+    let label = learnt.labels.iter().find(|l| l.start == at(700, 0)).unwrap();
+    assert_eq!(label.end, at(702, 0));
+    // A run may find a correction after its newest decision, and forecasts all the same.
+    world.correct(650, 1.001);
+    world.set(at(702, 900));
+    let fifth = world.run().await;
+    assert_eq!((fifth.as_of, fifth.known_at), (fourth.as_of, at(702, 900)));
+    assert_eq!(fifth.abstained, None);
+    for forecast in [&first, &second, &third, &fourth, &fifth] {
+        world.proves(forecast).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_instrument_is_refused_before_anything_is_written() {
+    let world = of_files().await;
+    let store = &world.service.store;
+    world.set(at(10, 0));
+    store.put_raw(&world.pipeline, &file(&[(1, 1.0)], at(10, 0)), false, "a run").await.unwrap();
+    let mut other = world.pipeline.clone();
+    other.instrument = "ETH-USDT".parse().unwrap();
+    let mut rows = file(&[(7, 1.0)], at(10, 0));
+    rows.instrument = other.instrument.clone();
+    let refused = store.put_raw(&other, &rows, false, "a run").await.unwrap_err();
+    assert!(refused.to_string().contains("are others"), "{refused}");
+    assert_eq!(world.versions(KnownAt::EVER).await.rows.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
