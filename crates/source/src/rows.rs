@@ -160,3 +160,52 @@ impl Rows {
         Ok(table)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use foretell_market::Interval;
+
+    use super::*;
+
+    fn rows(hours: &[i64]) -> Rows {
+        Rows {
+            positions: (1..=hours.len() as u64).collect(),
+            times: hours.iter().map(|h| Timestamp::from_secs(h * 3_600)).collect(),
+            columns: vec![Column::new("close", vec![1.0; hours.len()])],
+            ..Rows::default()
+        }
+    }
+
+    /// When each of three hours' rows is known, in seconds, and whether that was observed,
+    /// asked for 100 seconds after the third closed.
+    fn known(lag: i64, live: bool) -> Vec<(i64, bool)> {
+        let instrument = "BTC-USD".parse().unwrap();
+        let now = Timestamp::from_secs(3 * 3_600 + 100);
+        let request = ExtractRequest {
+            instrument: &instrument,
+            interval: Interval::HOUR,
+            from: None,
+            to: None,
+            lag,
+            now,
+        };
+        let (rows, origin) = (rows(&[0, 1, 2]), "x".to_owned());
+        let table = match live {
+            true => rows.into_live_table(origin, &request).unwrap(),
+            false => rows.into_table(origin, TimeIs::Open, &request).unwrap(),
+        };
+        let observed = |r: &RowMeta| !r.flags.contains(RowFlags::BACKFILLED);
+        assert!(table.rows.iter().all(|r| r.ingested_at == now));
+        table.rows.iter().map(|r| (r.known_at.secs(), observed(r))).collect()
+    }
+
+    #[test]
+    fn a_row_is_observed_only_live_and_before_the_next_interval_closes() {
+        assert_eq!(known(0, true), [(3_600, false), (7_200, false), (10_900, true)]);
+        assert_eq!(known(60, true), [(3_660, false), (7_260, false), (10_900, true)]);
+        assert_eq!(known(60, false), [(3_660, false), (7_260, false), (10_860, false)]);
+        // A vendor's row that is here is known, whatever lag is declared.
+        assert_eq!(known(7_200, true), [(10_800, false), (10_900, false), (10_900, true)]);
+        assert_eq!(known(7_200, false), [(10_800, false), (14_400, false), (18_000, false)]);
+    }
+}
