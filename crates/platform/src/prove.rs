@@ -108,7 +108,7 @@ impl Store {
         let served = self.served_version(&pipeline, &version, &of.model.alias).await?;
         let pinned = AsOf::Version(stored.raw_version);
         let remade = self.remade(&pipeline, &stored, &served, pinned).await?;
-        let (was, is) = (of.features, remade.features.clone());
+        let (was, is) = (of.features, remade.features);
         let mut checks = vec![
             ProofCheck::of("feature row", was.row.to_string(), is.row.to_string()),
             ProofCheck::of("feature set", was.set.to_string(), is.set.to_string()),

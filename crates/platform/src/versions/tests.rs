@@ -171,10 +171,16 @@ impl World {
 
     /// What models would learn from, had they been trained at an instant.
     async fn learnt(&self, at: Timestamp) -> Materialised {
+        let clean = self.clean(at).await;
+        let versions = self.versions(KnownAt::instant(at)).await;
+        versions.materialise(&self.pipeline, &clean, at).unwrap()
+    }
+
+    /// The clean rows as known at an instant.
+    async fn clean(&self, at: Timestamp) -> Frame {
         let versions = self.versions(KnownAt::instant(at)).await;
         let raw = versions.latest(&self.pipeline).unwrap();
-        let clean = gate::gate(&self.pipeline, &raw, at).unwrap().clean.unwrap();
-        versions.materialise(&self.pipeline, &clean, at).unwrap()
+        gate::gate(&self.pipeline, &raw, at).unwrap().clean.unwrap()
     }
 
     /// All versions of an hour's row in their order: times and marks.
@@ -309,27 +315,14 @@ async fn a_correction_of_an_older_bar_changes_later_decisions_only() {
         let rows = world.rows_of(hour).await;
         assert_eq!((rows.len(), rows[1].known_at), (2, corrected), "{hour}");
     }
-    let clean: Vec<_> = after.rows.iter().filter(|r| r.known_at == corrected).collect();
-    assert_eq!(clean.len(), 1, "the decision of the newest bar");
+    let then = after.rows.iter().filter(|r| r.known_at == corrected).count();
+    assert_eq!(then, 1, "the decision of the newest bar");
     // The decision at 702 was taken when the correction was known: it sees it, as the
     // forecast made then did.
-    let plain = {
-        let versions = world.versions(KnownAt::instant(corrected)).await;
-        let raw = versions.latest(&world.pipeline).unwrap();
-        let frame = gate::gate(&world.pipeline, &raw, corrected).unwrap().clean.unwrap();
-        materialise(&world.pipeline, &frame).unwrap()
-    };
+    let clean = world.clean(corrected).await;
+    let plain = materialise(&world.pipeline, &clean).unwrap();
     let last = |made: &Materialised| seen(made, Timestamp::MAX).pop().unwrap();
-    let row = crate::forecasting::row_at(
-        &world.pipeline,
-        &{
-            let versions = world.versions(KnownAt::instant(corrected)).await;
-            let raw = versions.latest(&world.pipeline).unwrap();
-            gate::gate(&world.pipeline, &raw, corrected).unwrap().clean.unwrap()
-        },
-        at(702, 0),
-    )
-    .unwrap();
+    let row = crate::forecasting::row_at(&world.pipeline, &clean, at(702, 0)).unwrap();
     assert_eq!(last(&after).0, at(702, 0));
     assert_eq!(last(&after).1, bits(&row.features));
     assert_eq!(last(&after).2, bits(&row.context));
