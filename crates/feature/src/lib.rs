@@ -3,7 +3,9 @@
 //! A [`FeatureSet`] is a list of features with their parameters and one content hash;
 //! [`compute()`] turns a frame into a frame of features, [`context()`] into the columns
 //! that baselines need, [`assemble()`] joins both with labels to a dataset, and
-//! [`feature_row()`] gives one decision's inputs with the same bits.
+//! [`feature_row()`] gives one decision's inputs with the same bits. Where rows were
+//! corrected, [`assemble_vintage()`] and [`join_vintages()`] join each decision with the
+//! features of what was known then.
 //!
 //! Lags and windows count intervals, not rows. A feature of a row is a function of rows
 //! up to it; labels are another type. This crate does no IO, reads no clock and knows
@@ -28,6 +30,7 @@ mod set;
 mod shipped;
 mod stage;
 mod state;
+mod vintage;
 mod workspace;
 
 pub use assemble::assemble;
@@ -40,7 +43,8 @@ pub use error::FeatureError;
 pub use kinds::{KERNEL_VERSION, kinds};
 pub use label::{LabelSpec, labels};
 pub use params::{ParamValue, Params};
-pub use row::{FeatureRow, feature_row};
+pub use row::{FeatureRow, feature_row, feature_row_as_known};
 pub use set::{FeatureDoc, FeatureSet, FeatureSpec};
 pub use state::FeatureState;
+pub use vintage::{VintagePart, Vintaged, assemble_vintage, join_vintages};
 pub use workspace::Workspace;

@@ -93,17 +93,41 @@ pub fn feature_row(
     label: &LabelSpec,
     at: Timestamp,
 ) -> Result<FeatureRow, FeatureError> {
+    let time = at - frame.interval();
+    let index = frame.rows().binary_search_by_key(&time, |r| r.time);
+    // Without such a row the answer below says so.
+    let cutoff = index.map_or(Timestamp::MAX, |i| frame.rows()[i].known_at);
+    feature_row_as_known(set, frame, context_spec, label, at, cutoff)
+}
+
+/// [`feature_row()`] for a decision that is taken later than its last row was known, so
+/// that it uses what was known by then: rows that came late, and corrections of earlier
+/// rows. The row's `known_at` is the latest of all rows behind it.
+///
+/// # Errors
+/// As [`feature_row()`].
+pub fn feature_row_as_known(
+    set: &FeatureSet,
+    frame: &Frame,
+    context_spec: &ContextSpec,
+    label: &LabelSpec,
+    at: Timestamp,
+    cutoff: Timestamp,
+) -> Result<FeatureRow, FeatureError> {
     let interval = frame.interval();
     let missing = || FeatureError::NoRow { instrument: frame.instrument().to_string(), at };
     let index =
         frame.rows().binary_search_by_key(&(at - interval), |r| r.time).map_err(|_| missing())?;
-    let cutoff = frame.rows()[index].known_at;
     let past = frame.slice(0..index + 1);
+    if past.rows()[index].known_at > cutoff {
+        return Err(missing());
+    }
     let known = if past.rows().iter().all(|r| r.known_at <= cutoff) {
         past
     } else {
         past.as_known_at(cutoff)
     };
+    let known_at = known.rows().iter().map(|r| r.known_at).max().ok_or_else(missing)?;
     let reach = set.warm_up().max(context_spec.warm_up(interval));
     let first = at - interval;
     let first = Timestamp::from_micros(first.micros() - reach as i64 * interval.micros());
@@ -127,7 +151,7 @@ pub fn feature_row(
         instrument: frame.instrument().clone(),
         interval,
         as_of: at,
-        known_at: cutoff,
+        known_at,
         names: names(&features),
         features: last(&features),
         context_names: names(&context),

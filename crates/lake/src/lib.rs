@@ -34,7 +34,10 @@ pub use error::LakeError;
 pub use history::{AsOf, Version, VersionInfo};
 pub use lake::{Lake, Layer};
 pub use maintain::{Compaction, VacuumReport};
-pub use raw::{RawBatchError, raw_from_record_batch, raw_schema, raw_to_record_batch};
+pub use raw::{
+    RawBatchError, RawComparison, raw_from_record_batch, raw_row_metas, raw_schema, raw_take,
+    raw_to_record_batch,
+};
 pub use rows::{as_known_at, rows_fingerprint};
 pub use table::Table;
 pub use write::CommitInfo;

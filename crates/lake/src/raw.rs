@@ -3,17 +3,22 @@
 //! Layout (version 1): `position` Int64, `instrument` Utf8, `time`, `known_at`,
 //! `ingested_at` Timestamp(µs, UTC), `flags` Int32, `faults` nullable Utf8 (a JSON
 //! object of column and text), then every numeric column as nullable Float64.
+//!
+//! Several rows of one time are versions of it (or duplicates of one version), told apart
+//! by `known_at` and `ingested_at`: see [`foretell_panel::Vintages`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{
     DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
 };
+use arrow::error::ArrowError;
 use foretell_market::{Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::{CellFault, Column, RawTable, RowMeta};
 
@@ -97,6 +102,87 @@ pub fn raw_to_record_batch(raw: &RawTable) -> RecordBatch {
     RecordBatch::try_new(schema, arrays).expect("arrays are built to the schema")
 }
 
+/// Times and marks of the rows of a raw table, in their order.
+///
+/// # Errors
+/// When one of those columns is missing or of another type.
+pub fn raw_row_metas(batch: &RecordBatch) -> Result<Vec<RowMeta>, RawBatchError> {
+    let times = |column: &str| {
+        find(batch, column, time_type())
+            .map(|c| c.as_primitive::<TimestampMicrosecondType>().values())
+    };
+    let (time, known_at, ingested_at) = (times("time")?, times("known_at")?, times("ingested_at")?);
+    let flags = find(batch, "flags", DataType::Int32)?.as_primitive::<Int32Type>().values();
+    let row = |i: usize| RowMeta {
+        time: Timestamp::from_micros(time[i]),
+        known_at: Timestamp::from_micros(known_at[i]),
+        ingested_at: Timestamp::from_micros(ingested_at[i]),
+        flags: RowFlags::from_bits(flags[i] as u32),
+    };
+    Ok((0..batch.num_rows()).map(row).collect())
+}
+
+/// The named rows of a raw table, in the order given.
+///
+/// # Errors
+/// When Arrow refuses, which it does for rows that are not there.
+pub fn raw_take(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, ArrowError> {
+    if rows.len() == batch.num_rows() && rows.iter().enumerate().all(|(i, row)| i == *row) {
+        return Ok(batch.clone());
+    }
+    let rows = UInt64Array::from_iter_values(rows.iter().map(|row| *row as u64));
+    take_record_batch(batch, &rows)
+}
+
+/// Compares rows of two raw tables by their values: the numbers of the second table's
+/// columns, by name, and whether a cell could not be read. Missing equals missing.
+#[derive(Debug)]
+pub struct RawComparison<'a> {
+    columns: Vec<(Option<&'a Float64Array>, &'a Float64Array)>,
+    faults: Option<(&'a StringArray, &'a StringArray)>,
+}
+
+impl<'a> RawComparison<'a> {
+    /// Pairs the columns of two tables.
+    pub fn new(stored: &'a RecordBatch, arriving: &'a RecordBatch) -> Self {
+        let numbers = |batch: &'a RecordBatch, name: &str| {
+            batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Float64Type>())
+        };
+        let schema = arriving.schema();
+        let names = schema.fields().iter().map(|f| f.name().as_str());
+        let columns = names
+            .filter(|name| !LEADING.contains(name))
+            .filter_map(|name| Some((numbers(stored, name), numbers(arriving, name)?)))
+            .collect();
+        let faults = |batch: &'a RecordBatch| {
+            batch.column_by_name("faults").and_then(|c| c.as_string_opt::<i32>())
+        };
+        Self { columns, faults: faults(stored).zip(faults(arriving)) }
+    }
+
+    /// Whether a stored row and an arriving one hold the same.
+    pub fn is_same(&self, stored: usize, arriving: usize) -> bool {
+        let number = |array: &Float64Array, row: usize| {
+            (array.is_valid(row) && !array.value(row).is_nan()).then(|| array.value(row))
+        };
+        let same = |(a, b): &(Option<&Float64Array>, &Float64Array)| {
+            a.and_then(|a| number(a, stored)) == number(b, arriving)
+        };
+        self.columns.iter().all(same)
+            && self.faults.is_none_or(|(a, b)| a.is_valid(stored) == b.is_valid(arriving))
+    }
+}
+
+/// A column of a raw table by its name and type.
+fn find<'a>(
+    batch: &'a RecordBatch,
+    column: &str,
+    expected: DataType,
+) -> Result<&'a ArrayRef, RawBatchError> {
+    let found = batch.column_by_name(column).filter(|c| *c.data_type() == expected);
+    found.ok_or_else(|| RawBatchError::Column { column: column.to_owned(), expected })
+}
+
 /// The raw table that a record batch holds, in the order of its rows. `instrument`
 /// names what an empty batch is of; `origin` is what findings will name.
 ///
@@ -108,22 +194,13 @@ pub fn raw_from_record_batch(
     interval: Interval,
     origin: impl Into<String>,
 ) -> Result<RawTable, RawBatchError> {
-    let find = |column: &str, expected: DataType| {
-        let found = batch.column_by_name(column).filter(|c| *c.data_type() == expected);
-        let column = column.to_owned();
-        found.ok_or(RawBatchError::Column { column, expected })
-    };
-    let times = |column: &str| {
-        find(column, time_type()).map(|c| c.as_primitive::<TimestampMicrosecondType>().values())
-    };
-    let positions = find("position", DataType::Int64)?.as_primitive::<Int64Type>().values();
-    let names = find("instrument", DataType::Utf8)?.as_string::<i32>();
+    let rows = raw_row_metas(batch)?;
+    let positions = find(batch, "position", DataType::Int64)?.as_primitive::<Int64Type>().values();
+    let names = find(batch, "instrument", DataType::Utf8)?.as_string::<i32>();
     if let Some(other) = names.iter().flatten().find(|n| *n != instrument.as_str()) {
         return Err(RawBatchError::Instruments(instrument.clone(), other.to_owned()));
     }
-    let (time, known_at, ingested_at) = (times("time")?, times("known_at")?, times("ingested_at")?);
-    let flags = find("flags", DataType::Int32)?.as_primitive::<Int32Type>().values();
-    let cells = find("faults", DataType::Utf8)?.as_string::<i32>();
+    let cells = find(batch, "faults", DataType::Utf8)?.as_string::<i32>();
     let mut faults = Vec::new();
     for (row, text) in cells.iter().enumerate() {
         let Some(text) = text else { continue };
@@ -133,12 +210,6 @@ pub fn raw_from_record_batch(
         faults.extend(cells.into_iter().map(|(column, text)| CellFault { position, column, text }));
     }
     faults.sort_by_key(|fault| fault.position);
-    let row = |i: usize| RowMeta {
-        time: Timestamp::from_micros(time[i]),
-        known_at: Timestamp::from_micros(known_at[i]),
-        ingested_at: Timestamp::from_micros(ingested_at[i]),
-        flags: RowFlags::from_bits(flags[i] as u32),
-    };
     let mut columns = Vec::new();
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
         if LEADING.contains(&field.name().as_str()) {
@@ -156,7 +227,7 @@ pub fn raw_from_record_batch(
         interval,
         origin: origin.into(),
         positions: positions.iter().map(|p| *p as u64).collect(),
-        rows: (0..batch.num_rows()).map(row).collect(),
+        rows,
         columns,
         faults,
     })

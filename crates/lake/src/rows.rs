@@ -95,7 +95,8 @@ pub(crate) fn duplicate(batch: &RecordBatch) -> Option<String> {
 
 /// For each (instrument, time) the row with the latest `known_at` at or before an
 /// instant: what a decision then could have seen. The result is in time order with
-/// one row per (instrument, time).
+/// one row per (instrument, time). For keyed tables; versions of raw rows also have an
+/// ingest time and retractions: [`foretell_panel::as_known`] selects those.
 ///
 /// # Errors
 /// [`LakeError::Key`] when the rows have no instrument, time and known_at.

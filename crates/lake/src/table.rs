@@ -143,6 +143,20 @@ impl Table {
         Ok((state.version(), batch))
     }
 
+    /// The rows of the smallest data file as of a version or a time, in canonical order:
+    /// what kind of rows the table holds, without reading them all.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub async fn sample(&self, at: AsOf) -> Result<RecordBatch, LakeError> {
+        let state = self.state_at(at).await?;
+        let schema = self.schema_of(&state)?;
+        let files = state.files(None).await.map_err(|e| self.unreadable(e))?;
+        let smallest = files.into_iter().min_by_key(|file| file.size);
+        let read = self.fetch(smallest.into_iter().collect(), &schema).await?;
+        rows::merge(&schema, read.into_iter().map(|(_, batch)| batch).collect())
+    }
+
     pub(crate) async fn rows_of(
         &self,
         state: &State,

@@ -111,6 +111,9 @@ async fn check_golden(directory: &Path) {
     let instrument = foretell_testkit::instrument();
     let raw = raw_from_record_batch(&raw, &instrument, Interval::HOUR, "golden").unwrap();
     assert_eq!(raw.positions, [1, 2, 3]);
+    // Tables from before there were versions: all their rows, duplicates together.
+    let known = foretell_panel::as_known(&raw.rows, foretell_panel::KnownAt::EVER);
+    assert_eq!(known, [0, 1, 2]);
     assert_eq!(raw.column("close").unwrap(), [1.0, 1.5, 2.0]);
     let model = Fingerprint::of_bytes(b"a model of format 1");
     assert_eq!(lake.artifact(&model).await.unwrap(), &b"a model of format 1"[..]);

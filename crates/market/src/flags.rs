@@ -24,8 +24,10 @@ impl RowFlags {
     pub const STALE_SAMPLE: RowFlags = RowFlags(1 << 5);
     /// A gap in the feed that has not been repaired touches this row.
     pub const TAINTED: RowFlags = RowFlags(1 << 6);
+    /// A version without values: the row is gone from the origin that had sent it.
+    pub const RETRACTED: RowFlags = RowFlags(1 << 7);
 
-    const NAMES: [(RowFlags, &'static str); 7] = [
+    const NAMES: [(RowFlags, &'static str); 8] = [
         (Self::BACKFILLED, "backfilled"),
         (Self::FILLED, "filled"),
         (Self::LATE, "late"),
@@ -33,6 +35,7 @@ impl RowFlags {
         (Self::NO_TRADE, "no-trade"),
         (Self::STALE_SAMPLE, "stale-sample"),
         (Self::TAINTED, "tainted"),
+        (Self::RETRACTED, "retracted"),
     ];
 
     /// The stored form; unknown bits of later versions are kept.
@@ -48,6 +51,11 @@ impl RowFlags {
     /// Whether every mark of `other` is set.
     pub const fn contains(self, other: RowFlags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// These marks but for those of `other`.
+    pub const fn without(self, other: RowFlags) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// The names of the marks that are set.

@@ -96,6 +96,42 @@ fn nothing_later_moves_an_earlier_forecast_or_interval() {
     }
 }
 
+/// A label whose price was corrected counts from when the correction was known, and holds
+/// up none of the labels after it.
+#[test]
+fn a_corrected_label_moves_nothing_before_it_was_known() {
+    for steps in [1usize, 6] {
+        let plain = dataset(&random_walk(2_000, 4), steps);
+        let plan = EvaluationPlan { bootstrap_draws: 10, ..plan(30, 10) };
+        let (known, rows) = (1_500, [200usize, 900, 1_200, 1_201]);
+        let corrected = |value: f64| {
+            let mut rows_of = plain.clone();
+            for row in rows {
+                rows_of.labels[row].value = value;
+                rows_of.labels[row].end = plain.labels[known].start;
+            }
+            rows_of
+        };
+        let (a, b) = (corrected(0.2), corrected(-0.3));
+        let (a, b) = (run(&a, &baselines(), &plan), run(&b, &baselines(), &plan));
+        let same = a.times.partition_point(|t| *t < plain.labels[known].start);
+        assert!(same > 500 && same < a.times.len());
+        for (a, b) in a.recipes.iter().zip(&b.recipes) {
+            assert_eq!(a.quantiles[..same * 9], b.quantiles[..same * 9], "{} {steps}", a.name);
+            assert_eq!(a.lower[..same], b.lower[..same], "{} {steps}", a.name);
+            assert_eq!(a.upper[..same], b.upper[..same], "{} {steps}", a.name);
+            assert_ne!(a.upper[same..], b.upper[same..], "{} {steps}", a.name);
+        }
+        // Later fits use them; earlier ones go on learning from all others.
+        for (a, all) in a.folds.iter().zip(&run(&plain, &baselines(), &plan).folds) {
+            let ended = |&&row: &&usize| plain.labels[row].end <= all.fit_at;
+            let waits = a.fit_at < plain.labels[known].start;
+            let late = if waits { rows.iter().filter(ended).count() } else { 0 };
+            assert_eq!(a.train_rows + late, all.train_rows, "{}", a.fit_at);
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_and_a_second_run_change_nothing() {
     let rows = dataset(&random_walk(1_800, 2), 3);

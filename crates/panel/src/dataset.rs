@@ -2,7 +2,7 @@
 
 use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, RowFlags, Timestamp};
 
-use crate::Matrix;
+use crate::{FrameError, Matrix};
 
 /// What is to be forecast, and the span of time that reveals it. Never a feature.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,7 +12,8 @@ pub struct Label {
     pub value: f64,
     /// When the decision is taken (UTC): the close of the last row it may see.
     pub start: Timestamp,
-    /// When the label becomes known (UTC): `start + horizon`.
+    /// When the label becomes known (UTC), as the close of the first decision that could
+    /// use it: `start + horizon`, or later where a price of it was corrected later.
     pub end: Timestamp,
 }
 
@@ -82,6 +83,39 @@ impl Dataset {
             base_prices: rows.iter().map(|&i| self.base_prices[i]).collect(),
             flags: rows.iter().map(|&i| self.flags[i]).collect(),
         }
+    }
+
+    /// The rows of datasets of one feature set, one after the other.
+    ///
+    /// # Errors
+    /// When instruments, grids, horizons or columns differ, or there is no dataset.
+    pub fn concat(parts: &[Self]) -> Result<Self, FrameError> {
+        let Some(first) = parts.first() else {
+            return Err(FrameError::Mismatch("there is no dataset to put together".to_owned()));
+        };
+        let same = |other: &Self| {
+            (&other.instrument, other.interval, other.horizon, other.feature_set)
+                == (&first.instrument, first.interval, first.horizon, first.feature_set)
+                && other.feature_names == first.feature_names
+                && other.context_names == first.context_names
+        };
+        if !parts.iter().all(same) {
+            let text = "datasets of different columns were put together".to_owned();
+            return Err(FrameError::Mismatch(text));
+        }
+        let joined = |of: fn(&Self) -> &Matrix, cols: usize| {
+            let data: Vec<f64> =
+                parts.iter().flat_map(|p| of(p).as_slice().iter().copied()).collect();
+            Matrix::new(parts.iter().map(Self::len).sum(), cols, data)
+        };
+        Ok(Self {
+            features: joined(|p| &p.features, first.feature_names.len()),
+            context: joined(|p| &p.context, first.context_names.len()),
+            labels: parts.iter().flat_map(|p| p.labels.iter().copied()).collect(),
+            base_prices: parts.iter().flat_map(|p| p.base_prices.iter().copied()).collect(),
+            flags: parts.iter().flat_map(|p| p.flags.iter().copied()).collect(),
+            ..first.select(&[])
+        })
     }
 
     /// The rows that satisfy a condition on their label.

@@ -54,12 +54,23 @@ impl LockBox {
 pub struct Fold {
     /// When the model of this fold is fitted (UTC): the first test decision's cell.
     pub fit_at: Timestamp,
-    /// Rows to learn from: every label has ended at or before `fit_at`.
+    /// Rows to learn from: every label was known at or before `fit_at`, but for those in
+    /// `late`.
     pub train: Range<usize>,
+    /// Rows inside `train` whose label was known only after `fit_at`, because a price of it
+    /// was corrected; ascending, nearly always empty.
+    pub late: Vec<usize>,
     /// Rows to forecast, out of sample.
     pub test: Range<usize>,
     /// Rows left out between the two because their labels end too late.
     pub purged: usize,
+}
+
+impl Fold {
+    /// The rows to learn from, late ones left out.
+    pub fn learnt(&self) -> impl Iterator<Item = usize> + '_ {
+        self.train.clone().filter(|row| self.late.binary_search(row).is_err())
+    }
 }
 
 /// Why no folds can be made.
@@ -106,16 +117,18 @@ pub fn walk_forward(labels: &[Label], plan: &WalkForward) -> Result<Vec<Fold>, S
         let next = fit_at + plan.refit_every;
         let test_start = labels.partition_point(|l| l.start < fit_at);
         let test_end = labels.partition_point(|l| l.start < next);
-        // Decision times are sorted and the horizon is one length, so ends are sorted too.
-        let train_end = labels[..test_start].partition_point(|l| l.end <= fit_at);
+        let known = |l: &Label| l.end <= fit_at;
+        let train_end = labels[..test_start].iter().rposition(known).map_or(0, |last| last + 1);
         let train_start = match plan.window {
             TrainWindow::Expanding => 0,
             TrainWindow::Rolling(length) => labels.partition_point(|l| l.start < fit_at - length),
         };
         if test_start < test_end && train_start < train_end {
-            let purged = test_start - train_end;
             let (train, test) = (train_start..train_end, test_start..test_end);
-            folds.push(Fold { fit_at, train, test, purged });
+            // Ends follow the decisions, unless a label's price was corrected later.
+            let late: Vec<usize> = train.clone().filter(|&i| !known(&labels[i])).collect();
+            let purged = test_start - train_end + late.len();
+            folds.push(Fold { fit_at, train, late, test, purged });
         }
         fit_at = next;
     }
@@ -164,9 +177,15 @@ mod tests {
         fn no_training_label_ends_after_the_decision_and_tests_do_not_overlap(
             present in prop::collection::vec(any::<bool>(), 60..300),
             horizon in 1i64..12, refit in 1i64..30, initial in 1i64..50, rolling in prop::option::of(5i64..60),
+            corrected in prop::collection::vec((0usize..300, 1i64..90), 0..6),
         ) {
             let hours = present.iter().enumerate().filter(|(_, p)| **p).map(|(i, _)| i as i64);
-            let labels = labels(hours, horizon);
+            let mut labels = labels(hours, horizon);
+            for (row, later) in corrected {
+                if let Some(label) = labels.get_mut(row) {
+                    label.end = label.end.plus_secs(later * 3600);
+                }
+            }
             let window = rolling.map_or(TrainWindow::Expanding, |h| {
                 TrainWindow::Rolling(Interval::from_secs(h * 3600).unwrap())
             });
@@ -179,10 +198,13 @@ mod tests {
                 seen = fold.test.end;
                 let decided = labels[fold.test.start].start;
                 prop_assert!(fold.fit_at <= decided);
-                for i in fold.train.clone() {
+                for i in fold.learnt() {
                     prop_assert!(labels[i].end <= fold.fit_at);
                 }
                 prop_assert!(fold.train.end <= fold.test.start);
+                let known = |i: &usize| labels[*i].end <= fold.fit_at;
+                let usable = (fold.train.start..fold.test.start).filter(known);
+                prop_assert!(fold.learnt().eq(usable), "no known label is left out");
             }
         }
     }

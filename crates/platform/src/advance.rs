@@ -8,7 +8,7 @@ use std::time::Duration;
 use foretell_forecaster::observe;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
-use foretell_panel::{Frame, RawTable};
+use foretell_panel::{Frame, KnownAt, RawTable};
 use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome, Param};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -74,8 +74,16 @@ impl Service {
         let changed = store.changes(pipeline, &rows).await?;
         let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));
         // Rows that a refused or killed advance left in the raw table are new as well.
-        let latest = store.raw(pipeline, AsOf::Latest).await?.map(|(version, _)| version);
-        let judged = latest == self.judged_version(pipeline).await?;
+        let known = KnownAt::instant(store.clock.now());
+        let latest = store.versions(pipeline, AsOf::Latest, known).await?;
+        let judged = match (&latest, self.judged_version(pipeline).await?) {
+            // Of the same rows some may have been declared to be known only since then.
+            (Some(latest), Some((version, read_at))) => {
+                let gained = |at| latest.gained(at, known.known_by);
+                latest.version == version && !read_at.is_some_and(gained)
+            }
+            (latest, judged) => latest.is_none() && judged.is_none(),
+        };
         if rows.is_empty() || (changed == 0 && made && judged) {
             return Ok(Advance { run: None, gained: 0, judged: 0, forecast: None });
         }
@@ -95,10 +103,13 @@ impl Service {
         let store = &self.store;
         let version = store.put_raw(pipeline, rows, false, run).await?;
         store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
-        let Some((version, raw)) = store.raw(pipeline, AsOf::Version(version)).await? else {
+        let read_at = store.clock.now();
+        let known = KnownAt::instant(read_at);
+        let Some(versions) = store.versions(pipeline, AsOf::Version(version), known).await? else {
             return Err(PlatformError::Mismatch("the raw rows just written are gone".to_owned()));
         };
-        let present = gate::present(pipeline, &raw, store.clock.now());
+        let raw = versions.latest(pipeline)?;
+        let present = gate::present(pipeline, &raw, read_at);
         let outcome = gate::gate(pipeline, &raw, present)?;
         let quarantine = store.dir.file("quarantine", &format!("{run}.json"));
         let subject = format!("run {run}");
@@ -111,11 +122,12 @@ impl Service {
         store.tidy_up(Layer::Clean, name, written).await?;
         let gained = clean.rows().iter().filter(|r| last.is_none_or(|l| r.time > l)).count();
         let judged = self.judge_outcomes(pipeline, &clean, present).await?;
-        let provenance = Provenance { run, raw_version: version, present };
+        let provenance = Provenance { run, raw_version: version, present, read_at };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
         store.export_forecasts(pipeline, run).await?;
-        let value = version.to_string();
-        let judged_from = [Param { name: "raw_version".to_owned(), value }];
+        let param = |name: &str, value: String| Param { name: name.to_owned(), value };
+        let judged_from =
+            [param("raw_version", version.to_string()), param("read_at", read_at.to_string())];
         store.registry.put_params(run, &judged_from).await?;
         Ok(Advance { run: Some(run.to_owned()), gained, judged, forecast })
     }
@@ -203,13 +215,16 @@ impl Service {
         let Some((run, pipeline)) = pipelines.iter().find(|(r, _)| r.pipeline == name) else {
             return Ok(());
         };
-        let Some((version, raw)) = self.store.raw(pipeline, AsOf::Latest).await? else {
+        let read_at = self.store.clock.now();
+        let known = KnownAt::instant(read_at);
+        let Some(versions) = self.store.versions(pipeline, AsOf::Latest, known).await? else {
             return Ok(());
         };
-        let present = gate::present(pipeline, &raw, self.store.clock.now());
+        let (version, raw) = (versions.version, versions.latest(pipeline)?);
+        let present = gate::present(pipeline, &raw, read_at);
         let outcome = gate::gate(pipeline, &raw, present)?;
         let (clean, _) = gate::admit(outcome, &raw, "the stored rows", None)?;
-        let provenance = Provenance { run: &run.id, raw_version: version, present };
+        let provenance = Provenance { run: &run.id, raw_version: version, present, read_at };
         self.forecast_from(pipeline, &clean, provenance).await?;
         Ok(())
     }

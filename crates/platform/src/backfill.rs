@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use foretell_lake::AsOf;
 use foretell_market::{Interval, Timestamp};
-use foretell_panel::RawTable;
+use foretell_panel::{KnownAt, RawTable};
 use foretell_source::{Backfill, BackfillCursor, BackfillRequest, Beginning, ExtractRequest};
 use serde::{Deserialize, Serialize};
 
@@ -130,8 +130,9 @@ pub(crate) async fn since(
     if spec.is_whole() || latest_only || other {
         return Ok(None);
     }
-    let there = store.raw(pipeline, AsOf::Latest).await?;
-    Ok(there.and_then(|(_, rows)| rows.rows.iter().map(|r| r.time).max()))
+    let known = KnownAt::instant(store.clock.now());
+    let there = store.versions(pipeline, AsOf::Latest, known).await?;
+    Ok(there.and_then(|versions| versions.rows.iter().map(|r| r.time).max()))
 }
 
 impl Service {
@@ -170,7 +171,8 @@ impl Service {
             Err(why) => (None, Some(why)),
         };
         // Without its rows (another lake, say) a place is worth nothing.
-        if store.raw(pipeline, AsOf::Latest).await?.is_none() {
+        let known = KnownAt::instant(store.clock.now());
+        if store.versions(pipeline, AsOf::Latest, known).await?.is_none() {
             stored = None;
         }
         let spec = extract::source_spec(&pipeline.source)?;

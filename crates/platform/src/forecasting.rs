@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foretell_feature::{FeatureError, FeatureRow, feature_row};
+use foretell_feature::{FeatureError, FeatureRow, feature_row_as_known};
 use foretell_forecaster::{
     FeatureRange, FeaturesUsed, Forecast, InputQuality, ModelUsed, ServedVersion, Skill, Terms,
     forecast as decide, forecast_id,
@@ -37,6 +37,10 @@ pub(crate) struct StoredForecast {
     pub(crate) raw_version: u64,
     /// The present when the gate judged the rows.
     pub(crate) present: Timestamp,
+    /// When the rows were read: on both clocks nothing later was seen. Absent in forecasts
+    /// from before rows had versions.
+    #[serde(default)]
+    pub(crate) read_at: Option<Timestamp>,
     /// The calibration at that instant.
     pub(crate) calibration: CalibrationState,
 }
@@ -67,16 +71,19 @@ pub(crate) fn terms(pipeline: &Pipeline) -> Terms {
     }
 }
 
-/// Everything that a pipeline's forecast at an instant is made from. A row behind it that
-/// was corrected after the fact makes it known only from that correction on, so that a
-/// forecast from corrected rows is another forecast.
+/// Everything that a pipeline's forecast at an instant is made from: all rows of `clean`
+/// up to it, which holds what was known when it was read. A row behind it that was
+/// corrected after the fact makes it known only from that correction on, so that a
+/// forecast from corrected rows is another forecast: a vendor's correction carries its
+/// own known-at, of a mended file the ingest counts.
 pub(crate) fn row_at(
     pipeline: &Pipeline,
     clean: &Frame,
     at: Timestamp,
 ) -> Result<FeatureRow, PlatformError> {
     let set = pipeline.features.feature_set()?;
-    let mut row = feature_row(&set, clean, &pipeline.context_spec(), &pipeline.label_spec(), at)?;
+    let (context, label) = (pipeline.context_spec(), pipeline.label_spec());
+    let mut row = feature_row_as_known(&set, clean, &context, &label, at, Timestamp::MAX)?;
     if row.flags.contains(RowFlags::CORRECTED) {
         let corrected = |r: &&RowMeta| r.flags.contains(RowFlags::CORRECTED) && r.time < at;
         let latest = clean.rows().iter().filter(corrected).map(|r| r.ingested_at).max();
@@ -93,7 +100,8 @@ fn abstain(
     made_at: Timestamp,
     terms: &Terms,
 ) -> Forecast {
-    let last = clean.rows().last().map_or(made_at, |r| r.known_at);
+    let behind = clean.rows().iter().filter(|r| r.time < gap.at);
+    let last = behind.map(|r| r.known_at).max().unwrap_or(made_at);
     let nothing = FingerprintHasher::new("no-feature-row").finish();
     Forecast {
         format: foretell_forecaster::FORECAST_FORMAT,
@@ -221,6 +229,7 @@ pub(crate) struct Provenance<'a> {
     pub(crate) run: &'a str,
     pub(crate) raw_version: u64,
     pub(crate) present: Timestamp,
+    pub(crate) read_at: Timestamp,
 }
 
 impl Store {
@@ -283,6 +292,7 @@ impl Store {
             run: provenance.run.to_owned(),
             raw_version: provenance.raw_version,
             present: provenance.present,
+            read_at: Some(provenance.read_at),
             calibration,
         };
         let record = ForecastRecord {

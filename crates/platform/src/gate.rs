@@ -102,6 +102,24 @@ pub fn expectations(settings: &GateSettings) -> Result<Expectations, PlatformErr
     Ok(e)
 }
 
+/// The checks whose severity can be declared.
+const CHECKS: [&str; 14] = [
+    "schema",
+    "types",
+    "max_null_share",
+    "min_rows",
+    "exact_duplicates",
+    "off_grid",
+    "unfinished",
+    "max_gap",
+    "ohlc",
+    "min_price",
+    "min_volume",
+    "max_move",
+    "max_staleness",
+    "min_completeness",
+];
+
 fn severity_of<'e>(e: &'e mut Expectations, name: &str) -> Result<&'e mut Severity, PlatformError> {
     let known: [(&str, &mut Severity); 14] = [
         ("schema", &mut e.schema),
@@ -149,6 +167,27 @@ pub(crate) fn gate(
     as_of: Timestamp,
 ) -> Result<GateOutcome, PlatformError> {
     Ok(judge(raw, &expectations(&pipeline.gate)?, as_of))
+}
+
+/// The rows that the gate's rules about rows leave, whatever its rules about the table
+/// say: what earlier rows looked like is not refused any more. `None` when no rows can be
+/// told apart (duplicates that no declared policy settles).
+///
+/// # Errors
+/// When the pipeline's keys name a check that does not exist.
+pub(crate) fn clean_only(
+    pipeline: &Pipeline,
+    raw: &RawTable,
+    as_of: Timestamp,
+) -> Result<Option<Frame>, PlatformError> {
+    let mut expectations = expectations(&pipeline.gate)?;
+    for name in CHECKS {
+        let severity = severity_of(&mut expectations, name)?;
+        if *severity == Severity::Block {
+            *severity = Severity::Warn;
+        }
+    }
+    Ok(judge(raw, &expectations, as_of).clean)
 }
 
 /// The clean rows of an outcome, or the refusal; bad rows go to `quarantine` first.

@@ -37,6 +37,7 @@ mod table_file;
 mod training;
 mod turn;
 mod vendor;
+mod versions;
 mod views;
 pub mod wording;
 

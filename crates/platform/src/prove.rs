@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use foretell_forecaster::differences;
+use foretell_forecaster::{Forecast, ServedVersion, differences};
 use foretell_lake::AsOf;
 use foretell_market::Timestamp;
 use foretell_model::evaluate::Recipe;
-use foretell_panel::{Frame, LockBox, RowMeta};
+use foretell_panel::{Frame, KnownAt, LockBox};
 use foretell_registry::{ModelFilter, Run as RunRecord};
 
 use crate::error::PlatformError;
@@ -17,6 +17,7 @@ use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
 use crate::run::evidence_of;
 use crate::store::Store;
+use crate::versions::Versions;
 use crate::views::{Proof, ProofCheck};
 use crate::{gate, training};
 
@@ -33,23 +34,53 @@ pub(crate) fn config_json(pipeline: &Pipeline) -> String {
 }
 
 impl Store {
-    /// The clean rows of a pipeline as they were judged from a version of its raw table.
+    /// The clean rows of a pipeline as they were judged, from a version of its raw table
+    /// and as they were known when they were read. Without that instant the table is from
+    /// before rows had versions: all its rows were read.
     async fn clean_from_raw(
         &self,
         pipeline: &Pipeline,
-        version: u64,
+        at: AsOf,
         present: Timestamp,
-    ) -> Result<Frame, PlatformError> {
-        let raw = self.raw(pipeline, AsOf::Version(version)).await?;
-        let Some((_, raw)) = raw else {
+        read_at: Option<Timestamp>,
+    ) -> Result<(Frame, Versions), PlatformError> {
+        let known = read_at.map_or(KnownAt::EVER, KnownAt::instant);
+        let Some(versions) = self.versions(pipeline, at, known).await? else {
             return Err(PlatformError::not_found(
                 format!("raw table of `{}`", pipeline.name),
                 "the lake of this data directory is incomplete: restore it from a copy",
             ));
         };
+        let raw = match read_at {
+            Some(_) => versions.latest(pipeline)?,
+            None => versions.stored(pipeline)?,
+        };
         let outcome = gate::gate(pipeline, &raw, present)?;
-        let subject = format!("raw version {version}");
-        Ok(gate::admit(outcome, &raw, &subject, None)?.0)
+        let subject = format!("raw version {}", versions.version);
+        Ok((gate::admit(outcome, &raw, &subject, None)?.0, versions))
+    }
+
+    /// A stored forecast made again from a version of the raw table.
+    async fn remade(
+        &self,
+        pipeline: &Pipeline,
+        stored: &StoredForecast,
+        served: &ServedVersion,
+        at: AsOf,
+    ) -> Result<Forecast, PlatformError> {
+        let (present, read_at) = (stored.present, stored.read_at);
+        let (clean, _) = self.clean_from_raw(pipeline, at, present, read_at).await?;
+        let of = &stored.forecast;
+        let clean = match read_at {
+            Some(_) => clean.filter(|_, row| row.time < of.as_of),
+            // Forecasts from before rows had versions used what their last row could see.
+            None => {
+                let last = clean.rows().iter().rfind(|r| r.time < of.as_of);
+                let cutoff = last.map_or(of.known_at, |r| r.known_at);
+                clean.filter(|_, row| row.known_at <= cutoff && row.time < of.as_of)
+            }
+        };
+        make(pipeline, served, &stored.calibration, &clean, of.as_of, of.made_at)
     }
 
     /// Recomputes a forecast from the raw rows.
@@ -58,14 +89,11 @@ impl Store {
         let id = record.id.as_str();
         let stored = StoredForecast::read(&record)?;
         let pipeline = pipeline_of(&self.run_named(&stored.run).await?)?;
-        let clean = self.clean_from_raw(&pipeline, stored.raw_version, stored.present).await?;
         let of = &stored.forecast;
-        // Rows that became known later were not there; corrections that were, are.
-        let known = |r: &RowMeta| r.known_at <= of.known_at && r.time < of.as_of;
-        let clean = clean.filter(|_, row| known(row));
         let version = self.registry.model_version(&of.model.name, of.model.version).await?;
         let served = self.served_version(&pipeline, &version, &of.model.alias).await?;
-        let remade = make(&pipeline, &served, &stored.calibration, &clean, of.as_of, of.made_at)?;
+        let pinned = AsOf::Version(stored.raw_version);
+        let remade = self.remade(&pipeline, &stored, &served, pinned).await?;
         let (was, is) = (of.features, remade.features);
         let mut checks = vec![
             ProofCheck::of("feature row", was.row.to_string(), is.row.to_string()),
@@ -74,6 +102,12 @@ impl Store {
             ProofCheck::of("forecast id", of.id.clone(), remade.id.clone()),
             ProofCheck::of("forecast", of.hash().to_string(), remade.hash().to_string()),
         ];
+        // Nothing is overwritten: the latest table still tells what was known then.
+        if stored.read_at.is_some() {
+            let again = self.remade(&pipeline, &stored, &served, AsOf::Latest).await?;
+            let what = "forecast, from the latest rows as known then";
+            checks.push(ProofCheck::of(what, of.hash().to_string(), again.hash().to_string()));
+        }
         for d in differences(of, &remade) {
             checks.push(ProofCheck::of(d.field, d.stored.to_string(), d.remade.to_string()));
         }
@@ -125,9 +159,15 @@ impl Store {
         let pipeline = pipeline_of(&record)?;
         let version: u64 = param("raw_version")?.parse().unwrap_or_default();
         let present: Timestamp = param("present")?.parse().unwrap_or_default();
-        let clean = self.clean_from_raw(&pipeline, version, present).await?;
+        let read_at: Option<Timestamp> = param("read_at").ok().and_then(|at| at.parse().ok());
+        let at = AsOf::Version(version);
+        let (clean, versions) = self.clean_from_raw(&pipeline, at, present, read_at).await?;
         let (name, p) = (pipeline.name.clone(), pipeline.clone());
-        let made = training::run_cpu(move || materialise(&p, &clean)).await??;
+        let work = move || match read_at {
+            Some(_) => versions.materialise(&p, &clean, present),
+            None => materialise(&p, &clean),
+        };
+        let made = training::run_cpu(work).await??;
         let lock_box: Option<LockBox> =
             serde_json::from_str(&param("lock_box")?).unwrap_or_default();
         let dataset = Arc::new(made.allowed(lock_box));

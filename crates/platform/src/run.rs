@@ -8,7 +8,7 @@ use foretell_model::EstimatorSpec;
 use foretell_model::evaluate::{
     Aspect, Evaluation, Promotion, Recipe, RecipeEvaluation, SpreadSkill, decide_promotion,
 };
-use foretell_panel::{Column, Dataset, Frame, RawTable};
+use foretell_panel::{Column, Dataset, Frame, KnownAt, RawTable, RowMeta};
 use foretell_quality::{GateOutcome, QuarantinedRow, mend};
 use foretell_registry::{
     AuditEvent, DatasetRecord, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
@@ -18,11 +18,12 @@ use crate::board::{Board, PROVISIONAL};
 use crate::error::PlatformError;
 use crate::execution::Act;
 use crate::forecasting::{CHALLENGER, CHAMPION, Provenance};
-use crate::materialise::{Materialised, materialise};
+use crate::materialise::Materialised;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::store::Store;
 use crate::training::{self, Evidence, Learning, RANDOM_WALK, Refit};
+use crate::versions::Versions;
 use crate::views::{Overfitting, RunReport};
 use crate::{backfill, extract, gate, lockbox, overfitting, report, wording};
 
@@ -44,7 +45,10 @@ pub(crate) struct Run<'a> {
 #[derive(Default)]
 pub(crate) struct Made {
     raw: Option<(u64, RawTable)>,
+    versions: Option<Arc<Versions>>,
     pub(crate) present: Timestamp,
+    /// When the rows were read: what became known or was taken in later is not seen.
+    read_at: Timestamp,
     clean: Option<(u64, Frame)>,
     gate: Option<GateOutcome>,
     pub(crate) materialised: Option<Materialised>,
@@ -101,9 +105,14 @@ impl Run<'_> {
         let line = extract_line(pipeline, &rows);
         // From here on the rows are those of the lake, which hold what earlier runs took
         // in as well and can be read again.
-        self.made.raw = store.raw(pipeline, AsOf::Version(version)).await?;
+        self.made.read_at = clock.now();
+        let known = KnownAt::instant(self.made.read_at);
+        let versions = store.versions(pipeline, AsOf::Version(version), known).await?;
+        self.made.versions = versions.map(Arc::new);
+        let latest = needs(&self.made.versions, "the raw table")?.latest(pipeline)?;
+        self.made.raw = Some((version, latest));
         let (_, raw) = needs(&self.made.raw, "the raw table")?;
-        self.made.present = gate::present(pipeline, raw, clock.now());
+        self.made.present = gate::present(pipeline, raw, self.made.read_at);
         store.keep_demo(pipeline, self.made.present, self.id).await?;
         Ok(line)
     }
@@ -129,7 +138,13 @@ impl Run<'_> {
         let (_, clean) = needs(&self.made.clean, "the clean rows")?;
         let (pipeline, clean) = (self.pipeline.clone(), clean.clone());
         let source = clean.fingerprint();
-        let made = training::run_cpu(move || materialise(&pipeline, &clean)).await??;
+        let (versions, present) = (needs(&self.made.versions, "the raw table")?, self.made.present);
+        let versions = Arc::clone(versions);
+        let work = move || versions.materialise(&pipeline, &clean, present);
+        let made = training::run_cpu(work).await??;
+        for message in made.warnings.iter().cloned() {
+            self.observer.event(Event::Warning { message });
+        }
         let (store, features) = (self.store, &made.features);
         let name = table_name(self.pipeline, &made);
         let version = store.put_frame(Layer::Features, &name, features, self.id, source).await?;
@@ -188,7 +203,8 @@ impl Run<'_> {
         };
         let fingerprint = dataset.fingerprint();
         let clean = needs(&self.made.clean, "the clean rows")?;
-        let frame = dataset_frame(dataset, &clean.1)?;
+        let made = needs(&self.made.materialised, "the features")?;
+        let frame = dataset_frame(dataset, &made.rows)?;
         let (store, pipeline) = (self.store, self.pipeline);
         let version = store.put_frame(Layer::Datasets, name, &frame, self.id, fingerprint).await?;
         store.tidy_up(Layer::Datasets, name, version).await?;
@@ -564,6 +580,7 @@ impl Run<'_> {
             param("lock_box", serde_json::json!(lock_box).to_string()),
             param("raw_version", raw_version.to_string()),
             param("present", self.made.present.to_string()),
+            param("read_at", self.made.read_at.to_string()),
             param("dataset", needs(&self.made.fingerprint, "the fingerprint")?.to_string()),
             param("feature_set", self.pipeline.features.set.clone()),
             param("seed", self.pipeline.seed.to_string()),
@@ -623,7 +640,8 @@ impl Run<'_> {
     }
 
     fn provenance(&self, raw_version: u64) -> Provenance<'_> {
-        Provenance { run: self.id, raw_version, present: self.made.present }
+        let (present, read_at) = (self.made.present, self.made.read_at);
+        Provenance { run: self.id, raw_version, present, read_at }
     }
 
     async fn forecast(&mut self) -> Result<String, PlatformError> {
@@ -744,16 +762,16 @@ fn forecast_line(
 }
 
 /// The dataset as a table: features, then context, label and price, one row per decision.
-fn dataset_frame(dataset: &Dataset, clean: &Frame) -> Result<Frame, PlatformError> {
-    let interval = clean.interval();
+fn dataset_frame(dataset: &Dataset, decisions: &[RowMeta]) -> Result<Frame, PlatformError> {
+    let interval = dataset.interval;
     let mut rows = Vec::with_capacity(dataset.len());
     for label in &dataset.labels {
         let time = label.start - interval;
-        let found = clean.rows().binary_search_by_key(&time, |r| r.time);
+        let found = decisions.binary_search_by_key(&time, |r| r.time);
         let found = found.map_err(|_| {
             PlatformError::Mismatch(format!("the dataset has a row at {time} that was not clean"))
         })?;
-        rows.push(clean.rows()[found]);
+        rows.push(decisions[found]);
     }
     let mut columns = Vec::new();
     for (j, name) in dataset.feature_names.iter().enumerate() {

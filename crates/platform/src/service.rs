@@ -181,11 +181,11 @@ impl Service {
     }
 
     /// The raw version that the latest successful run or advance of a pipeline was made
-    /// from.
+    /// from, and when it was read.
     pub(crate) async fn judged_version(
         &self,
         pipeline: &Pipeline,
-    ) -> Result<Option<u64>, PlatformError> {
+    ) -> Result<Option<(u64, Option<Timestamp>)>, PlatformError> {
         let filter = RunFilter {
             pipeline: Some(pipeline.name.clone()),
             status: Some(Status::Succeeded),
@@ -194,9 +194,10 @@ impl Service {
         };
         for run in self.store.registry.runs(&filter).await? {
             let params = self.store.registry.params(&run.id).await?;
-            let version = params.iter().find(|p| p.name == "raw_version");
-            if let Some(version) = version.and_then(|p| p.value.parse().ok()) {
-                return Ok(Some(version));
+            let param = |name: &str| params.iter().find(|p| p.name == name).map(|p| &p.value);
+            if let Some(version) = param("raw_version").and_then(|value| value.parse().ok()) {
+                let read_at = param("read_at").and_then(|value| value.parse().ok());
+                return Ok(Some((version, read_at)));
             }
         }
         Ok(None)

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use foretell_lake::{
-    AsOf, CommitInfo, Lake, LakeError, Layer, Version, raw_from_record_batch, raw_to_record_batch,
-};
+use foretell_lake::{AsOf, CommitInfo, Lake, LakeError, Layer, Version, raw_to_record_batch};
 use foretell_market::{Clock, Fingerprint, Interval, RowFlags, Timestamp};
 use foretell_panel::arrow::record_batch::RecordBatch;
-use foretell_panel::{Column, Frame, RawTable, RowMeta};
+use foretell_panel::{Arrival, Column, Frame, KnownAt, RawTable, RowMeta};
 use foretell_registry::{ForecastFilter, Registry};
 use foretell_source::HttpSettings;
 use url::Url;
 
 use crate::data_dir::DataDir;
 use crate::error::PlatformError;
+use crate::extract;
 use crate::pipeline::Pipeline;
+use crate::versions::{self, Versions};
 
 /// How many versions of a table lie between two rounds of upkeep.
 const VERSIONS_BETWEEN_UPKEEP: Version = 32;
@@ -93,45 +93,88 @@ impl Store {
         table.replace(span, &batch, info).await.map_err(PlatformError::lake(&what))
     }
 
-    /// The raw rows of a pipeline as of a version, if it has any.
-    pub(crate) async fn raw(
+    /// The versions of a pipeline's raw rows as of a version of their table, as they were
+    /// known at an instant on both clocks, if there is a table.
+    pub(crate) async fn versions(
         &self,
         pipeline: &Pipeline,
         at: AsOf,
-    ) -> Result<Option<(Version, RawTable)>, PlatformError> {
-        let table = self.lake.table(Layer::Raw, &pipeline.name);
-        let read = match table.read_versioned(at, None).await {
-            Err(LakeError::NoTable { .. }) => return Ok(None),
-            other => other.map_err(PlatformError::lake("reading raw rows"))?,
+        known: KnownAt,
+    ) -> Result<Option<Versions>, PlatformError> {
+        let Some((version, batch)) = self.raw_batch(pipeline, at, None).await? else {
+            return Ok(None);
         };
-        let (version, batch) = read;
-        let origin = format!("raw/{} version {version}", pipeline.name);
-        let rows = raw_from_record_batch(&batch, &pipeline.instrument, pipeline.interval, &*origin);
-        let rows = rows.map_err(|error| PlatformError::Usage {
-            message: format!("the stored rows of pipeline `{}` are others: {error}", pipeline.name),
-            hint: "give the pipeline another `name`, or name another --data-dir".to_owned(),
-        })?;
-        Ok(Some((version, rows)))
+        Ok(Some(Versions::new(pipeline, version, batch, known)?))
     }
 
-    /// How many of these rows are not in the raw table as they are.
+    /// Raw rows of a pipeline as of a version, every version of them, if there is a table.
+    async fn raw_batch(
+        &self,
+        pipeline: &Pipeline,
+        at: AsOf,
+        span: Option<std::ops::Range<Timestamp>>,
+    ) -> Result<Option<(Version, RecordBatch)>, PlatformError> {
+        let table = self.lake.table(Layer::Raw, &pipeline.name);
+        match table.read_versioned(at, span).await {
+            Err(LakeError::NoTable { .. }) => Ok(None),
+            other => other.map(Some).map_err(PlatformError::lake("reading raw rows")),
+        }
+    }
+
+    /// Some raw rows of a table that is there.
+    async fn some_raw(&self, pipeline: &Pipeline) -> Result<RecordBatch, PlatformError> {
+        let table = self.lake.table(Layer::Raw, &pipeline.name);
+        table.sample(AsOf::Latest).await.map_err(PlatformError::lake("reading raw rows"))
+    }
+
+    /// How many rows taking these in would add.
     pub(crate) async fn changes(
         &self,
         pipeline: &Pipeline,
         rows: &RawTable,
     ) -> Result<usize, PlatformError> {
-        let Some((_, there)) = self.raw(pipeline, AsOf::Latest).await? else {
-            return Ok(rows.len());
-        };
-        let before = rows.len();
-        let mut rows = rows.clone();
-        Ok(before - keep_known(&mut rows, &there, self.clock.now()))
+        Ok(self.additions(pipeline, rows, false).await?.1.map_or(0, |added| added.len()))
     }
 
-    /// Stores raw rows and answers with the version that holds them: the present one when
-    /// nothing is new. A row that was there with other values is marked as corrected.
-    /// A source that sends its whole history (`whole`) replaces everything it sent
-    /// before, others the span from their first to their last row.
+    /// The present version of the raw table, and what these rows add to it. Reads no more
+    /// than the span of the rows, unless they are a whole history.
+    async fn additions(
+        &self,
+        pipeline: &Pipeline,
+        rows: &RawTable,
+        whole: bool,
+    ) -> Result<(Option<Version>, Option<RawTable>), PlatformError> {
+        let Some(span) = span(rows.rows.iter().map(|r| r.time), pipeline) else {
+            return Ok((None, None));
+        };
+        let now = self.clock.now();
+        let arrival = match extract::is_whole(&pipeline.source.kind) {
+            true => Arrival::Import { whole },
+            false => Arrival::Vendor,
+        };
+        let span = (!whole).then_some(span);
+        let stored = self.raw_batch(pipeline, AsOf::Latest, span).await?;
+        let version = stored.as_ref().map(|(version, _)| *version);
+        let batch = match stored {
+            Some((_, batch)) => {
+                // Rows of another instrument under this name are refused before anything;
+                // where the span holds none, some of the others tell.
+                let some = match batch.num_rows() {
+                    0 => self.some_raw(pipeline).await?,
+                    _ => batch.slice(0, 1),
+                };
+                versions::table(pipeline, &some, "the stored rows")?;
+                batch
+            }
+            None => raw_to_record_batch(rows).slice(0, 0),
+        };
+        Ok((version, versions::added(rows, &batch, arrival, now)?))
+    }
+
+    /// Stores raw rows and answers with the version of the table that holds them: the
+    /// present one when nothing is new. Rows that are there with other values get another
+    /// version, marked as corrected; what is stored stays as it is. Of a source that sends
+    /// its whole history (`whole`) the rows that are gone are retracted.
     pub(crate) async fn put_raw(
         &self,
         pipeline: &Pipeline,
@@ -139,26 +182,20 @@ impl Store {
         whole: bool,
         run: &str,
     ) -> Result<Version, PlatformError> {
-        let Some(span) = span(rows.rows.iter().map(|r| r.time), pipeline) else {
+        if rows.is_empty() {
             return Err(PlatformError::not_found(
                 format!("row in {}", rows.origin),
                 "check `from` and `to` of [source], and that the file is not empty",
             ));
-        };
-        let span = match whole {
-            true => Timestamp::MIN..Timestamp::MAX,
-            false => span,
-        };
-        let mut rows = rows.clone();
-        if let Some((version, there)) = self.raw(pipeline, AsOf::Latest).await? {
-            let kept = there.rows.iter().filter(|r| span.contains(&r.time)).count();
-            let same = keep_known(&mut rows, &there, self.clock.now());
-            if same == rows.len() && kept == rows.len() {
-                return Ok(version);
-            }
         }
-        let info = self.commit(run, None);
-        self.put(Layer::Raw, &pipeline.name, span, raw_to_record_batch(&rows), &info).await
+        let added = match self.additions(pipeline, rows, whole).await? {
+            (Some(version), None) => return Ok(version),
+            (_, added) => added.unwrap_or_else(|| rows.clone()),
+        };
+        let what = format!("writing {}/{}", Layer::Raw, pipeline.name);
+        let table = self.lake.table(Layer::Raw, &pipeline.name);
+        let added = table.append(&raw_to_record_batch(&added), &self.commit(run, None)).await;
+        added.map_err(PlatformError::lake(&what))
     }
 
     /// Stores a frame of a derived layer in place of what was derived before: it was
@@ -306,45 +343,4 @@ fn span(
     pipeline: &Pipeline,
 ) -> Option<std::ops::Range<Timestamp>> {
     Some(times.clone().min()?..times.max()? + pipeline.interval)
-}
-
-/// Gives rows that were taken in before the marks and times that they have already, and
-/// marks those whose values changed as corrected. Answers how many are unchanged. A
-/// back-filled row keeps its declared known-at; an observed one is known from now on.
-fn keep_known(new: &mut RawTable, stored: &RawTable, now: Timestamp) -> usize {
-    let mut by_time: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
-    for (i, row) in stored.rows.iter().enumerate() {
-        by_time.entry(row.time).or_default().push(i);
-    }
-    let value = |table: &RawTable, name: &str, i: usize| {
-        table.column(name).map_or(f64::NAN, |values| values[i])
-    };
-    let fault = |table: &RawTable, i: usize| {
-        let position = table.positions[i];
-        table.faults.iter().any(|f| f.position == position)
-    };
-    let names: Vec<String> = new.columns.iter().map(|c| c.name.clone()).collect();
-    let mut same = 0;
-    for i in 0..new.len() {
-        let Some(there) = by_time.get(&new.rows[i].time) else { continue };
-        let equal = |j: &&usize| {
-            let values = names.iter().all(|name| {
-                let (a, b) = (value(new, name, i), value(stored, name, **j));
-                a == b || (a.is_nan() && b.is_nan())
-            });
-            values && fault(new, i) == fault(stored, **j)
-        };
-        if let Some(&j) = there.iter().find(equal) {
-            new.rows[i] = stored.rows[j];
-            new.positions[i] = stored.positions[j];
-            same += 1;
-        } else if there.len() == 1 {
-            let row = &mut new.rows[i];
-            row.flags |= RowFlags::CORRECTED;
-            if !row.flags.contains(RowFlags::BACKFILLED) {
-                row.known_at = row.known_at.max(now);
-            }
-        }
-    }
-    same
 }

@@ -130,7 +130,7 @@ fn fillable<'a>(gaps: &'a [Gap], e: &'a Expectations) -> impl Iterator<Item = &'
 
 /// Fills what may be filled from the row before: prices stand still, nothing was
 /// traded. A filled row is known when its interval closed, with the lag of the row
-/// before it.
+/// before it; a correction of that row has no lag, it is known when it is known.
 fn fill(frame: Frame, gaps: &[Gap], e: &Expectations) -> (Frame, usize) {
     let chosen: BTreeMap<Timestamp, usize> =
         fillable(gaps, e).map(|g| (g.from, g.intervals)).collect();
@@ -170,9 +170,16 @@ fn fill(frame: Frame, gaps: &[Gap], e: &Expectations) -> (Frame, usize) {
 
 fn filled_row(before: &RowMeta, step: i64, interval: Interval) -> RowMeta {
     let move_on = |t: Timestamp| Timestamp::from_micros(t.micros() + step * interval.micros());
+    let time = move_on(before.time);
+    let corrected =
+        before.flags.contains(RowFlags::CORRECTED) && !before.flags.contains(RowFlags::BACKFILLED);
+    let known_at = match corrected {
+        true => before.known_at.max(time + interval),
+        false => move_on(before.known_at),
+    };
     RowMeta {
-        time: move_on(before.time),
-        known_at: move_on(before.known_at),
+        time,
+        known_at,
         ingested_at: before.ingested_at,
         flags: before.flags | RowFlags::FILLED,
     }

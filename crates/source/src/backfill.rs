@@ -8,7 +8,7 @@ use foretell_market::Timestamp;
 use foretell_panel::RawTable;
 
 use crate::cursor::{BackfillCursor, Beginning};
-use crate::rows::{Rows, TimeIs};
+use crate::rows::Rows;
 use crate::{
     ExtractRequest, HttpSettings, SourceError, SourceSpec, binance, coingecko, file, kaggle, kraken,
 };
@@ -113,7 +113,7 @@ impl<'a> Backfill<'a> {
         for position in &mut page.rows.positions {
             *position += self.cursor.received;
         }
-        let table = page.rows.into_table(page.origin, TimeIs::Open, &request)?;
+        let table = page.rows.into_live_table(page.origin, &request)?;
         self.cursor.received += page.received;
         self.cursor.done = page.next.is_none();
         if page.next.is_some() {

@@ -1,7 +1,8 @@
 //! Rows as a reader found them, and how they become a raw table.
 //!
 //! The readers know nothing of requests; this module alone filters by time, drops
-//! forming bars and says when a row was known.
+//! forming bars and says when a row was known: when it was seen, if it was seen live, and
+//! else when it is declared to have been.
 
 use foretell_market::{RowFlags, Timestamp};
 use foretell_panel::{CellFault, Column, RawTable, RowMeta};
@@ -39,17 +40,66 @@ pub enum TimeIs {
     Close,
 }
 
+/// How rows reached us, which decides when they count as known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    /// An API that serves the present: its newest row is seen as it appears.
+    Live,
+    /// A file, written by whoever and whenever.
+    Import,
+}
+
+impl Feed {
+    /// When a row that does not say so itself was known, and how that is known.
+    fn known_at(self, close: Timestamp, request: &ExtractRequest<'_>) -> (Timestamp, RowFlags) {
+        // The newest row is one that the next interval has not yet replaced.
+        if self == Self::Live && request.now < close + request.interval {
+            return (request.now, RowFlags::NONE);
+        }
+        let declared = close.plus_secs(request.lag);
+        match self {
+            // What a vendor has handed out is known by now, whatever lag is declared.
+            Self::Live => (declared.min(request.now), RowFlags::BACKFILLED),
+            Self::Import => (declared, RowFlags::BACKFILLED),
+        }
+    }
+}
+
 impl Rows {
-    /// The rows that the request wants, keyed by open time, as a raw table: known at
-    /// the interval's end plus the lag and marked as back-filled, unless the rows say
-    /// themselves when they were known. Order, duplicates and
-    /// times off the grid are kept.
+    /// The rows of a file that the request wants, keyed by open time, as a raw table:
+    /// imports, known at the interval's end plus the lag and marked as back-filled, unless
+    /// the rows say themselves when they were known. Order, duplicates and times off the
+    /// grid are kept.
     ///
     /// # Errors
     /// When the lag is negative (a row would be known before its interval ended) or over
     /// ten years.
     pub fn into_table(
         self,
+        origin: String,
+        time_is: TimeIs,
+        request: &ExtractRequest<'_>,
+    ) -> Result<RawTable, SourceError> {
+        self.into_fed_table(Feed::Import, origin, time_is, request)
+    }
+
+    /// The rows of a vendor's API that the request wants, as [`Rows::into_table`], but for
+    /// a row that came before the next interval closed: it was observed live, so it is
+    /// known from the request's present on and carries no mark of a back-fill.
+    ///
+    /// # Errors
+    /// As [`Rows::into_table`].
+    pub fn into_live_table(
+        self,
+        origin: String,
+        request: &ExtractRequest<'_>,
+    ) -> Result<RawTable, SourceError> {
+        self.into_fed_table(Feed::Live, origin, TimeIs::Open, request)
+    }
+
+    fn into_fed_table(
+        self,
+        feed: Feed,
         origin: String,
         time_is: TimeIs,
         request: &ExtractRequest<'_>,
@@ -80,7 +130,10 @@ impl Rows {
                 // nothing is known before its interval ends.
                 let (known_at, flags) = match self.known_at.get(i) {
                     Some(known_at) => (close.max(*known_at), marks),
-                    None => (close.plus_secs(request.lag), marks | RowFlags::BACKFILLED),
+                    None => {
+                        let (known_at, how) = feed.known_at(close, request);
+                        (known_at, marks | how)
+                    }
                 };
                 rows.push(RowMeta { time: open, known_at, ingested_at: request.now, flags });
             }
@@ -105,5 +158,54 @@ impl Rows {
             table.faults.retain(|f| present.binary_search(&f.position).is_ok());
         }
         Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foretell_market::Interval;
+
+    use super::*;
+
+    fn rows(hours: &[i64]) -> Rows {
+        Rows {
+            positions: (1..=hours.len() as u64).collect(),
+            times: hours.iter().map(|h| Timestamp::from_secs(h * 3_600)).collect(),
+            columns: vec![Column::new("close", vec![1.0; hours.len()])],
+            ..Rows::default()
+        }
+    }
+
+    /// When each of three hours' rows is known, in seconds, and whether that was observed,
+    /// asked for 100 seconds after the third closed.
+    fn known(lag: i64, live: bool) -> Vec<(i64, bool)> {
+        let instrument = "BTC-USD".parse().unwrap();
+        let now = Timestamp::from_secs(3 * 3_600 + 100);
+        let request = ExtractRequest {
+            instrument: &instrument,
+            interval: Interval::HOUR,
+            from: None,
+            to: None,
+            lag,
+            now,
+        };
+        let (rows, origin) = (rows(&[0, 1, 2]), "x".to_owned());
+        let table = match live {
+            true => rows.into_live_table(origin, &request).unwrap(),
+            false => rows.into_table(origin, TimeIs::Open, &request).unwrap(),
+        };
+        let observed = |r: &RowMeta| !r.flags.contains(RowFlags::BACKFILLED);
+        assert!(table.rows.iter().all(|r| r.ingested_at == now));
+        table.rows.iter().map(|r| (r.known_at.secs(), observed(r))).collect()
+    }
+
+    #[test]
+    fn a_row_is_observed_only_live_and_before_the_next_interval_closes() {
+        assert_eq!(known(0, true), [(3_600, false), (7_200, false), (10_900, true)]);
+        assert_eq!(known(60, true), [(3_660, false), (7_260, false), (10_900, true)]);
+        assert_eq!(known(60, false), [(3_660, false), (7_260, false), (10_860, false)]);
+        // A vendor's row that is here is known, whatever lag is declared.
+        assert_eq!(known(7_200, true), [(10_800, false), (10_900, false), (10_900, true)]);
+        assert_eq!(known(7_200, false), [(10_800, false), (14_400, false), (18_000, false)]);
     }
 }

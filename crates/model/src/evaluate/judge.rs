@@ -158,17 +158,20 @@ impl<'a> Bench<'a> {
         let mut state = CalibrationState::for_horizon(self.plan.level, self.walk.steps())
             .map_err(|e| ModelError::Evaluation(e.to_string()))?;
         let (mut lower, mut upper) = (Vec::new(), Vec::new());
-        let mut known = 0;
+        // Outcomes count from when they are known: in the order of their decisions, but for
+        // those whose price was corrected later.
+        let mut by_known: Vec<usize> = (0..rows.len()).collect();
+        by_known.sort_by_key(|&i| self.walk.known_at[i]);
+        let mut open = by_known.into_iter().peekable();
         for (row, decision) in rows.iter().zip(&self.walk.times) {
-            while self.walk.known_at[known] <= *decision {
-                state.update(rows[known], outcomes[known]);
-                known += 1;
+            while let Some(i) = open.next_if(|&i| self.walk.known_at[i] <= *decision) {
+                state.update(rows[i], outcomes[i]);
             }
             let (low, high) = state.interval(row);
             lower.push(low);
             upper.push(high);
         }
-        (known..rows.len()).for_each(|i| state.update(rows[i], outcomes[i]));
+        open.for_each(|i| state.update(rows[i], outcomes[i]));
         let crps = rows.iter().zip(outcomes).map(|(q, y)| crps(*y, q)).collect();
         let losses = absolute_errors(outcomes, &median);
         let returns = self.sign_strategy(&median);

@@ -105,7 +105,7 @@ impl Walk {
         for split in self.splits() {
             // A span is longer than a label: what ends after the fit is purged here too.
             let known = |i: &usize| dataset.labels[*i].start + span <= split.fit_at;
-            let train: Vec<Span> = split.train.clone().filter(known).filter_map(at).collect();
+            let train: Vec<Span> = split.learnt().filter(known).filter_map(at).collect();
             if train.len() < MIN_TRAIN {
                 continue;
             }

@@ -85,13 +85,13 @@ impl Walk {
         let mut first_row = 0;
         let mut folds = Vec::with_capacity(splits.len());
         for split in &splits {
-            let train = &labels[split.train.clone()];
-            let scale = NaiveScale::of(train.iter().map(|l| l.value));
+            let train = || split.learnt().map(|i| &labels[i]);
+            let scale = NaiveScale::of(train().map(|l| l.value));
             folds.push(FoldSummary {
                 fit_at: split.fit_at,
-                train_from: train[0].start,
-                train_to: train[train.len() - 1].end,
-                train_rows: train.len(),
+                train_from: train().map(|l| l.start).next().unwrap_or(split.fit_at),
+                train_to: train().map(|l| l.end).max().unwrap_or(split.fit_at),
+                train_rows: train().count(),
                 purged: split.purged,
                 first_row,
                 rows: split.test.len(),
@@ -105,7 +105,9 @@ impl Walk {
         let finer = returns.filter(|_| dataset.horizon > dataset.interval);
         let all_proxies: Vec<f64> = match finer {
             Some(returns) => {
-                let realised = |l: &Label| returns.between(l.start, l.end).unwrap_or(f64::NAN);
+                let realised = |l: &Label| {
+                    returns.between(l.start, l.start + dataset.horizon).unwrap_or(f64::NAN)
+                };
                 labels.iter().map(realised).collect()
             }
             None => labels.iter().map(|l| l.value * l.value).collect(),
@@ -114,13 +116,16 @@ impl Walk {
             Some(_) => VarianceProxy::RealisedVariance,
             None => VarianceProxy::SquaredReturn,
         };
+        let mut history: Vec<(Timestamp, f64)> = labels.iter().map(|l| (l.end, l.value)).collect();
+        // Labels become known in the order of their decisions, corrected ones apart.
+        history.sort_by_key(|(known_at, _)| *known_at);
         Ok(Self {
             interval: dataset.interval,
             horizon: dataset.horizon,
             times: judged().map(|l| l.start).collect(),
             known_at: judged().map(|l| l.end).collect(),
             outcomes: judged().map(|l| l.value).collect(),
-            history: labels.iter().map(|l| (l.end, l.value)).collect(),
+            history,
             proxy,
             proxies: splits.iter().flat_map(|s| &all_proxies[s.test.clone()]).copied().collect(),
             all_proxies,
@@ -326,8 +331,8 @@ impl Field<'_> {
             let moments =
                 |q: &Quantiles| (0..q.rows()).map(|i| second_moment(q.row(i))).collect::<Vec<_>>();
             let raw = moments(&fitted.predict(&train.features, &train.context)?);
-            let proxies = &self.walk.all_proxies[self.walk.splits[fold].train.clone()];
-            let scale = VarianceScale::fit(proxies.iter().copied().zip(raw));
+            let proxies = self.walk.splits[fold].learnt().map(|i| self.walk.all_proxies[i]);
+            let scale = VarianceScale::fit(proxies.zip(raw));
             variance = moments(&quantiles).into_iter().map(|v| scale.forecast(v)).collect();
         }
         if self.waiting[fold].fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -350,7 +355,10 @@ impl Field<'_> {
         let mut slot = self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner);
         let cut = || {
             let split = &self.walk.splits[fold];
-            let train = self.dataset.slice(split.train.clone());
+            let train = match split.late.is_empty() {
+                true => self.dataset.slice(split.train.clone()),
+                false => self.dataset.select(&split.learnt().collect::<Vec<_>>()),
+            };
             Arc::new((train, self.dataset.slice(split.test.clone())))
         };
         slot.get_or_insert_with(cut).clone()

@@ -410,6 +410,16 @@ fn gaps_are_filled_only_where_declared_and_marked() {
     }
     assert_eq!(frame.column("volume").unwrap()[2], 0.0);
     assert_eq!(outcome.gaps, kept.gaps, "a filled gap is a record all the same");
+    // A row that was corrected later has no lag to hand on.
+    let mut corrected = raw.clone();
+    let before =
+        corrected.rows.iter_mut().find(|r| r.time == "2024-02-11T01:00:00Z".parse().unwrap());
+    let before = before.unwrap();
+    before.flags |= RowFlags::CORRECTED;
+    before.known_at = "2024-02-11T09:30:00Z".parse().unwrap();
+    let known_at = before.known_at;
+    let frame = gate(&corrected, &fills, noon()).clean.unwrap();
+    assert_eq!(frame.rows()[2].known_at, known_at);
 }
 
 #[test]

@@ -66,8 +66,15 @@ async fn krakens_forming_bar_is_dropped_and_quiet_bars_are_marked() {
     let trades = table.column("trades").unwrap();
     for (row, trades) in table.rows.iter().zip(trades) {
         assert_eq!(row.flags.contains(RowFlags::NO_TRADE), *trades == 0.0);
+    }
+    // The last bar closed half a minute before the request: it was seen live.
+    let now = at("2025-11-11T00:17:30Z");
+    let (last, older) = table.rows.split_last().unwrap();
+    assert!(!last.flags.contains(RowFlags::BACKFILLED));
+    assert_eq!((last.known_at, last.ingested_at), (now, now));
+    for row in older {
         assert!(row.flags.contains(RowFlags::BACKFILLED));
-        assert_eq!(row.known_at, row.time + Interval::MINUTE);
+        assert_eq!((row.known_at, row.ingested_at), (row.time + Interval::MINUTE, now));
     }
     assert!(table.origin.starts_with("kraken http://127.0.0.1"), "{}", table.origin);
 }
