@@ -257,6 +257,12 @@ pub enum LakeError {
         /// Where it lies, relative to the lake.
         path: String,
     },
+    /// A decoder gave up on the bytes of a file.
+    #[error(
+        "a file of the table cannot be decoded ({0}): restore the lake from a copy, or, where \
+         its files are sound, report this"
+    )]
+    Undecodable(String),
     /// A background task died.
     #[error("a background task of the lake died: {0}; this is a defect, please report it")]
     Task(String),

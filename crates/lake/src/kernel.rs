@@ -60,6 +60,11 @@ async fn blocking<T: Send + 'static>(
 ) -> KernelResult<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
+        // A decoder that meets bytes it did not expect may give up by panicking; nothing
+        // was written by then.
+        Err(error) if error.is_panic() => Err(KernelError::generic(
+            "a file of the table is damaged, its decoder gave up: restore it from a copy",
+        )),
         Err(error) => Err(KernelError::generic(format!("a task died: {error}"))),
     }
 }

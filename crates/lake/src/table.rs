@@ -247,6 +247,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, LakeError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
+        // A decoder that meets bytes it did not expect may give up by panicking.
+        Err(error) if error.is_panic() => Err(LakeError::Undecodable(error.to_string())),
         Err(error) => Err(LakeError::Task(error.to_string())),
     }
 }
