@@ -126,8 +126,8 @@ pub(crate) enum Command {
     ///
     /// Each piece is committed before the next is asked for, so Ctrl-C or a failure loses
     /// nothing. Once it is complete, `run` and `advance` take in only what came since. A
-    /// later call fetches what is new; with another market, address or beginning it starts
-    /// anew and says so.
+    /// later call fetches what is new; with another beginning, lag or feed it starts anew
+    /// and says so. Rows of another market need a pipeline of another name.
     #[command(after_help = BACKFILL_HELP)]
     Backfill(PipelineArgument),
     /// Recompute a forecast from the raw rows and compare it bit by bit.

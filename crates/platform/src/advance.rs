@@ -18,7 +18,7 @@ use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::service::{RunOptions, Service};
-use crate::{extract, gate, wording};
+use crate::{extract, gate, market, wording};
 
 /// What an advance did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,7 @@ impl Service {
     ) -> Result<Advance, PlatformError> {
         let (store, name) = (&self.store, &pipeline.name);
         let _turn = self.turns.take("advance", name, &*store.clock, &*observer, stop).await?;
+        market::check(store, pipeline).await?;
         let clean = store.clean(pipeline).await?;
         let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
         observer.event(Event::Started { station: Station::Extract });

@@ -19,7 +19,7 @@ use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, SourceKind};
 use crate::service::Service;
 use crate::store::Store;
-use crate::{extract, wording};
+use crate::{extract, market, wording};
 
 /// What a back-fill did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,10 @@ fn place_of(store: &Store, pipeline: &Pipeline) -> PathBuf {
 }
 
 /// The stored place, if there is one, or why it cannot be used.
-fn stored_place(store: &Store, pipeline: &Pipeline) -> Result<Option<BackfillCursor>, String> {
+pub(crate) fn stored_place(
+    store: &Store,
+    pipeline: &Pipeline,
+) -> Result<Option<BackfillCursor>, String> {
     match std::fs::read(place_of(store, pipeline)) {
         Ok(bytes) => BackfillCursor::read(&bytes).map(Some).map_err(|e| e.to_string()),
         Err(_) => Ok(None),
@@ -139,10 +142,10 @@ impl Service {
     /// Fetches the history of a pipeline's source piece by piece. Each piece is
     /// committed to the lake with the place to go on from, so that a stop or a failure
     /// loses nothing and the same call continues. A changed request begins anew, with a
-    /// warning; rows of another market are replaced, not joined.
+    /// warning.
     ///
     /// # Errors
-    /// When the source fails for good or the user stopped it; what was committed stays.
+    /// When the file asks for another market than the stored rows are of, the source fails for good or the user stopped it; what was committed stays.
     pub async fn backfill(
         &self,
         pipeline: &Pipeline,
@@ -151,6 +154,7 @@ impl Service {
     ) -> Result<BackfillDone, PlatformError> {
         let (clock, name) = (&*self.store.clock, &pipeline.name);
         let _turn = self.turns.take("backfill", name, clock, &*observer, &stop).await?;
+        market::check(&self.store, pipeline).await?;
         let record = self.begin(pipeline, "backfill").await?;
         let outcome = self.pieces(&record.id, pipeline, &*observer, &stop).await;
         self.end(&record.id, outcome.as_ref().err()).await?;
@@ -178,14 +182,11 @@ impl Service {
         let spec = extract::source_spec(&pipeline.source)?;
         let request = asked(pipeline, stored.as_ref(), store.clock.now());
         let mut backfill = Backfill::open(&spec, request, &store.http, stored)?;
-        let mut replace = spec.is_whole();
         if let Beginning::Anew(changed) = backfill.beginning() {
-            let rows = match changed.other_market {
-                true => "the rows of the request before it are replaced",
-                false => "rows that are there already stay where it does not reach",
-            };
-            anew = Some(format!("{changed}: the back-fill begins anew, and {rows}"));
-            replace |= changed.other_market;
+            anew = Some(format!(
+                "{changed}: the back-fill begins anew, and rows that are there already stay where \
+                 it does not reach"
+            ));
         }
         if let Some(message) = &anew {
             observer.event(Event::Warning { message: message.clone() });
@@ -199,8 +200,7 @@ impl Service {
             let step = async { Ok(backfill.step().await?) };
             let Some(rows) = stop.or_stopped(step).await? else { break };
             if !rows.is_empty() {
-                store.put_raw(pipeline, &rows, replace, run).await?;
-                replace = spec.is_whole();
+                store.put_raw(pipeline, &rows, spec.is_whole(), run).await?;
             }
             // The rows first, the place after them: a kill in between fetches them again.
             let cursor = backfill.cursor();

@@ -91,7 +91,7 @@ impl DataDir {
         if lock.try_lock().is_err() {
             return Ok(Ownership::Theirs(owner_of(path)));
         }
-        for folder in ["lake", "quarantine", "reports", "backfill"] {
+        for folder in ["lake", "quarantine", "reports", "backfill", "markets"] {
             fs::create_dir_all(path.join(folder)).map_err(write(path.join(folder)))?;
         }
         let since = SystemClock.now();

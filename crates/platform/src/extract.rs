@@ -115,6 +115,22 @@ fn file_spec(path: &Path, form: &FileForm) -> Result<FileSpec, PlatformError> {
 
 /// The source that a pipeline declares, with its keys from the environment.
 pub(crate) fn source_spec(settings: &SourceSettings) -> Result<SourceSpec, PlatformError> {
+    let mut spec = declared_spec(settings)?;
+    match (&mut spec, &settings.kind) {
+        (SourceSpec::CoinGecko(gecko), SourceKind::CoinGecko { key_env, .. }) => {
+            gecko.key = key_env.as_deref().map(secret).transpose()?;
+        }
+        (SourceSpec::Kaggle(kaggle), SourceKind::Kaggle { key_env, user_env, .. }) => {
+            kaggle.username = Some(variable(user_env)?);
+            kaggle.key = Some(secret(key_env)?);
+        }
+        _ => {}
+    }
+    Ok(spec)
+}
+
+/// The source that a pipeline declares, without its keys.
+pub(crate) fn declared_spec(settings: &SourceSettings) -> Result<SourceSpec, PlatformError> {
     let rate = |public: RateBudget| match settings.requests_per_minute {
         Some(requests) => RateBudget { requests, per_seconds: 60 },
         None => public,
@@ -132,11 +148,10 @@ pub(crate) fn source_spec(settings: &SourceSettings) -> Result<SourceSpec, Platf
             symbol: symbol.clone(),
             budget: rate(BinanceSpec::default().budget),
         }),
-        SourceKind::CoinGecko { coin, base_url, key_env, .. } => {
+        SourceKind::CoinGecko { coin, base_url, .. } => {
             let base_url = url(base_url)?;
             let public = CoinGeckoSpec::of(coin);
             SourceSpec::CoinGecko(CoinGeckoSpec {
-                key: key_env.as_deref().map(secret).transpose()?,
                 // Paying plans have an address and a header of their own.
                 plan: match base_url.host_str() {
                     Some("pro-api.coingecko.com") => CoinGeckoPlan::Pro,
@@ -147,13 +162,13 @@ pub(crate) fn source_spec(settings: &SourceSettings) -> Result<SourceSpec, Platf
                 ..public
             })
         }
-        SourceKind::Kaggle { dataset, file, base_url, key_env, user_env, form } => {
+        SourceKind::Kaggle { dataset, file, base_url, form, .. } => {
             SourceSpec::Kaggle(KaggleSpec {
                 base_url: url(base_url)?,
                 dataset: dataset.clone(),
                 version: None,
-                username: Some(variable(user_env)?),
-                key: Some(secret(key_env)?),
+                username: None,
+                key: None,
                 file: file_spec(Path::new(file.as_deref().unwrap_or_default()), form)?,
                 budget: rate(RateBudget { requests: 10, per_seconds: 60 }),
             })

@@ -21,6 +21,7 @@ mod forecasting;
 mod gaps;
 mod gate;
 mod lockbox;
+mod market;
 mod materialise;
 mod named;
 mod observer;

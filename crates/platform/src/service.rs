@@ -18,6 +18,7 @@ use crate::data_dir::{DataDir, Owner};
 use crate::error::PlatformError;
 use crate::execution::{execute, graph};
 use crate::forecasting::{CHAMPION, StoredForecast};
+use crate::market;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::prove::{config_json, pipeline_of};
@@ -217,6 +218,7 @@ impl Service {
         let kind = if options.lock_box { "evaluate" } else { "run" };
         let (clock, turns) = (&*self.store.clock, &self.turns);
         let _turn = turns.take(kind, &pipeline.name, clock, &*observer, &stop).await?;
+        market::check(&self.store, &pipeline).await?;
         let _running = Running::begin(&self.running);
         let record = self.begin(&pipeline, kind).await?;
         let require_skill = options.require_skill;

@@ -14,9 +14,9 @@ use url::Url;
 
 use crate::data_dir::DataDir;
 use crate::error::PlatformError;
-use crate::extract;
 use crate::pipeline::Pipeline;
 use crate::versions::{self, Versions};
+use crate::{extract, market};
 
 /// How many versions of a table lie between two rounds of upkeep.
 const VERSIONS_BETWEEN_UPKEEP: Version = 32;
@@ -121,6 +121,18 @@ impl Store {
         }
     }
 
+    /// Whether any raw rows are stored.
+    pub(crate) async fn has_raw(&self, pipeline: &Pipeline) -> Result<bool, PlatformError> {
+        let table = self.lake.table(Layer::Raw, &pipeline.name);
+        match table.sample(AsOf::Latest).await {
+            Err(LakeError::NoTable { .. }) => Ok(false),
+            other => {
+                let rows = other.map_err(PlatformError::lake("reading raw rows"))?;
+                Ok(rows.num_rows() > 0)
+            }
+        }
+    }
+
     /// Some raw rows of a table that is there.
     async fn some_raw(&self, pipeline: &Pipeline) -> Result<RecordBatch, PlatformError> {
         let table = self.lake.table(Layer::Raw, &pipeline.name);
@@ -188,7 +200,9 @@ impl Store {
                 "check `from` and `to` of [source], and that the file is not empty",
             ));
         }
-        let added = match self.additions(pipeline, rows, whole).await? {
+        let additions = self.additions(pipeline, rows, whole).await?;
+        market::keep(self, pipeline)?;
+        let added = match additions {
             (Some(version), None) => return Ok(version),
             (_, added) => added.unwrap_or_else(|| rows.clone()),
         };

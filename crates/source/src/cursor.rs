@@ -2,7 +2,8 @@
 //!
 //! A place is good for the request that it was reached with and for no other: rows of
 //! two markets must not end up in one history because somebody edited a file between
-//! two calls. So a place keeps its request, and another request begins anew.
+//! two calls. So a place keeps its request, and another request begins anew; whether its
+//! rows may stand beside those that are stored, whoever stores them decides.
 
 use std::fmt;
 
@@ -75,9 +76,6 @@ pub enum Beginning {
 pub struct Changed {
     /// One clause per key, such as "`pair` was XBTUSD and is XBTEUR".
     pub what: Vec<String>,
-    /// Whether the rows are those of another market or another place, so that they must
-    /// not stand beside the rows before.
-    pub other_market: bool,
 }
 
 impl fmt::Display for Changed {
@@ -141,21 +139,20 @@ impl BackfillRequest {
             if was != is {
                 what.push(format!("`{key}` was {was} and is {is}"));
             }
-            was != is
         };
-        let mut other_market = compare("kind", &before.source, &self.source)
-            | compare("instrument", before.instrument.as_str(), self.instrument.as_str())
-            | compare("interval", &before.interval.to_string(), &self.interval.to_string());
+        compare("kind", &before.source, &self.source);
+        compare("instrument", before.instrument.as_str(), self.instrument.as_str());
+        compare("interval", &before.interval.to_string(), &self.interval.to_string());
         if before.source == self.source {
-            other_market |= compare(self.market_key(), &before.market, &self.market)
-                | compare("base_url", &before.base_url, &self.base_url);
+            compare(self.market_key(), &before.market, &self.market);
+            compare("base_url", &before.base_url, &self.base_url);
             let feed = |request: &Self| request.feed.clone().unwrap_or_default();
             compare("feed", &feed(before), &feed(self));
         }
         let time = |t: Option<Timestamp>| t.map_or("not given".to_owned(), Timestamp::human);
         compare("from", &time(before.from), &time(self.from));
         compare("lag", &format!("{} s", before.lag), &format!("{} s", self.lag));
-        (!what.is_empty()).then_some(Changed { what, other_market })
+        (!what.is_empty()).then_some(Changed { what })
     }
 }
 

@@ -98,34 +98,75 @@ fn binance_file(market: &Market, vendor: &Vendor, source: &str) {
     market.write("filled.toml", &text);
 }
 
+/// How many runs were recorded.
+fn recorded_runs(market: &Market) -> usize {
+    let runs = market.json(&["runs", "list"]);
+    runs.as_array().expect("runs").len()
+}
+
 #[test]
-fn a_back_fill_of_something_else_begins_anew_and_says_so() {
+fn another_market_under_a_pipelines_name_is_refused_before_anything_is_written() {
     let market = Market::new(Kind::Noise, 1, 4);
     let binance = vendor::binance();
     binance_file(&market, &binance, "");
     let first = market.json(&["backfill", "filled.toml"]);
     assert_eq!((&first["rows"], &first["anew"]), (&(BINANCE_HOURS - 1).into(), &Value::Null));
-    // Another market, of fewer hours: the warning names the key, and its rows stand alone.
+    let (asked, runs) = (binance.asked().len(), recorded_runs(&market));
+    let place = market.read(".foretell/backfill/filled.json");
+    let refused = |edits: &[(&str, &str)], is: &str| {
+        binance_file(&market, &binance, "");
+        let mut text = market.read("filled.toml");
+        for (from, to) in edits {
+            assert!(text.contains(from), "{text}");
+            text = text.replace(from, to);
+        }
+        market.write("filled.toml", &text);
+        for command in ["backfill", "run", "advance"] {
+            let error = market.fails(2, &[command, "filled.toml"]);
+            let expected = format!("the rows of pipeline `filled` are of Binance BTCUSDT{is}");
+            assert!(error.contains(&expected), "{command}: `{expected}` is not in `{error}`");
+            assert!(error.contains("another `name`") && error.contains("--data-dir"), "{error}");
+        }
+    };
+    let other = ("[source]", "[source]\nsymbol = \"BTCFDUSD\"");
+    refused(&[other], ", the file now asks for BTCFDUSD");
+    let longer = ("interval = \"1h\"\n\n[source]", "interval = \"4h\"\n\n[source]");
+    let label = ("horizon = \"1h\"", "horizon = \"4h\"");
+    refused(&[longer, label], " every 1h, the file now asks for BTCUSDT every 4h");
+    let elsewhere = ("127.0.0.1", "localhost");
+    refused(&[elsewhere], " at 127.0.0.1, the file now asks for BTCUSDT at localhost");
+    let kraken = ("kind = \"binance\"", "kind = \"kraken\"");
+    refused(&[kraken], ", the file now asks for Kraken XBTUSDT");
+    // A directory of before kept no more than the place of the back-fill.
+    std::fs::remove_file(market.file(".foretell/markets/filled.json")).expect("the note");
+    refused(&[other], ", the file now asks for BTCFDUSD");
+    assert_eq!((binance.asked().len(), recorded_runs(&market)), (asked, runs), "nothing happened");
+    assert_eq!(market.read(".foretell/backfill/filled.json"), place);
+    // The file as it was goes on, and so does a directory that says nothing at all.
+    binance_file(&market, &binance, "");
+    assert_eq!(market.json(&["backfill", "filled.toml"])["anew"], Value::Null);
+    std::fs::remove_file(market.file(".foretell/backfill/filled.json")).expect("the place");
+    let again = market.json(&["backfill", "filled.toml"]);
+    assert_eq!(again["rows"], BINANCE_HOURS - 1);
+    market.read(".foretell/markets/filled.json");
+}
+
+#[test]
+fn a_back_fill_from_another_time_begins_anew_and_says_so() {
+    let market = Market::new(Kind::Noise, 1, 10);
+    let binance = vendor::binance();
     let hundred = vendor::now() / 3_600 - 100;
     let from = foretell_market::Timestamp::from_secs(hundred * 3_600).to_string();
-    let other = format!("symbol = \"BTCFDUSD\"\nfrom = \"{from}\"");
-    binance_file(&market, &binance, &other);
+    binance_file(&market, &binance, &format!("from = \"{from}\""));
+    let first = market.json(&["backfill", "filled.toml"]);
+    assert!([100.into(), 101.into()].contains(&first["rows"]), "{first}");
+    binance_file(&market, &binance, "from = \"2001-01-01\"");
     let output = market.run(&["backfill", "filled.toml"]);
     let warned = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{warned}");
-    for part in ["`symbol` was BTCUSDT and is BTCFDUSD", "begins anew", "are replaced"] {
+    for part in ["is 2001-01-01 00:00 UTC", "begins anew", "stay"] {
         assert!(warned.contains(part), "`{part}` is not in `{warned}`");
     }
-    let strict = market.read("filled.toml") + "\n[gate]\nmin_rows = 1000\nblock = [\"min_rows\"]\n";
-    market.write("strict.toml", &strict);
-    let error = market.fails(3, &["run", "strict.toml"]);
-    assert!(error.contains("100 rows") || error.contains("101 rows"), "{error}");
-    // Only another beginning: rows stay, and it says so.
-    binance_file(&market, &binance, "symbol = \"BTCFDUSD\"\nfrom = \"2001-01-01\"");
-    let again = market.json(&["backfill", "filled.toml"]);
-    let why = again["anew"].as_str().expect("a reason");
-    assert!(why.contains("is 2001-01-01 00:00 UTC") && why.contains("stay"), "{why}");
-    assert_eq!(again["rows"], BINANCE_HOURS - 1);
     // The form of the place before this version: not gone on from, and said so.
     let old = r#"{"version":1,"source":"binance","instrument":"BTC-USDT","interval":"1h",
         "next":null,"to":"2025-01-01T00:00:00Z","received":5,"done":false}"#;

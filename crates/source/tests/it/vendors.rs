@@ -445,28 +445,26 @@ fn a_place_is_good_for_its_own_request_alone() {
         let Beginning::Anew(changed) = begun(&stored, spec, request) else {
             panic!("it must begin anew")
         };
-        (changed.to_string(), changed.other_market)
+        changed.to_string()
     };
     let pair = KrakenSpec { pair: Some("XBTEUR".to_owned()), ..kraken.clone() };
-    let expected = ("`pair` was XBTUSD and is XBTEUR".to_owned(), true);
+    let expected = "`pair` was XBTUSD and is XBTEUR";
     assert_eq!(changed(&SourceSpec::Kraken(pair), request), expected);
     let elsewhere = "https://kraken.example/".parse().unwrap();
     let elsewhere = KrakenSpec { base_url: elsewhere, ..kraken.clone() };
-    let (what, other) = changed(&SourceSpec::Kraken(elsewhere), request);
-    assert!(other && what.contains("`base_url` was https://api.kraken.com/ and is"), "{what}");
+    let what = changed(&SourceSpec::Kraken(elsewhere), request);
+    assert!(what.contains("`base_url` was https://api.kraken.com/ and is"), "{what}");
     let ohlc = KrakenSpec { history: KrakenHistory::Ohlc, ..kraken };
-    let expected = ("`feed` was trades and is ohlc".to_owned(), false);
-    assert_eq!(changed(&SourceSpec::Kraken(ohlc), request), expected);
+    assert_eq!(changed(&SourceSpec::Kraken(ohlc), request), "`feed` was trades and is ohlc");
     let earlier = ExtractRequest { from: Some(at("2020-01-01")), ..request };
-    let (what, other) = changed(&spec, earlier);
     let expected = "`from` was 2024-01-01 00:00 UTC and is 2020-01-01 00:00 UTC";
-    assert_eq!((what.as_str(), other), (expected, false));
+    assert_eq!(changed(&spec, earlier), expected);
     let late = ExtractRequest { lag: 60, ..request };
-    assert_eq!(changed(&spec, late).0, "`lag` was 0 s and is 60 s");
+    assert_eq!(changed(&spec, late), "`lag` was 0 s and is 60 s");
     let daily = ExtractRequest { interval: Interval::DAY, ..request };
-    assert_eq!(changed(&spec, daily).0, "`interval` was 1h and is 1d");
-    let (what, other) = changed(&SourceSpec::Binance(BinanceSpec::default()), request);
-    assert!(other && what.starts_with("`kind` was kraken and is binance"), "{what}");
+    assert_eq!(changed(&spec, daily), "`interval` was 1h and is 1d");
+    let what = changed(&SourceSpec::Binance(BinanceSpec::default()), request);
+    assert!(what.starts_with("`kind` was kraken and is binance"), "{what}");
 }
 
 #[tokio::test]
