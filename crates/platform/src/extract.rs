@@ -132,7 +132,7 @@ pub(crate) fn source_spec(settings: &SourceSettings) -> Result<SourceSpec, Platf
 /// The source that a pipeline declares, without its keys.
 pub(crate) fn declared_spec(settings: &SourceSettings) -> Result<SourceSpec, PlatformError> {
     let rate = |public: RateBudget| match settings.requests_per_minute {
-        Some(requests) => RateBudget { requests, per_seconds: 60 },
+        Some(requests) => RateBudget::per_minute(requests),
         None => public,
     };
     Ok(match &settings.kind {
@@ -170,7 +170,7 @@ pub(crate) fn declared_spec(settings: &SourceSettings) -> Result<SourceSpec, Pla
                 username: None,
                 key: None,
                 file: file_spec(Path::new(file.as_deref().unwrap_or_default()), form)?,
-                budget: rate(RateBudget { requests: 10, per_seconds: 60 }),
+                budget: rate(RateBudget { requests: 10, per_millis: 60_000 }),
             })
         }
     })

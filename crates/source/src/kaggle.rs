@@ -44,7 +44,7 @@ fn public_url() -> Url {
 }
 
 fn public_budget() -> RateBudget {
-    RateBudget { requests: 10, per_seconds: 60 }
+    RateBudget { requests: 10, per_millis: 60_000 }
 }
 
 /// What Kaggle's answer means.

@@ -171,7 +171,8 @@ pub(crate) fn binance() -> Vendor {
     })
 }
 
-/// CoinGecko with its recorded month as the latest one, moved by whole hours.
+/// CoinGecko with its recorded month as the latest one, moved by whole hours; below two
+/// days there is a point every five minutes, carried on from the hour before.
 pub(crate) fn coingecko() -> Vendor {
     let text = std::fs::read(format!("{ROOT}/data/coingecko-bitcoin-hourly.json"));
     let recording: Value = serde_json::from_slice(&text.expect("the sample")).expect("JSON");
@@ -190,7 +191,13 @@ pub(crate) fn coingecko() -> Vendor {
                 (time, json!([time, point[1]]))
             });
             let wanted = dated.filter(|(time, _)| span.contains(time)).map(|(_, point)| point);
-            answer[name] = wanted.collect();
+            let wanted: Vec<Value> = wanted.collect();
+            let short = span.end() - span.start() < 48 * HOUR * 1_000;
+            let dense = wanted.iter().flat_map(|point| {
+                let at = |step: i64| point[0].as_i64().expect("a time") + step * 300_000;
+                (0..12).map(move |step| json!([at(step), point[1]]))
+            });
+            answer[name] = if short { dense.collect() } else { wanted.into() };
         }
         (200, answer.to_string().into_bytes())
     })

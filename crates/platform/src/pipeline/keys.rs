@@ -175,7 +175,7 @@ const RATE: Key = key(
     "requests_per_minute",
     Kind::Whole(1, 100_000),
     Some(""),
-    "How often the vendor may be asked; its public limit when left out.",
+    "How often the vendor may be asked, at equal distances; its public limit when left out.",
 );
 
 const KRAKEN_KEYS: &[Key] = &[

@@ -52,7 +52,7 @@ impl Default for BinanceSpec {
         Self {
             base_url: Url::parse("https://api.binance.com").expect("a constant URL"),
             symbol: None,
-            budget: RateBudget { requests: 10, per_seconds: 1 },
+            budget: RateBudget { requests: 10, per_millis: 1_000 },
         }
     }
 }

@@ -13,8 +13,12 @@ use crate::rows::Rows;
 use crate::{ExtractRequest, HttpSettings, RateBudget, Secret, SourceError};
 
 const VENDOR: &str = "coingecko";
+const DAY: i64 = 86_400;
 /// Beyond 90 days CoinGecko thins hourly points to daily ones.
 const HOURLY_DAYS: i64 = 89;
+/// Up to a day before the present it sends points of five minutes, and hourly ones from
+/// two days on: so much is asked for at least, whatever is wanted of it.
+const HOURLY_FROM_DAYS: i64 = 3;
 
 /// CoinGecko's REST interface, as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +59,7 @@ fn public_url() -> Url {
 }
 
 fn public_budget() -> RateBudget {
-    RateBudget { requests: 10, per_seconds: 60 }
+    RateBudget { requests: 10, per_millis: 60_000 }
 }
 
 impl CoinGeckoSpec {
@@ -131,11 +135,12 @@ impl<'a> Session<'a> {
         let days = days_per_window(interval);
         let (url, until) = match window.next {
             Some(from) => {
-                let until = days.map_or(window.to, |d| from.plus_secs(d * 86_400)).min(window.to);
+                let until = end_of_window(interval, from, window.to);
+                let since = asked_since(interval, from, until);
                 let mut url = endpoint(&self.spec.base_url, &format!("{path}/range"));
                 url.query_pairs_mut().extend_pairs([
                     ("vs_currency", currency),
-                    ("from", from.secs().to_string()),
+                    ("from", since.secs().to_string()),
                     ("to", until.secs().to_string()),
                 ]);
                 (url, until)
@@ -159,7 +164,8 @@ impl<'a> Session<'a> {
         let origin = self.client.origin(&ask);
         let chart = parse_market_chart(&body).map_err(|e| e.of(&origin))?;
         let rows = sample(&chart, interval, until.min(request.now));
-        // A snapshot at the very start belongs to the window before.
+        // What was asked for only to have hourly points, and a snapshot at the very start,
+        // belong to the window before.
         let rows = match window.next {
             Some(from) => from_on(&rows, from),
             None => rows,
@@ -175,8 +181,27 @@ impl<'a> Session<'a> {
 fn days_per_window(interval: Interval) -> Option<i64> {
     match interval.secs() {
         ..3_600 => Some(1),
-        3_600..86_400 => Some(HOURLY_DAYS),
+        3_600..DAY => Some(HOURLY_DAYS),
         _ => None,
+    }
+}
+
+/// The end of a window: long spans are cut into equal ones, so that none is short.
+fn end_of_window(interval: Interval, from: Timestamp, to: Timestamp) -> Timestamp {
+    let Some(days) = days_per_window(interval) else { return to };
+    let (span, longest) = (to.secs() - from.secs(), days * DAY);
+    if span <= longest {
+        return to;
+    }
+    let windows = (span + longest - 1) / longest;
+    interval.floor(from.plus_secs(span / windows))
+}
+
+/// From when on a window is asked for, so that its points come hourly.
+fn asked_since(interval: Interval, from: Timestamp, until: Timestamp) -> Timestamp {
+    match interval.secs() {
+        3_600..DAY => from.min(until.plus_secs(-HOURLY_FROM_DAYS * DAY)),
+        _ => from,
     }
 }
 

@@ -57,7 +57,7 @@ impl Default for KrakenSpec {
             base_url: Url::parse("https://api.kraken.com").expect("a constant URL"),
             pair: None,
             history: KrakenHistory::Ohlc,
-            budget: RateBudget { requests: 1, per_seconds: 1 },
+            budget: RateBudget { requests: 1, per_millis: 1_000 },
         }
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const RATE_LIMIT: &str = r#"{"error":["EGeneral:Too many requests"]}"#;
 /// Room for any number of requests, so that only the tests of budgets wait for one.
-const UNLIMITED: RateBudget = RateBudget { requests: 1_000_000, per_seconds: 1 };
+const UNLIMITED: RateBudget = RateBudget { requests: 1_000_000, per_millis: 1_000 };
 
 fn payload(name: &str) -> Vec<u8> {
     std::fs::read(format!("{ROOT}/tests/data/payloads/{name}")).unwrap()
@@ -228,7 +228,7 @@ async fn requests_keep_to_the_vendors_budget_across_extractions() {
     let (http, stopwatch) = patience();
     let instrument = instrument("BTC-USDT");
     let request = request(&instrument, Interval::MINUTE, "2025-11-11T00:17:30Z");
-    let budget = RateBudget { requests: 2, per_seconds: 10 };
+    let budget = RateBudget { requests: 2, per_millis: 10_000 };
     let spec = SourceSpec::Kraken(KrakenSpec { budget, ..kraken_at(&vendor) });
     for _ in 0..5 {
         extract(&spec, &request, &http.clone(), &()).await.unwrap();
@@ -618,10 +618,22 @@ async fn coingecko_is_sampled_and_its_key_stays_in_the_header() {
 
 #[tokio::test]
 async fn coingeckos_long_ranges_are_asked_in_windows_that_stay_hourly() {
-    // A snapshot 10 minutes before each full hour, and one on it every tenth.
+    // A snapshot 10 minutes before each full hour, and one on it every tenth. Spans below
+    // two days come every five minutes, above ninety every day.
     let vendor = Vendor::start(|request| {
         let number = |name: &str| request.query(name).unwrap().parse::<i64>().unwrap();
         let (from, to) = (number("from"), number("to"));
+        let step = match to - from {
+            ..172_800 => 300,
+            172_800..=7_776_000 => 3_600,
+            _ => 86_400,
+        };
+        if step != 3_600 {
+            let times = (from / step + 1..=to / step).map(|n| n * step);
+            let series: Vec<Value> = times.map(|t| json!([t * 1_000, t as f64])).collect();
+            let body = json!({"prices": series, "market_caps": series, "total_volumes": series});
+            return Answer::ok(body.to_string());
+        }
         let mut times: Vec<i64> =
             (from / 3_600..=to / 3_600 + 1).map(|h| h * 3_600 - 600).collect();
         times.extend((from / 3_600..=to / 3_600).filter(|h| h % 10 == 0).map(|h| h * 3_600));
@@ -648,6 +660,24 @@ async fn coingeckos_long_ranges_are_asked_in_windows_that_stay_hourly() {
         let full = (end / 3_600) % 10 == 0;
         assert_eq!(taken, (end - if full { 0 } else { 600 }) as f64, "row {i}");
     }
+    // Ninety days are two windows of forty-five, not one of eighty-nine and a day.
+    request.from = Some(at("2025-04-21"));
+    assert_eq!(extract(&spec, &request, &http, &()).await.unwrap().len(), 90 * 24);
+    let asked = vendor.requests();
+    let spans = asked[3..].iter().map(|r| {
+        let number = |name: &str| r.query(name).unwrap().parse::<i64>().unwrap();
+        (number("to") - number("from")) / 86_400
+    });
+    assert_eq!(spans.collect::<Vec<_>>(), [45, 45]);
+    // Two hours, as live use asks for them, have the values that the history has.
+    request.from = Some(at("2025-07-19T22:00:00Z"));
+    let newest = extract(&spec, &request, &http, &()).await.unwrap();
+    assert_eq!(
+        newest.rows.iter().map(|r| r.time).collect::<Vec<_>>(),
+        [at("2025-07-19T22:00:00Z"), at("2025-07-19T23:00:00Z"),]
+    );
+    let tail = &table.column("price").unwrap()[200 * 24 - 2..];
+    assert_eq!(newest.column("price").unwrap(), tail);
 }
 
 #[tokio::test]
