@@ -8,6 +8,7 @@ mod diagnostic;
 mod explain;
 mod keys;
 mod section;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -241,6 +242,23 @@ impl Pipeline {
     /// # Errors
     /// Everything that is wrong in the file, each with its line and a remedy.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Box<Diagnostics>> {
+        Self::parse_checked(text, file, source::check)
+    }
+
+    /// Reads a pipeline that a run has stored: its rows are there, so it does not matter
+    /// whether they could still be asked for in that way.
+    ///
+    /// # Errors
+    /// When the text is no pipeline.
+    pub(crate) fn parse_stored(text: &str, file: &Path) -> Result<Self, Box<Diagnostics>> {
+        Self::parse_checked(text, file, |_, _, _| ())
+    }
+
+    fn parse_checked(
+        text: &str,
+        file: &Path,
+        check: impl FnOnce(&DeTable<'_>, &Self, &mut Vec<Diagnostic>),
+    ) -> Result<Self, Box<Diagnostics>> {
         let mut faults = Vec::new();
         let parsed = match DeTable::parse(text) {
             Ok(table) => table,
@@ -252,6 +270,10 @@ impl Pipeline {
             }
         };
         let pipeline = Self::read(parsed.get_ref(), file, &mut faults);
+        // What follows from keys that cannot be read would only confuse.
+        if faults.is_empty() {
+            check(parsed.get_ref(), &pipeline, &mut faults);
+        }
         match faults.is_empty() {
             true => Ok(Self { text: text.to_owned(), ..pipeline }),
             false => Err(refuse(text, file, faults)),

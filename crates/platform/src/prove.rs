@@ -25,7 +25,7 @@ use crate::{gate, training};
 pub(crate) fn pipeline_of(run: &RunRecord) -> Result<Pipeline, PlatformError> {
     let config: serde_json::Value = serde_json::from_str(&run.config_json).unwrap_or_default();
     let text = |name: &str| config[name].as_str().unwrap_or_default().to_owned();
-    Ok(Pipeline::parse(&text("text"), Path::new(&text("file")))?)
+    Ok(Pipeline::parse_stored(&text("text"), Path::new(&text("file")))?)
 }
 
 /// What a run stores of its pipeline.

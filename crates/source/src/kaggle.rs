@@ -61,15 +61,8 @@ fn judge(status: u16, body: &[u8]) -> Verdict {
     }
 }
 
-/// Downloads the archive and reads the declared file.
-///
-/// # Errors
-/// When Kaggle cannot be reached, the archive is damaged or the file cannot be read.
-pub(crate) async fn load(
-    spec: &KaggleSpec,
-    request: &ExtractRequest<'_>,
-    http: &HttpSettings,
-) -> Result<RawTable, SourceError> {
+/// Refuses what is no name of a dataset.
+pub(crate) fn check(spec: &KaggleSpec) -> Result<(), SourceError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let valid = |part: &str| !part.is_empty() && part.chars().all(plain) && part != "..";
     if !spec.dataset.split_once('/').is_some_and(|(owner, name)| valid(owner) && valid(name)) {
@@ -79,6 +72,19 @@ pub(crate) async fn load(
             remedy: "write owner/name as in the address of its page".to_owned(),
         });
     }
+    Ok(())
+}
+
+/// Downloads the archive and reads the declared file.
+///
+/// # Errors
+/// When Kaggle cannot be reached, the archive is damaged or the file cannot be read.
+pub(crate) async fn load(
+    spec: &KaggleSpec,
+    request: &ExtractRequest<'_>,
+    http: &HttpSettings,
+) -> Result<RawTable, SourceError> {
+    check(spec)?;
     let path = format!("/api/v1/datasets/download/{}", spec.dataset);
     let mut url = endpoint(&spec.base_url, &path);
     if let Some(version) = spec.version {
@@ -90,7 +96,7 @@ pub(crate) async fn load(
         ask.basic = Some((user.clone(), key.clone()));
     }
     let client = Client::new(VENDOR, http, spec.budget)?;
-    let body = client.get(&ask, judge).await?;
+    let body = client.get(&ask, judge).await?.body;
     let origin = client.origin(&ask);
     let wanted = spec.file.path.to_string_lossy();
     let (name, bytes) = member(&origin, body, &wanted)?;

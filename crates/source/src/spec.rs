@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::SourceError;
 use crate::backfill::{Backfill, joined};
-use crate::binance::BinanceSpec;
-use crate::coingecko::CoinGeckoSpec;
+use crate::binance::{self, BinanceSpec};
+use crate::coingecko::{self, CoinGeckoSpec};
 use crate::file::FileSpec;
 use crate::http::HttpSettings;
-use crate::kaggle::KaggleSpec;
-use crate::kraken::KrakenSpec;
+use crate::kaggle::{self, KaggleSpec};
+use crate::kraken::{self, KrakenHistory, KrakenSpec, oldest_ohlc};
 
 /// Where rows come from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +41,39 @@ impl SourceSpec {
             SourceSpec::Binance(_) => "binance",
             SourceSpec::CoinGecko(_) => "coingecko",
             SourceSpec::Kaggle(_) => "kaggle",
+        }
+    }
+
+    /// Refuses what the source cannot give, whatever its vendor answers.
+    ///
+    /// # Errors
+    /// [`SourceError::Setting`] with the setting, what is wrong and what to write.
+    pub fn check(&self, interval: Interval, from: Option<Timestamp>) -> Result<(), SourceError> {
+        let asks_an_api = !self.is_whole();
+        if let Some(from) = from.filter(|from| asks_an_api && from.micros() < 0) {
+            return Err(SourceError::Setting {
+                field: "from",
+                problem: format!("{} is before 1970", from.human()),
+                remedy: "no vendor has rows of then: write a later time".to_owned(),
+            });
+        }
+        match self {
+            SourceSpec::File(_) => Ok(()),
+            SourceSpec::Kraken(spec) => kraken::check(spec, interval, from),
+            SourceSpec::Binance(_) => binance::check(interval),
+            SourceSpec::CoinGecko(spec) => coingecko::check(spec, interval),
+            SourceSpec::Kaggle(spec) => kaggle::check(spec),
+        }
+    }
+
+    /// The oldest open time that the source still has at an instant, where it keeps no more
+    /// than the latest rows.
+    pub fn oldest(&self, interval: Interval, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            SourceSpec::Kraken(KrakenSpec { history: KrakenHistory::Ohlc, .. }) => {
+                Some(oldest_ohlc(interval, now))
+            }
+            _ => None,
         }
     }
 

@@ -121,6 +121,71 @@ fn faults_across_keys_are_seen() {
     assert!(refusal(&twice).contains("two models are named `ridge`"));
 }
 
+/// The good file with another source and, where given, other keys of the head.
+fn with_source(source: &str, head: &[(&str, &str)]) -> String {
+    let (before, after) = GOOD.split_once("[source]").unwrap();
+    let (_, after) = after.split_once("[label]").unwrap();
+    let mut text = format!("{before}[source]\n{source}\n[label]{after}");
+    for (from, to) in head {
+        assert!(text.contains(from));
+        text = text.replace(from, to);
+    }
+    text
+}
+
+#[test]
+fn a_source_that_cannot_be_asked_is_refused_with_its_place() {
+    let three = [("\"1h\"", "\"3h\"")];
+    let two = [("\"1h\"", "\"2h\"")];
+    let half = [("\"1h\"", "\"30m\"")];
+    let file = "kind = \"file\"\npath = \"a.csv\"\n";
+    let trades = "kind = \"kraken\"\nfeed = \"trades\"\n";
+    let gecko = "kind = \"coingecko\"\nkey_env = \"COINGECKO_KEY\"\n";
+    for (source, head, place, part) in [
+        ("kind = \"kraken\"\nbase_url = \"ftp://x.org\"", &[][..], 9, "no http or https address"),
+        ("kind = \"kraken\"\nbase_url = \"api.kraken.com\"", &[], 9, "is no URL"),
+        ("kind = \"binance\"\nbase_url = \"https://me:pw@api.binance.com\"", &[], 9, "no user"),
+        ("kind = \"binance\"\nbase_url = \"https://x.org/?key=1\"", &[], 9, "no query"),
+        (&format!("{gecko}base_url = \"https://x.org\""), &[], 10, "may not be sent there"),
+        (&format!("{gecko}base_url = \"http://api.coingecko.com\""), &[], 10, "with https"),
+        (
+            "kind = \"kaggle\"\ndataset = \"a/b\"\nbase_url = \"http://x.org\"",
+            &[],
+            10,
+            "sent there",
+        ),
+        ("kind = \"kaggle\"\ndataset = \"a\"", &[], 9, "names no dataset"),
+        ("kind = \"coingecko\"\ncoin = \"../bitcoin\"", &[], 9, "not a name of a coin"),
+        ("kind = \"coingecko\"", &half, 4, "its points come hourly"),
+        ("kind = \"kraken\"", &two, 4, "no bars of 2h"),
+        ("kind = \"binance\"", &three, 4, "no bars of 3h"),
+        (trades, &[], 7, "needs a beginning"),
+        (&format!("{trades}from = \"1600-01-01\""), &[], 10, "is before 1970"),
+        (
+            &format!("{file}from = \"2024-01-02\"\nto = \"2024-01-02\""),
+            &[],
+            10,
+            "does not lie before",
+        ),
+        (&format!("{file}zone = \"Berlin\""), &[], 10, "not a time zone"),
+        (&format!("{file}time_format = \"soon\""), &[], 10, "leave it out"),
+    ] {
+        let message = refusal(&with_source(source, head));
+        assert!(message.starts_with(&format!("pipelines/btc.toml:{place}: ")), "{message}");
+        assert!(message.contains(part), "`{part}` is not in\n{message}");
+    }
+    for source in [
+        &format!("{gecko}base_url = \"https://pro-api.coingecko.com\""),
+        &format!("{gecko}base_url = \"http://127.0.0.1:8080\""),
+        &format!("{trades}from = \"2013-10-06\""),
+    ] {
+        parse(&with_source(source, &[])).unwrap_or_else(|e| panic!("{e}"));
+    }
+    // What a run has stored stays readable: its rows are there.
+    let stored = with_source("kind = \"coingecko\"", &half);
+    assert!(Pipeline::parse_stored(&stored, Path::new("old.toml")).is_ok());
+}
+
 #[test]
 fn what_is_not_toml_is_refused_with_its_line() {
     assert!(refusal("name = \n").starts_with("pipelines/btc.toml:1: "));

@@ -4,5 +4,5 @@ mod client;
 mod wire;
 
 pub use self::client::BinanceSpec;
-pub(crate) use self::client::Session;
+pub(crate) use self::client::{Session, check};
 pub use self::wire::{Kline, parse_klines};

@@ -4,7 +4,7 @@ mod client;
 mod sample;
 mod wire;
 
-pub(crate) use self::client::Session;
 pub use self::client::{CoinGeckoPlan, CoinGeckoSpec};
+pub(crate) use self::client::{Session, check};
 pub use self::sample::sample;
 pub use self::wire::{MarketChart, Snapshot, parse_market_chart};

@@ -25,7 +25,7 @@ pub use self::columns::ColumnMap;
 pub use self::csv::read_csv;
 pub use self::json::read_json;
 pub use self::parquet::read_parquet;
-pub use self::time::{TimeFormat, TimeFormatError};
+pub use self::time::{TimeFormat, TimeFormatError, is_zone};
 
 pub(crate) use self::json::broken as broken_json;
 

@@ -338,6 +338,11 @@ pub(crate) struct TimeFault {
     pub(crate) remedy: String,
 }
 
+/// Whether there is a time zone of an IANA name.
+pub fn is_zone(name: &str) -> bool {
+    name.parse::<Tz>().is_ok()
+}
+
 impl TimeReader {
     /// A reader by a declared format, or by detection; the zone is an IANA name.
     pub(crate) fn new(format: Option<&TimeFormat>, zone: Option<&str>) -> Result<Self, String> {

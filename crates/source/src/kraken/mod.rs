@@ -4,6 +4,7 @@ mod client;
 mod names;
 mod wire;
 
+pub(crate) use self::client::check;
 pub use self::client::{KrakenHistory, KrakenSpec, Session, oldest_ohlc};
 pub use self::names::pair_of;
 pub use self::wire::{
