@@ -31,6 +31,11 @@ pub(crate) struct Page {
     /// Where the next piece starts; `None` when there is none.
     pub(crate) next: Option<Timestamp>,
     pub(crate) origin: String,
+    /// When the vendor answered, by its own clock, where it says: a bar that is forming
+    /// there is not final because a clock here runs fast.
+    pub(crate) at: Option<Timestamp>,
+    /// Where the vendor has nothing more although more was wanted.
+    pub(crate) reached: Option<Timestamp>,
 }
 
 /// Whom we are talking to.
@@ -50,6 +55,8 @@ pub struct Backfill<'a> {
     request: ExtractRequest<'a>,
     cursor: BackfillCursor,
     beginning: Beginning,
+    /// The oldest open time that the vendor still has, where it drops rows.
+    oldest: Option<Timestamp>,
 }
 
 impl<'a> Backfill<'a> {
@@ -72,7 +79,8 @@ impl<'a> Backfill<'a> {
             SourceSpec::Binance(spec) => Session::Binance(binance::Session::new(spec, http)?),
             SourceSpec::CoinGecko(spec) => Session::CoinGecko(coingecko::Session::new(spec, http)?),
         };
-        Ok(Self { session, request, cursor, beginning })
+        let oldest = spec.oldest(request.interval, request.now);
+        Ok(Self { session, request, cursor, beginning, oldest })
     }
 
     /// How it began.
@@ -83,6 +91,24 @@ impl<'a> Backfill<'a> {
     /// How far it has come.
     pub fn cursor(&self) -> &BackfillCursor {
         &self.cursor
+    }
+
+    /// Goes on from an open time, when that is later than where it stands: what lies before
+    /// it came another way. A fetch that begins where the vendor's rows begin stays so.
+    pub fn skip_to(&mut self, time: Timestamp) {
+        if let Some(next) = self.cursor.next.filter(|next| *next < time) {
+            self.cursor.next = Some(next.max(time));
+            self.cursor.done |= time >= self.cursor.to;
+        }
+    }
+
+    /// Goes on from the oldest row that the vendor still has, for a history that is stored
+    /// in part and whose next rows it has dropped. Answers with that open time, where the
+    /// vendor drops rows at all.
+    pub fn skip_lost(&mut self) -> Option<Timestamp> {
+        let oldest = self.oldest?;
+        self.skip_to(oldest);
+        Some(oldest)
     }
 
     /// The next piece, or `None` when everything is there. After an error the cursor
@@ -113,8 +139,12 @@ impl<'a> Backfill<'a> {
         for position in &mut page.rows.positions {
             *position += self.cursor.received;
         }
-        let table = page.rows.into_live_table(page.origin, &request)?;
+        let closed_by = page.at.map_or(request.now, |at| at.min(request.now));
+        let table = page.rows.into_live_table(page.origin, closed_by, &request)?;
         self.cursor.received += page.received;
+        // What had not closed there, or was not there, has not been fetched.
+        let reached = page.reached.map_or(closed_by, |reached| reached.min(closed_by));
+        self.cursor.to = self.cursor.to.min(reached);
         self.cursor.done = page.next.is_none();
         if page.next.is_some() {
             self.cursor.next = page.next;

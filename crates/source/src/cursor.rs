@@ -213,11 +213,13 @@ impl BackfillCursor {
             if to <= self.to {
                 return self;
             }
-            // The bar that was forming at the old end was not taken. A source that is
-            // read from its beginning without a `from` keeps no more than it sends.
+            // The bar that was forming at the old end was not taken, and the one before it
+            // may have been corrected. A source that is read from its beginning without a
+            // `from` keeps no more than it sends.
             let latest_only = self.next.is_none() && self.request.feed.as_deref() == Some("ohlc");
             if !latest_only {
-                self.next = Some(interval.floor(self.to));
+                let next = interval.floor(self.to) - interval;
+                self.next = Some(self.request.from.map_or(next, |from| next.max(from)));
             }
         }
         self.to = to;

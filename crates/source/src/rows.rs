@@ -80,21 +80,23 @@ impl Rows {
         time_is: TimeIs,
         request: &ExtractRequest<'_>,
     ) -> Result<RawTable, SourceError> {
-        self.into_fed_table(Feed::Import, origin, time_is, request)
+        self.into_fed_table(Feed::Import, origin, time_is, request.now, request)
     }
 
     /// The rows of a vendor's API that the request wants, as [`Rows::into_table`], but for
     /// a row that came before the next interval closed: it was observed live, so it is
-    /// known from the request's present on and carries no mark of a back-fill.
+    /// known from the request's present on and carries no mark of a back-fill. Bars that
+    /// close after `closed_by` (the present as the vendor has it) are still forming.
     ///
     /// # Errors
     /// As [`Rows::into_table`].
     pub fn into_live_table(
         self,
         origin: String,
+        closed_by: Timestamp,
         request: &ExtractRequest<'_>,
     ) -> Result<RawTable, SourceError> {
-        self.into_fed_table(Feed::Live, origin, TimeIs::Open, request)
+        self.into_fed_table(Feed::Live, origin, TimeIs::Open, closed_by, request)
     }
 
     fn into_fed_table(
@@ -102,6 +104,7 @@ impl Rows {
         feed: Feed,
         origin: String,
         time_is: TimeIs,
+        closed_by: Timestamp,
         request: &ExtractRequest<'_>,
     ) -> Result<RawTable, SourceError> {
         if !(0..=LONGEST_LAG).contains(&request.lag) {
@@ -122,7 +125,7 @@ impl Rows {
             let close = open + request.interval;
             let wanted = request.from.is_none_or(|from| from <= open)
                 && request.to.is_none_or(|to| open < to)
-                && close <= request.now;
+                && close <= closed_by;
             if wanted {
                 let marks = self.flags.get(i).copied().unwrap_or(RowFlags::NONE);
                 kept.push(i);
@@ -191,7 +194,7 @@ mod tests {
         };
         let (rows, origin) = (rows(&[0, 1, 2]), "x".to_owned());
         let table = match live {
-            true => rows.into_live_table(origin, &request).unwrap(),
+            true => rows.into_live_table(origin, now, &request).unwrap(),
             false => rows.into_table(origin, TimeIs::Open, &request).unwrap(),
         };
         let observed = |r: &RowMeta| !r.flags.contains(RowFlags::BACKFILLED);

@@ -81,6 +81,11 @@ fn name_of(interval: Interval) -> Result<&'static str, SourceError> {
     })
 }
 
+/// Refuses an interval of which Binance has no bars.
+pub(crate) fn check(interval: Interval) -> Result<(), SourceError> {
+    name_of(interval).map(|_| ())
+}
+
 impl<'a> Session<'a> {
     pub(crate) fn new(spec: &'a BinanceSpec, http: &'a HttpSettings) -> Result<Self, SourceError> {
         Ok(Self { spec, client: Client::new(VENDOR, http, spec.budget)? })
@@ -102,9 +107,9 @@ impl<'a> Session<'a> {
             ("limit", LIMIT.to_string()),
         ]);
         let ask = Ask::new(url);
-        let body = self.client.get(&ask, judge).await?;
+        let answer = self.client.get(&ask, judge).await?;
         let origin = self.client.origin(&ask);
-        let klines = parse_klines(&body).map_err(|e| e.of(&origin))?;
+        let klines = parse_klines(&answer.body).map_err(|e| e.of(&origin))?;
         let last = klines.iter().map(|k| k.open_time).max();
         let next = match last {
             Some(last) if klines.len() >= LIMIT => {
@@ -118,7 +123,14 @@ impl<'a> Session<'a> {
             }
             _ => None,
         };
-        Ok(Page { received: klines.len() as u64, rows: rows_of(&klines), next, origin })
+        Ok(Page {
+            received: klines.len() as u64,
+            rows: rows_of(&klines),
+            next,
+            origin,
+            at: answer.at,
+            reached: None,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::SourceError;
 use crate::error::Malformed;
-use crate::http::{Verdict, by_status};
+use crate::http::{Verdict, Wait, by_status};
 use crate::wire::{Row, document};
 
 /// One bar.
@@ -45,10 +45,12 @@ pub(crate) fn judge(status: u16, body: &[u8]) -> Verdict {
     match (status, complaint.as_ref().map(|c| c.code)) {
         // 418 is the ban that follows 429s not heeded; it carries Retry-After.
         (418, _) => {
-            Verdict::RateLimited { message: "HTTP 418: banned for too many requests".into() }
+            let message = "HTTP 418: banned for too many requests".to_owned();
+            Verdict::RateLimited { message, wait: Wait::Unsaid }
         }
         (_, Some(-1003)) => {
-            Verdict::RateLimited { message: said.unwrap_or_else(|| "too many requests".into()) }
+            let message = said.unwrap_or_else(|| "too many requests".to_owned());
+            Verdict::RateLimited { message, wait: Wait::Unsaid }
         }
         (_, Some(-1121)) => Verdict::Refused {
             message: said.unwrap_or_default(),

@@ -13,6 +13,8 @@ use crate::rows::Rows;
 use crate::{ExtractRequest, HttpSettings, RateBudget, Secret, SourceError};
 
 const VENDOR: &str = "coingecko";
+/// CoinGecko's code of a time range that the plan does not cover.
+const OUTSIDE_THE_PLAN: u64 = 10_012;
 const DAY: i64 = 86_400;
 /// Beyond 90 days CoinGecko thins hourly points to daily ones.
 const HOURLY_DAYS: i64 = 89;
@@ -81,15 +83,50 @@ impl CoinGeckoSpec {
     }
 }
 
+/// Refuses what is no name of a coin, and rows denser than a history's points.
+pub(crate) fn check(spec: &CoinGeckoSpec, interval: Interval) -> Result<(), SourceError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !spec.coin.starts_with(|c: char| c.is_ascii_alphanumeric()) || !spec.coin.chars().all(plain)
+    {
+        return Err(SourceError::Setting {
+            field: "coin",
+            problem: format!("`{}` is not a name of a coin", spec.coin),
+            remedy: "write CoinGecko's API id, such as bitcoin".to_owned(),
+        });
+    }
+    if interval.secs() < 3_600 {
+        return Err(SourceError::Setting {
+            field: "interval",
+            problem: format!("coingecko has no history of {interval}: its points come hourly"),
+            remedy: "choose 1h or longer".to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// What CoinGecko's answer means.
 fn judge(status: u16, body: &[u8]) -> Verdict {
     let document = serde_json::from_slice::<Value>(body).unwrap_or_default();
-    let status_text = document.pointer("/status/error_message").or_else(|| document.get("error"));
-    let said = status_text.and_then(Value::as_str).map(str::to_owned);
-    let in_body = document.pointer("/status/error_code").and_then(Value::as_u64);
-    match in_body {
-        Some(429) => by_status(429, said),
-        _ => by_status(status, said),
+    // The status of an error stands at the top or inside `error`, which may be a text too.
+    let of = |name: &str| {
+        let pointers = [format!("/status/{name}"), format!("/error/status/{name}")];
+        pointers.iter().find_map(|p| document.pointer(p))
+    };
+    let said = of("error_message").or_else(|| document.get("error")).and_then(Value::as_str);
+    let said = said.map(str::to_owned);
+    match (of("error_code").and_then(Value::as_u64), by_status(status, said.clone())) {
+        (Some(429), _) => by_status(429, said),
+        (Some(OUTSIDE_THE_PLAN), Verdict::Refused { message, .. }) => Verdict::Refused {
+            message,
+            remedy: "shorten `days` or move `from`; without a paying plan there are 365 days"
+                .to_owned(),
+        },
+        (_, Verdict::Refused { message, .. }) if status == 401 => Verdict::Refused {
+            message,
+            remedy: "check the API key in the variable that `key_env` names, and its plan"
+                .to_owned(),
+        },
+        (_, verdict) => verdict,
     }
 }
 
@@ -105,14 +142,6 @@ impl<'a> Session<'a> {
         spec: &'a CoinGeckoSpec,
         http: &'a HttpSettings,
     ) -> Result<Self, SourceError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if spec.coin.is_empty() || !spec.coin.chars().all(plain) {
-            return Err(SourceError::Setting {
-                field: "coin",
-                problem: format!("`{}` is not a name of a coin", spec.coin),
-                remedy: "write CoinGecko's API id, such as bitcoin".to_owned(),
-            });
-        }
         Ok(Self { spec, client: Client::new(VENDOR, http, spec.budget)? })
     }
 
@@ -123,13 +152,7 @@ impl<'a> Session<'a> {
         window: &Window,
     ) -> Result<Page, SourceError> {
         let interval = request.interval;
-        if interval.secs() < 300 {
-            return Err(SourceError::Setting {
-                field: "interval",
-                problem: format!("coingecko has no points of {interval}"),
-                remedy: "choose 5m or longer".to_owned(),
-            });
-        }
+        check(self.spec, interval)?;
         let currency = self.spec.currency_of(request.instrument);
         let path = format!("/api/v3/coins/{}/market_chart", self.spec.coin);
         let days = days_per_window(interval);
@@ -160,10 +183,11 @@ impl<'a> Session<'a> {
             };
             ask.keys.push((header, key.clone()));
         }
-        let body = self.client.get(&ask, judge).await?;
+        let answer = self.client.get(&ask, judge).await?;
         let origin = self.client.origin(&ask);
-        let chart = parse_market_chart(&body).map_err(|e| e.of(&origin))?;
-        let rows = sample(&chart, interval, until.min(request.now));
+        let chart = parse_market_chart(&answer.body).map_err(|e| e.of(&origin))?;
+        let present = answer.at.map_or(request.now, |at| at.min(request.now));
+        let rows = sample(&chart, interval, until.min(present));
         // What was asked for only to have hourly points, and a snapshot at the very start,
         // belong to the window before.
         let rows = match window.next {
@@ -172,7 +196,14 @@ impl<'a> Session<'a> {
         };
         let next = window.next.is_some().then(|| interval.floor(until));
         let next = next.filter(|next| *next < window.to && until < window.to);
-        Ok(Page { rows, received: chart.snapshots.len() as u64, next, origin })
+        Ok(Page {
+            rows,
+            received: chart.snapshots.len() as u64,
+            next,
+            origin,
+            at: answer.at,
+            reached: None,
+        })
     }
 }
 
@@ -180,8 +211,7 @@ impl<'a> Session<'a> {
 /// daily points are.
 fn days_per_window(interval: Interval) -> Option<i64> {
     match interval.secs() {
-        ..3_600 => Some(1),
-        3_600..DAY => Some(HOURLY_DAYS),
+        ..DAY => Some(HOURLY_DAYS),
         _ => None,
     }
 }
@@ -200,7 +230,7 @@ fn end_of_window(interval: Interval, from: Timestamp, to: Timestamp) -> Timestam
 /// From when on a window is asked for, so that its points come hourly.
 fn asked_since(interval: Interval, from: Timestamp, until: Timestamp) -> Timestamp {
     match interval.secs() {
-        3_600..DAY => from.min(until.plus_secs(-HOURLY_FROM_DAYS * DAY)),
+        ..DAY => from.min(until.plus_secs(-HOURLY_FROM_DAYS * DAY)),
         _ => from,
     }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
+use foretell_market::Timestamp;
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use url::Url;
 
-use super::{HttpSettings, RateBudget};
+use super::{HttpSettings, RateBudget, may_hold_keys};
 use crate::error::excerpt;
 use crate::{Secret, SourceError};
 
@@ -27,12 +28,45 @@ const REDIRECTS: usize = 5;
 pub(crate) enum Verdict {
     /// The body is what was asked for.
     Accept,
-    /// Too many requests; waiting helps.
-    RateLimited { message: String },
+    /// Too many requests; waiting helps, for as long as the body says.
+    RateLimited { message: String, wait: Wait },
     /// The vendor has a passing trouble; waiting helps.
     Trouble { message: String },
     /// The vendor refuses; waiting does not help.
     Refused { message: String, remedy: String },
+}
+
+/// How long a body asks us to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It does not say; a header may.
+    Unsaid,
+    /// So many seconds.
+    Seconds(u64),
+    /// Until this second since 1970, by the vendor's clock.
+    Until(i64),
+}
+
+impl Wait {
+    /// In seconds, given the answer's own time, so that no clock of ours is needed.
+    fn seconds(self, answered: Option<Timestamp>) -> Option<u64> {
+        match self {
+            Self::Unsaid => None,
+            Self::Seconds(seconds) => Some(seconds),
+            Self::Until(until) => {
+                let left = until.saturating_sub(answered?.secs());
+                Some(u64::try_from(left).unwrap_or(0))
+            }
+        }
+    }
+}
+
+/// What a vendor answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: Bytes,
+    /// When it did so by its own clock (the header `Date`), where it says.
+    pub(crate) at: Option<Timestamp>,
 }
 
 /// One question to a vendor.
@@ -100,7 +134,7 @@ pub(crate) struct Client<'a> {
 
 /// What one attempt came to.
 enum Attempt {
-    Body(Bytes),
+    Body(Answer),
     /// Worth another try: what happened, how long the vendor asks to wait, and whether
     /// it was the vendor's rate limit.
     Again {
@@ -145,7 +179,15 @@ impl<'a> Client<'a> {
         &self,
         ask: &Ask,
         judge: fn(u16, &[u8]) -> Verdict,
-    ) -> Result<Bytes, SourceError> {
+    ) -> Result<Answer, SourceError> {
+        let keyed = !ask.keys.is_empty() || ask.basic.is_some();
+        if keyed && !may_hold_keys(self.vendor, &ask.url) {
+            return Err(SourceError::Setting {
+                field: "base_url",
+                problem: format!("a key of {} may not be sent to this address", self.vendor),
+                remedy: "name the vendor's own host, with https".to_owned(),
+            });
+        }
         let attempts = self.settings.max_attempts.max(1);
         let mut attempt = 1;
         loop {
@@ -155,15 +197,21 @@ impl<'a> Client<'a> {
                 self.settings.pause.wait(wait).await;
             }
             let (problem, retry_after, limited) = match self.attempt(ask, judge).await? {
-                Attempt::Body(body) => return Ok(body),
+                Attempt::Body(answer) => return Ok(answer),
                 Attempt::Again { problem, retry_after, limited } => (problem, retry_after, limited),
             };
             let too_long = retry_after.is_some_and(|s| s > self.settings.max_retry_after_seconds);
             if attempt >= attempts || too_long {
                 return Err(self.gave_up(ask, problem, attempt, retry_after, limited));
             }
-            let asked = Duration::from_secs(retry_after.unwrap_or(0));
-            let wait = self.backoff(attempt).max(asked);
+            let wait = match (limited, retry_after) {
+                // Whoever says how long need not be second-guessed.
+                (true, Some(seconds)) => Duration::from_secs(seconds.max(1)),
+                (_, seconds) => {
+                    let asked = Duration::from_secs(seconds.unwrap_or(0));
+                    self.backoff(attempt, limited).max(asked)
+                }
+            };
             tracing::warn!(
                 vendor = self.vendor,
                 url = shown(&ask.url),
@@ -203,11 +251,12 @@ impl<'a> Client<'a> {
 
     /// The wait after a failed attempt: doubling from the first, between half and all
     /// of it by chance, so that many clients do not come back together.
-    fn backoff(&self, attempt: u32) -> Duration {
-        let doubled = self
-            .settings
-            .backoff_millis
-            .saturating_mul(1u64.checked_shl(attempt - 1).unwrap_or(u64::MAX));
+    fn backoff(&self, attempt: u32, limited: bool) -> Duration {
+        let first = match limited {
+            true => self.settings.limited_backoff_millis,
+            false => self.settings.backoff_millis,
+        };
+        let doubled = first.saturating_mul(1u64.checked_shl(attempt - 1).unwrap_or(u64::MAX));
         let longest = doubled.min(self.settings.max_backoff_millis) as f64;
         let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
         let share = 0.5 + 0.5 * jitter.random::<f64>();
@@ -230,7 +279,11 @@ impl<'a> Client<'a> {
             url: shown(&ask.url),
             status: 200,
             message: format!("the body is longer than {limit} bytes"),
-            remedy: "ask for less at once: narrow `from` and `to` of [source]".to_owned(),
+            remedy: match ask.download {
+                true => "fetch it by hand, unpack it and declare it as a file with its `path`",
+                false => "ask for less at once: narrow `from` and `to` of [source]",
+            }
+            .to_owned(),
         };
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(too_large());
@@ -247,10 +300,12 @@ impl<'a> Client<'a> {
             }
         }
         let (status, body) = (response.status().as_u16(), body.freeze());
-        let retry_after = retry_after(response.headers());
+        let answered = date(response.headers());
+        let retry_after = retry_after(response.headers(), answered);
         Ok(match judge(status, &body) {
-            Verdict::Accept => Attempt::Body(body),
-            Verdict::RateLimited { message } => {
+            Verdict::Accept => Attempt::Body(Answer { body, at: answered }),
+            Verdict::RateLimited { message, wait } => {
+                let retry_after = retry_after.max(wait.seconds(answered));
                 Attempt::Again { problem: message, retry_after, limited: true }
             }
             Verdict::Trouble { message } => {
@@ -329,14 +384,19 @@ impl<'a> Client<'a> {
 
 /// Seconds that the vendor asks us to wait: a number, or a date against the answer's
 /// own `Date`, so that no clock of ours is needed.
-fn retry_after(headers: &HeaderMap) -> Option<u64> {
+fn retry_after(headers: &HeaderMap, answered: Option<Timestamp>) -> Option<u64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(secs) = text.parse::<u64>() {
         return Some(secs);
     }
     let until = DateTime::parse_from_rfc2822(text).ok()?;
+    Wait::Until(until.timestamp()).seconds(answered)
+}
+
+/// When the vendor answered, by its own clock.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let date = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
-    Some((until - date).num_seconds().max(0) as u64)
+    Some(Timestamp::from_secs(date.timestamp()))
 }
 
 /// What a status alone says; vendors refine it by the body.
@@ -347,11 +407,14 @@ pub(crate) fn by_status(status: u16, said: Option<String>) -> Verdict {
     };
     match status {
         200..=299 => Verdict::Accept,
-        429 => Verdict::RateLimited { message },
+        429 => Verdict::RateLimited { message, wait: Wait::Unsaid },
         408 | 425 | 500 | 502 | 503 | 504 | 520..=529 => Verdict::Trouble { message },
-        401 | 403 => {
-            Verdict::Refused { message, remedy: "check the API key and its rights".to_owned() }
-        }
+        401 | 403 => Verdict::Refused {
+            message,
+            remedy: "the vendor, or a firewall or proxy on the way, does not serve this machine: \
+                     check the network, or name another address in `base_url`"
+                .to_owned(),
+        },
         404 => Verdict::Refused { message, remedy: "check the name that was asked for".to_owned() },
         _ => Verdict::Refused { message, remedy: "check the source's settings".to_owned() },
     }
@@ -378,6 +441,7 @@ mod tests {
         let headers = |pairs: &[(&'static str, &str)]| {
             pairs.iter().map(|(n, v)| ((*n).try_into().unwrap(), v.parse().unwrap())).collect()
         };
+        let retry_after = |headers: &HeaderMap| retry_after(headers, date(headers));
         assert_eq!(retry_after(&headers(&[("retry-after", "7")])), Some(7));
         let date = ("date", "Sat, 15 May 2021 14:42:23 GMT");
         let until = ("retry-after", "Sat, 15 May 2021 14:43:00 GMT");

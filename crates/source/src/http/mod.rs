@@ -2,8 +2,10 @@
 
 mod budget;
 mod client;
+mod keys;
 mod settings;
 
 pub use self::budget::{Budgets, RateBudget};
-pub(crate) use self::client::{Ask, Client, Verdict, by_status, endpoint, shown};
+pub(crate) use self::client::{Ask, Client, Verdict, Wait, by_status, endpoint, shown};
+pub use self::keys::may_hold_keys;
 pub use self::settings::{HttpSettings, Pause, TokioPause};

@@ -25,6 +25,9 @@ pub struct HttpSettings {
     pub max_attempts: u32,
     /// The first wait between attempts, in milliseconds; it doubles with each.
     pub backoff_millis: u64,
+    /// The first wait after a refusal for too many requests, in milliseconds: asking again
+    /// at once makes a vendor's limit last longer. It doubles as well.
+    pub limited_backoff_millis: u64,
     /// The longest wait between attempts, in milliseconds.
     pub max_backoff_millis: u64,
     /// The longest `Retry-After` that is waited for, in seconds; beyond it the request
@@ -51,6 +54,7 @@ impl Default for HttpSettings {
             connect_timeout_millis: 10_000,
             max_attempts: 5,
             backoff_millis: 500,
+            limited_backoff_millis: 10_000,
             max_backoff_millis: 60_000,
             max_retry_after_seconds: 120,
             max_body_bytes: 256 << 20,

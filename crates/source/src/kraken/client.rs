@@ -69,6 +69,36 @@ impl KrakenSpec {
     }
 }
 
+/// The bar's length as `OHLC` wants it.
+fn minutes_of(interval: Interval) -> Result<i64, SourceError> {
+    let minutes = MINUTES.into_iter().find(|m| m * 60 == interval.secs());
+    minutes.ok_or_else(|| SourceError::Setting {
+        field: "interval",
+        problem: format!("kraken has no bars of {interval}"),
+        remedy: "choose 1m, 5m, 15m, 30m, 1h, 4h, 1d or 7d, or `feed = \"trades\"`".to_owned(),
+    })
+}
+
+fn no_beginning() -> SourceError {
+    SourceError::Setting {
+        field: "from",
+        problem: "building bars from trades needs a beginning".to_owned(),
+        remedy: "write the first time wanted".to_owned(),
+    }
+}
+
+/// Refuses bars that `OHLC` does not have, and trades without a beginning.
+pub(crate) fn check(
+    spec: &KrakenSpec,
+    interval: Interval,
+    from: Option<Timestamp>,
+) -> Result<(), SourceError> {
+    match spec.history {
+        KrakenHistory::Ohlc => minutes_of(interval).map(|_| ()),
+        KrakenHistory::Trades => from.map(|_| ()).ok_or_else(no_beginning),
+    }
+}
+
 /// A conversation with Kraken.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -99,8 +129,8 @@ impl<'a> Session<'a> {
     /// When Kraken cannot be reached or understood.
     pub async fn asset_pairs(&self) -> Result<Vec<AssetPair>, SourceError> {
         let ask = self.ask("AssetPairs", &[]);
-        let body = self.client.get(&ask, wire::judge).await?;
-        parse_asset_pairs(&body).map_err(|e| e.of(&self.client.origin(&ask)))
+        let answer = self.client.get(&ask, wire::judge).await?;
+        parse_asset_pairs(&answer.body).map_err(|e| e.of(&self.client.origin(&ask)))
     }
 
     /// The present prices of one pair by Kraken's name.
@@ -109,8 +139,8 @@ impl<'a> Session<'a> {
     /// When Kraken cannot be reached or understood, or knows no such pair.
     pub async fn ticker(&self, pair: &str) -> Result<Vec<(String, Ticker)>, SourceError> {
         let ask = self.ask("Ticker", &[("pair", pair.to_owned())]);
-        let body = self.client.get(&ask, wire::judge).await?;
-        parse_ticker(&body).map_err(|e| e.of(&self.client.origin(&ask)))
+        let answer = self.client.get(&ask, wire::judge).await?;
+        parse_ticker(&answer.body).map_err(|e| e.of(&self.client.origin(&ask)))
     }
 
     /// The next rows of a window, by the declared route.
@@ -131,12 +161,7 @@ impl<'a> Session<'a> {
         window: &Window,
     ) -> Result<Page, SourceError> {
         let interval = request.interval;
-        let minutes = MINUTES.into_iter().find(|m| m * 60 == interval.secs());
-        let minutes = minutes.ok_or_else(|| SourceError::Setting {
-            field: "interval",
-            problem: format!("kraken has no bars of {interval}"),
-            remedy: "choose 1m, 5m, 15m, 30m, 1h, 4h, 1d or 7d, or `feed = \"trades\"`".to_owned(),
-        })?;
+        let minutes = minutes_of(interval)?;
         let oldest = oldest_ohlc(interval, request.now);
         let mut query = vec![
             ("pair", self.spec.pair_of(request.instrument)),
@@ -156,9 +181,9 @@ impl<'a> Session<'a> {
             query.push(("since", (from.secs() - 1).to_string()));
         }
         let ask = self.ask("OHLC", &query);
-        let body = self.client.get(&ask, wire::judge).await?;
+        let answer = self.client.get(&ask, wire::judge).await?;
         let origin = self.client.origin(&ask);
-        let page = parse_ohlc(&body).map_err(|e| e.of(&origin))?;
+        let page = parse_ohlc(&answer.body).map_err(|e| e.of(&origin))?;
         let received = page.candles.len();
         // The bar behind `last` is still forming; without `last` it is the final one.
         let complete = |i: usize, candle: &Candle| match page.last {
@@ -171,7 +196,14 @@ impl<'a> Session<'a> {
             .filter(|(i, (_, candle))| complete(*i, candle))
             .map(|(_, kept)| kept)
             .collect();
-        Ok(Page { rows: rows_of(&kept), received: received as u64, next: None, origin })
+        Ok(Page {
+            rows: rows_of(&kept),
+            received: received as u64,
+            next: None,
+            origin,
+            at: answer.at,
+            reached: None,
+        })
     }
 
     /// Bars of up to a day, built from every trade of that day.
@@ -181,48 +213,72 @@ impl<'a> Session<'a> {
         window: &Window,
     ) -> Result<Page, SourceError> {
         let interval = request.interval;
-        let from = window.next.ok_or_else(|| SourceError::Setting {
-            field: "from",
-            problem: "building bars from trades needs a beginning".to_owned(),
-            remedy: "write the first time wanted".to_owned(),
-        })?;
+        let from = window.next.ok_or_else(no_beginning)?;
         let start = if interval.is_on_grid(from) { from } else { interval.floor(from) + interval };
         let bars = (86_400 / interval.secs()).max(1);
         let end = start.plus_secs(bars * interval.secs()).min(window.to);
         if start >= end {
             let (rows, origin) = (rows_of(&[]), VENDOR.to_owned());
-            return Ok(Page { rows, received: 0, next: None, origin });
+            return Ok(Page { rows, received: 0, next: None, origin, at: None, reached: None });
         }
         let mut trades: Vec<KrakenTrade> = Vec::new();
         let mut seen = BTreeSet::new();
         // One nanosecond before, whether Kraken counts `since` in or out.
-        let mut since = start.micros() * 1_000 - 1;
-        let mut caught_up = false;
-        let mut asked = None;
-        while !caught_up && !trades.iter().any(|t| t.time >= end) {
+        let nanos = start.micros().checked_mul(1_000).filter(|nanos| *nanos > 0);
+        let mut since = nanos.ok_or_else(|| no_trades_then(from))? - 1;
+        // An answer without a new trade is the end of what there is, or Kraken's trouble of
+        // a moment: the second one in a row is believed.
+        let mut silent = 0;
+        let (mut asked, mut at) = (None, None);
+        while silent < 2 && !trades.iter().any(|t| t.time >= end) {
             let query =
                 [("pair", self.spec.pair_of(request.instrument)), ("since", since.to_string())];
             let ask = self.ask("Trades", &query);
-            let body = self.client.get(&ask, wire::judge).await?;
+            let answer = self.client.get(&ask, wire::judge).await?;
             let origin = self.client.origin(&ask);
-            let page = parse_trades(&body).map_err(|e| e.of(&origin))?;
+            let page = parse_trades(&answer.body).map_err(|e| e.of(&origin))?;
             let numbered = page.trades.iter().all(|t| t.id.is_some());
             let before = trades.len();
-            let new = page.trades.into_iter().filter(|t| t.id.is_none_or(|id| seen.insert(id)));
-            trades.extend(new);
+            // Without numbers a page that does not move on would be counted twice.
+            if numbered || page.last > since {
+                let new = page.trades.into_iter().filter(|t| t.id.is_none_or(|id| seen.insert(id)));
+                trades.extend(new);
+            }
+            silent = if trades.len() == before { silent + 1 } else { 0 };
             // Trades of one instant can fall on two pages. Numbered ones are asked for
             // again from just before the cursor and known by their numbers.
             let next = if numbered { (page.last - 1).max(since + 1) } else { page.last };
-            caught_up = trades.len() == before || next <= since || page.last <= since;
-            since = next;
+            since = next.max(since);
             asked.get_or_insert(origin);
+            // What closed after the first answer may have had trades after it.
+            at = at.or(answer.at);
         }
         let received = trades.len() as u64;
-        let candles = candles_of(trades, request, start, end);
+        let first = trades.iter().map(|t| t.time).filter(|t| *t >= start).min();
+        let last = trades.iter().map(|t| t.time).max();
+        let present = at.map_or(request.now, |at| at.min(request.now));
+        let candles = candles_of(trades, request, present, start, end);
         let kept: Vec<(u64, Candle)> = (1u64..).zip(candles).collect();
-        let next = (end < window.to && !caught_up).then_some(end);
-        let origin = asked.unwrap_or_else(|| VENDOR.to_owned());
-        Ok(Page { rows: rows_of(&kept), received, next, origin })
+        // Before a listing there is nothing: the next piece begins with its first trade.
+        let next = first.map_or(end, |first| end.max(interval.floor(first)));
+        let ended = silent >= 2;
+        Ok(Page {
+            rows: rows_of(&kept),
+            received,
+            next: (next < window.to && !ended).then_some(next),
+            origin: asked.unwrap_or_else(|| VENDOR.to_owned()),
+            at,
+            reached: ended.then(|| last.unwrap_or(start).max(start)),
+        })
+    }
+}
+
+/// Refuses a beginning that has no number of nanoseconds since 1970.
+fn no_trades_then(from: Timestamp) -> SourceError {
+    SourceError::Setting {
+        field: "from",
+        problem: format!("{from} is no time at which there were trades"),
+        remedy: "write a time after 2010".to_owned(),
     }
 }
 
@@ -230,6 +286,7 @@ impl<'a> Session<'a> {
 fn candles_of(
     mut trades: Vec<KrakenTrade>,
     request: &ExtractRequest<'_>,
+    present: Timestamp,
     start: Timestamp,
     end: Timestamp,
 ) -> Vec<Candle> {
@@ -249,7 +306,7 @@ fn candles_of(
         // Sorted trades are never late.
         candles.extend(builder.push(&trade).unwrap_or(None));
     }
-    candles.extend(builder.close_until(request.now));
+    candles.extend(builder.close_until(present));
     candles
 }
 
@@ -278,7 +335,7 @@ fn rows_of(candles: &[(u64, Candle)]) -> Rows {
     }
 }
 
-/// The oldest open time that `OHLC` still has at an instant.
+/// The oldest open time that `OHLC` is sure to have still at an instant.
 pub fn oldest_ohlc(interval: Interval, now: Timestamp) -> Timestamp {
     interval.floor(now).plus_secs(-(KEPT - 1) * interval.secs())
 }

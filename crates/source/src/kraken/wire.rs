@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::SourceError;
 use crate::error::{Malformed, excerpt};
-use crate::http::{Verdict, by_status};
+use crate::http::{Verdict, Wait, by_status};
 use crate::wire::{Row, document, plain_number};
 
 /// Bars of `OHLC`, the last of which is still forming.
@@ -95,6 +95,9 @@ struct Envelope {
     result: Option<Map<String, Value>>,
 }
 
+/// How long a temporary lockout is waited out; Kraken says no more than that it passes.
+const LOCKOUT_SECS: u64 = 900;
+
 /// What Kraken's answer means: its errors live in the body, under HTTP 200.
 pub(crate) fn judge(status: u16, body: &[u8]) -> Verdict {
     let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
@@ -105,9 +108,17 @@ pub(crate) fn judge(status: u16, body: &[u8]) -> Verdict {
     };
     let message = excerpt(first, 200);
     match first.as_str() {
-        "EGeneral:Too many requests"
-        | "EAPI:Rate limit exceeded"
-        | "EGeneral:Temporary lockout" => Verdict::RateLimited { message },
+        "EGeneral:Too many requests" | "EAPI:Rate limit exceeded" => {
+            Verdict::RateLimited { message, wait: Wait::Unsaid }
+        }
+        "EGeneral:Temporary lockout" => {
+            Verdict::RateLimited { message, wait: Wait::Seconds(LOCKOUT_SECS) }
+        }
+        // `EService:Throttled: 1700000000`: when to come back, in seconds since 1970.
+        throttled if throttled.starts_with("EService:Throttled") => {
+            let until = throttled.rsplit(':').next().and_then(|t| t.trim().parse().ok());
+            Verdict::RateLimited { message, wait: until.map_or(Wait::Unsaid, Wait::Until) }
+        }
         "EService:Unavailable"
         | "EService:Busy"
         | "EService:Timeout"
