@@ -18,7 +18,7 @@ use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::service::{RunOptions, Service};
-use crate::{extract, gate, market, wording};
+use crate::{backfill, extract, gate, market, wording};
 
 /// What an advance did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,8 +69,15 @@ impl Service {
         let clean = store.clean(pipeline).await?;
         let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
         observer.event(Event::Started { station: Station::Extract });
-        // The last known row comes again: a vendor may have corrected it.
-        let fetch = extract::extract(pipeline, None, last, &*store.clock, &store.http, &*observer);
+        // The last known row comes again: a vendor may have corrected it. Of candles that the
+        // vendor has dropped since, the oldest that is left.
+        let spec = extract::declared_spec(&pipeline.source)?;
+        let oldest = spec.oldest(pipeline.interval, store.clock.now());
+        let since = last.map(|last| oldest.map_or(last, |oldest| oldest.max(last)));
+        if let Some((last, oldest)) = last.zip(oldest) {
+            backfill::warn_of_lost(pipeline, last, oldest, &*observer);
+        }
+        let fetch = extract::extract(pipeline, None, since, &*store.clock, &store.http, &*observer);
         let rows = stop.or_stopped(fetch).await?;
         let changed = store.changes(pipeline, &rows).await?;
         let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));

@@ -2,15 +2,19 @@
 //!
 //! Each piece is committed to the lake before the place to go on from is stored. A place
 //! is good for its own request alone; what a finished back-fill brought is not fetched
-//! again by the runs after it.
+//! again by the runs after it. A run goes through the same pieces, so that one that was
+//! stopped half-way, or follows a back-fill that was, goes on from there.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foretell_lake::AsOf;
 use foretell_market::{Interval, Timestamp};
 use foretell_panel::{KnownAt, RawTable};
-use foretell_source::{Backfill, BackfillCursor, BackfillRequest, Beginning, ExtractRequest};
+use foretell_source::{
+    Backfill, BackfillCursor, BackfillRequest, Beginning, ExtractRequest, SourceError, SourceSpec,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::write_atomically;
@@ -100,42 +104,187 @@ pub(crate) fn stored_place(
 /// stays where it was when the back-fill began, unless more is wanted.
 fn asked<'p>(
     pipeline: &'p Pipeline,
+    spec: &SourceSpec,
     stored: Option<&BackfillCursor>,
     now: Timestamp,
 ) -> ExtractRequest<'p> {
-    let mut request = extract::request(pipeline, None, now);
+    let request = extract::request(pipeline, None, now);
     let counted_back = pipeline.source.from.is_none()
         && matches!(pipeline.source.kind, SourceKind::CoinGecko { .. });
-    let before = stored.and_then(|cursor| cursor.request.from);
-    if counted_back && before <= request.from {
-        request.from = before.or(request.from);
+    let before = stored.map(|cursor| &cursor.request);
+    if let Some(before) = before.filter(|before| counted_back && before.from <= request.from) {
+        let same = ExtractRequest { from: before.from, ..request };
+        if BackfillRequest::of(spec, &same) == *before {
+            return same;
+        }
     }
     request
 }
 
-/// From where on a run takes in rows: everything, unless a back-fill of this very
-/// request has brought the history; then the last row and what comes after it.
+/// How long a back-fill that failed waits before it asks again: as long as the vendor says,
+/// and else a minute, doubling up to a quarter of an hour. `None` when waiting is no help:
+/// the vendor was never reached, refuses, or was waited for often enough.
+fn patience(error: &SourceError, pieces: usize, waits: u32) -> Option<Duration> {
+    const FIRST_SECS: u64 = 60;
+    const LONGEST_SECS: u64 = 900;
+    const LONGEST_ASKED_SECS: u64 = 3_600;
+    const WAITS: u32 = 12;
+    let own = FIRST_SECS.saturating_mul(1 << waits.min(10)).min(LONGEST_SECS);
+    let secs = match error {
+        SourceError::RateLimited { retry_after, .. } => retry_after.map_or(own, |s| s.max(1)),
+        // A first request that fails may have the wrong address.
+        SourceError::Unavailable { .. } if pieces > 0 => own,
+        _ => return None,
+    };
+    (waits < WAITS && secs <= LONGEST_ASKED_SECS).then(|| Duration::from_secs(secs))
+}
+
+fn in_words(wait: Duration) -> String {
+    match wait.as_secs() {
+        secs @ 0..120 => format!("{secs} seconds"),
+        secs => format!("{} minutes", secs / 60),
+    }
+}
+
+/// Who asks for pieces, which decides what happens when the vendor has no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// A back-fill waits, for hours if need be.
+    Long,
+    /// A run fails, and the next one goes on.
+    Short,
+}
+
+/// What a fetch in pieces brought.
+pub(crate) struct Taken {
+    pub(crate) done: BackfillDone,
+    /// Where the rows of this time came from, if there were any.
+    pub(crate) origin: Option<String>,
+}
+
+/// Fetches what is still missing of a pipeline's rows, or all of a source that sends
+/// everything each time, and commits it piece by piece.
 ///
 /// # Errors
-/// When the stored rows cannot be read.
-pub(crate) async fn since(
+/// When the source fails for good, its rows cannot be stored, or the stop was asked for.
+pub(crate) async fn pieces(
     store: &Store,
+    run: &str,
     pipeline: &Pipeline,
-) -> Result<Option<Timestamp>, PlatformError> {
-    let Some(cursor) = stored_place(store, pipeline).ok().flatten().filter(|c| c.done) else {
-        return Ok(None);
+    patient: Patience,
+    (observer, stop): (&dyn Observer, &Stop),
+) -> Result<Taken, PlatformError> {
+    let (mut stored, mut anew) = match stored_place(store, pipeline) {
+        Ok(stored) => (stored, None),
+        Err(why) => (None, Some(why)),
     };
-    let spec = extract::source_spec(&pipeline.source)?;
-    let request = asked(pipeline, Some(&cursor), store.clock.now());
-    // Kraken's latest candles come in one answer, and no older ones can be asked for.
-    let latest_only = cursor.request.feed.as_deref() == Some("ohlc");
-    let other = BackfillRequest::of(&spec, &request) != cursor.request;
-    if spec.is_whole() || latest_only || other {
-        return Ok(None);
-    }
     let known = KnownAt::instant(store.clock.now());
     let there = store.versions(pipeline, AsOf::Latest, known).await?;
-    Ok(there.and_then(|versions| versions.rows.iter().map(|r| r.time).max()))
+    let last = there.and_then(|versions| versions.rows.iter().map(|r| r.time).max());
+    // Without its rows (another lake, say) a place is worth nothing.
+    if last.is_none() {
+        stored = None;
+    }
+    let begun = stored.is_some();
+    let ended = stored.as_ref().is_some_and(|cursor| cursor.done);
+    let spec = extract::source_spec(&pipeline.source)?;
+    let request = asked(pipeline, &spec, stored.as_ref(), store.clock.now());
+    let mut backfill = Backfill::open(&spec, request, &store.http, stored)?;
+    if let Beginning::Anew(changed) = backfill.beginning() {
+        anew = Some(format!(
+            "{changed}: the back-fill begins anew, and rows that are there already stay where it \
+             does not reach"
+        ));
+    }
+    if let Some(message) = &anew {
+        observer.event(Event::Warning { message: message.clone() });
+    }
+    if let Some(last) = last {
+        // Behind its end `advance` has gone on; the last row may have been corrected.
+        if ended && *backfill.beginning() == Beginning::GoesOn {
+            backfill.skip_to(last);
+        }
+        if let Some(oldest) = backfill.skip_lost() {
+            warn_of_lost(pipeline, last, oldest, observer);
+        }
+    }
+    let mut done =
+        BackfillDone { rows: 0, pieces: 0, done: false, from: None, reached: None, anew };
+    let (interval, from) = (pipeline.interval, backfill.cursor().request.from);
+    let mut reach = Reach { observer, interval, from };
+    reach.tell(0, backfill.cursor(), None);
+    let (mut origin, mut waits) = (None, 0);
+    loop {
+        let step = async { Ok(backfill.step().await) };
+        let rows = match stop.or_stopped(step).await? {
+            Ok(Some(rows)) => rows,
+            Ok(None) => break,
+            Err(error) => {
+                let wait = patience(&error, done.pieces, waits);
+                let Some(wait) = wait.filter(|_| patient == Patience::Long) else {
+                    return Err(error.into());
+                };
+                observer.event(Event::Warning {
+                    message: format!(
+                        "{error}: the back-fill waits {} and goes on; Ctrl-C loses nothing",
+                        in_words(wait)
+                    ),
+                });
+                let pause = async { Ok(store.http.pause.wait(wait).await) };
+                stop.or_stopped(pause).await?;
+                waits += 1;
+                continue;
+            }
+        };
+        waits = 0;
+        if !rows.is_empty() {
+            store.put_raw(pipeline, &rows, spec.is_whole(), run).await?;
+            origin.get_or_insert_with(|| rows.origin.clone());
+        }
+        // The rows first, the place after them: a kill in between fetches them again.
+        let cursor = backfill.cursor();
+        let bytes = serde_json::to_vec(cursor).unwrap_or_default();
+        write_atomically(&place_of(store, pipeline), &bytes)?;
+        done.rows += rows.len();
+        done.pieces += 1;
+        done.from = done.from.or_else(|| first_of(&rows));
+        reach.tell(done.rows, cursor, done.from);
+    }
+    done.done = true;
+    done.reached = Some(backfill.cursor().to);
+    // Where a whole history is soon there, runs that follow no back-fill ask for all of it
+    // again: it may have been corrected.
+    let slow = backfill.cursor().request.feed.as_deref() == Some("trades");
+    if patient == Patience::Short && !begun && !slow {
+        let place = place_of(store, pipeline);
+        let removed = std::fs::remove_file(&place);
+        let fail = |source| PlatformError::Write { path: place.clone(), source };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+    }
+    Ok(Taken { done, origin })
+}
+
+/// Says which candles a vendor that keeps the latest ones alone has dropped since `last`.
+pub(crate) fn warn_of_lost(
+    pipeline: &Pipeline,
+    last: Timestamp,
+    oldest: Timestamp,
+    observer: &dyn Observer,
+) {
+    let missing = last + pipeline.interval;
+    if missing < oldest {
+        observer.event(Event::Warning {
+            message: format!(
+                "the candles from {} to {} are missing: Kraken's `ohlc` keeps the latest 720 \
+                 alone; `feed = \"trades\"` and `from` in [source] fetch them",
+                missing.human(),
+                oldest.human()
+            ),
+        });
+    }
 }
 
 impl Service {
@@ -156,67 +305,50 @@ impl Service {
         let _turn = self.turns.take("backfill", name, clock, &*observer, &stop).await?;
         market::check(&self.store, pipeline).await?;
         let record = self.begin(pipeline, "backfill").await?;
-        let outcome = self.pieces(&record.id, pipeline, &*observer, &stop).await;
-        self.end(&record.id, outcome.as_ref().err()).await?;
-        outcome
-    }
-
-    async fn pieces(
-        &self,
-        run: &str,
-        pipeline: &Pipeline,
-        observer: &dyn Observer,
-        stop: &Stop,
-    ) -> Result<BackfillDone, PlatformError> {
-        let store = &self.store;
         observer.event(Event::Started { station: Station::Extract });
-        let (mut stored, mut anew) = match stored_place(store, pipeline) {
-            Ok(stored) => (stored, None),
-            Err(why) => (None, Some(why)),
-        };
-        // Without its rows (another lake, say) a place is worth nothing.
-        let known = KnownAt::instant(store.clock.now());
-        if store.versions(pipeline, AsOf::Latest, known).await?.is_none() {
-            stored = None;
-        }
-        let spec = extract::source_spec(&pipeline.source)?;
-        let request = asked(pipeline, stored.as_ref(), store.clock.now());
-        let mut backfill = Backfill::open(&spec, request, &store.http, stored)?;
-        if let Beginning::Anew(changed) = backfill.beginning() {
-            anew = Some(format!(
-                "{changed}: the back-fill begins anew, and rows that are there already stay where \
-                 it does not reach"
-            ));
-        }
-        if let Some(message) = &anew {
-            observer.event(Event::Warning { message: message.clone() });
-        }
-        let mut done =
-            BackfillDone { rows: 0, pieces: 0, done: false, from: None, reached: None, anew };
-        let (interval, from) = (pipeline.interval, backfill.cursor().request.from);
-        let mut reach = Reach { observer, interval, from };
-        reach.tell(0, backfill.cursor(), None);
-        loop {
-            let step = async { Ok(backfill.step().await?) };
-            let Some(rows) = stop.or_stopped(step).await? else { break };
-            if !rows.is_empty() {
-                store.put_raw(pipeline, &rows, spec.is_whole(), run).await?;
-            }
-            // The rows first, the place after them: a kill in between fetches them again.
-            let cursor = backfill.cursor();
-            let bytes = serde_json::to_vec(cursor).unwrap_or_default();
-            write_atomically(&place_of(store, pipeline), &bytes)?;
-            done.rows += rows.len();
-            done.pieces += 1;
-            done.from = done.from.or_else(|| first_of(&rows));
-            reach.tell(done.rows, cursor, done.from);
-        }
-        done.done = true;
-        done.reached = Some(backfill.cursor().to);
-        Ok(done)
+        let heard = (&*observer, &*stop);
+        let taken = pieces(&self.store, &record.id, pipeline, Patience::Long, heard).await;
+        self.end(&record.id, taken.as_ref().err()).await?;
+        taken.map(|taken| taken.done)
     }
 }
 
 fn first_of(rows: &RawTable) -> Option<Timestamp> {
     rows.rows.iter().map(|r| r.time).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_is_waited_for() {
+        let (vendor, url) = ("kraken", String::new());
+        let limited = |retry_after| SourceError::RateLimited {
+            vendor,
+            url: url.clone(),
+            message: String::new(),
+            attempts: 5,
+            retry_after,
+        };
+        let secs = |error: &SourceError, pieces, waits| {
+            patience(error, pieces, waits).map(|wait| wait.as_secs())
+        };
+        assert_eq!(secs(&limited(Some(900)), 0, 3), Some(900));
+        assert_eq!(secs(&limited(Some(86_400)), 0, 0), None, "a day is told, not waited for");
+        let waits: Vec<_> = (0..6).filter_map(|n| secs(&limited(None), 0, n)).collect();
+        assert_eq!(waits, [60, 120, 240, 480, 900, 900]);
+        assert_eq!(secs(&limited(None), 0, 12), None);
+        let down = SourceError::Unavailable {
+            vendor,
+            url: url.clone(),
+            problem: String::new(),
+            attempts: 5,
+            remedy: String::new(),
+        };
+        assert_eq!((secs(&down, 0, 0), secs(&down, 1, 0)), (None, Some(60)));
+        let (message, remedy) = (String::new(), String::new());
+        let refused = SourceError::Refused { vendor, url, status: 400, message, remedy };
+        assert_eq!(secs(&refused, 3, 0), None);
+    }
 }

@@ -14,6 +14,7 @@ use foretell_registry::{
     AuditEvent, DatasetRecord, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
 };
 
+use crate::backfill::{self, Patience};
 use crate::board::{Board, PROVISIONAL};
 use crate::error::PlatformError;
 use crate::execution::Act;
@@ -25,7 +26,7 @@ use crate::store::Store;
 use crate::training::{self, Evidence, Learning, RANDOM_WALK, Refit};
 use crate::versions::Versions;
 use crate::views::{Overfitting, RunReport};
-use crate::{backfill, extract, gate, lockbox, overfitting, report, wording};
+use crate::{extract, gate, lockbox, overfitting, report, wording};
 
 /// A run under way: what earlier stations made, for the later ones.
 pub(crate) struct Run<'a> {
@@ -90,19 +91,39 @@ impl Run<'_> {
         let (store, pipeline) = (self.store, self.pipeline);
         let clock = &*store.clock;
         let observer = Arc::clone(&self.observer);
-        let since = backfill::since(store, pipeline).await?;
-        let fetch = extract::extract(pipeline, None, since, clock, &store.http, &*observer);
-        let mut rows = self.stop.or_stopped(fetch).await?;
-        if let Some(mended) = &self.mended {
-            rows = mend(&rows, mended, clock.now()).map_err(|e| PlatformError::Usage {
+        let mend_rows = |rows: RawTable| match &self.mended {
+            None => Ok(rows),
+            Some(mended) => mend(&rows, mended, clock.now()).map_err(|e| PlatformError::Usage {
                 message: e.to_string(),
                 hint: "mend the quarantine file of the latest run".to_owned(),
-            })?;
-        }
-        let whole = extract::is_whole(&pipeline.source.kind);
-        let version = store.put_raw(pipeline, &rows, whole, self.id).await?;
+            }),
+        };
+        let (version, line) = if extract::is_whole(&pipeline.source.kind) {
+            let fetch = extract::extract(pipeline, None, None, clock, &store.http, &*observer);
+            let rows = mend_rows(self.stop.or_stopped(fetch).await?)?;
+            let version = store.put_raw(pipeline, &rows, true, self.id).await?;
+            (version, extract_line(pipeline, &rows))
+        } else {
+            // Piece by piece as a back-fill, so that a long history is never lost half-way.
+            let heard = (&*observer, &*self.stop);
+            let taken = backfill::pieces(store, self.id, pipeline, Patience::Short, heard).await?;
+            let known = KnownAt::instant(clock.now());
+            let there = store.versions(pipeline, AsOf::Latest, known).await?;
+            let Some(there) = there else {
+                return Err(PlatformError::not_found(
+                    format!("row at {}", extract::declared_spec(&pipeline.source)?.kind()),
+                    "check `from` and `to` of [source], and the market's name",
+                ));
+            };
+            let (mut version, mut rows) = (there.version, there.latest(pipeline)?);
+            if self.mended.is_some() {
+                rows = mend_rows(rows)?;
+                version = store.put_raw(pipeline, &rows, false, self.id).await?;
+            }
+            rows.origin = taken.origin.unwrap_or(rows.origin);
+            (version, extract_line(pipeline, &rows))
+        };
         store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
-        let line = extract_line(pipeline, &rows);
         // From here on the rows are those of the lake, which hold what earlier runs took
         // in as well and can be read again.
         self.made.read_at = clock.now();
