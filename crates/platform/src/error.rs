@@ -145,7 +145,7 @@ impl PlatformError {
             }
             Self::Gate(refusal) => Some(refusal.hint()),
             Self::RemoteFailed { hint, .. } => hint.clone(),
-            Self::Vendor(source) if matches!(**source, SourceError::Refused { .. }) => {
+            Self::Vendor(source) if is_unknown_pair(source) => {
                 Some("`foretell sources pairs kraken` lists Kraken's pairs".to_owned())
             }
             Self::InUse { .. } => {
@@ -193,6 +193,12 @@ impl PlatformError {
     pub(crate) fn not_found(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::NotFound { what: what.into(), hint: hint.into() }
     }
+}
+
+/// Whether Kraken says that it has no such pair.
+fn is_unknown_pair(source: &SourceError) -> bool {
+    let SourceError::Refused { vendor: "kraken", message, .. } = source else { return false };
+    message.contains("Unknown asset pair")
 }
 
 impl From<Box<Diagnostics>> for PlatformError {

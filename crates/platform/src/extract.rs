@@ -200,10 +200,17 @@ pub(crate) fn url(text: &str) -> Result<Url, PlatformError> {
 }
 
 fn variable(name: &str) -> Result<String, PlatformError> {
-    std::env::var(name).map_err(|_| PlatformError::Usage {
-        message: format!("the environment variable {name} is not set"),
+    let refuse = |what: &str| PlatformError::Usage {
+        message: format!("the environment variable {name} {what}"),
         hint: format!("set {name} to the vendor's key, or name another variable in the file"),
-    })
+    };
+    let value = std::env::var(name).map_err(|_| refuse("is not set"))?;
+    // Keys are read from files, whose last line ends.
+    match value.trim() {
+        "" => Err(refuse("is empty")),
+        key if key.chars().any(char::is_control) => Err(refuse("holds more than one line")),
+        key => Ok(key.to_owned()),
+    }
 }
 
 fn secret(name: &str) -> Result<Secret, PlatformError> {
