@@ -193,6 +193,18 @@ fn a_back_fill_that_failed_goes_on_behind_its_last_piece() {
 }
 
 #[test]
+fn a_run_that_failed_goes_on_behind_its_last_piece() {
+    let market = Market::new(Kind::Noise, 1, 11);
+    let binance = vendor::binance();
+    binance_file(&market, &binance, "");
+    binance.refuse(1);
+    market.fails(1, &["run", "filled.toml"]);
+    market.ok(&["run", "filled.toml"]);
+    let starts: Vec<_> = binance.asked().iter().map(|u| number(u, "startTime")).collect();
+    assert_eq!((starts.len(), starts[1]), (3, starts[2]), "the refused piece alone is repeated");
+}
+
+#[test]
 fn a_kaggle_file_is_declared_like_any_file() {
     let market = Market::new(Kind::Noise, 1, 5);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -308,4 +320,13 @@ fn a_pair_that_does_not_exist_is_found_out_before_a_run() {
     shipped(&market, "coingecko-live", &gecko, &[("\"bitcoin\"", "\"bitconi\"")]);
     let error = market.fails(1, &["check", &file, "--online"]);
     assert!(error.contains("coin not found"), "{error}");
+    // No key is in use, and Kraken's pairs are no help.
+    assert!(!error.contains("kraken"), "{error}");
+    let wall = Vendor::start(|_| (403, Vec::new()));
+    for name in ["kraken-btc-usd", "binance-btc-usdt"] {
+        let file = shipped(&market, name, &wall, &[]);
+        let error = market.fails(1, &["check", &file, "--online"]);
+        assert!(error.contains("firewall") && !error.contains("key"), "{error}");
+        assert!(!error.contains("sources pairs"), "{error}");
+    }
 }
