@@ -197,6 +197,7 @@ fn a_run_that_failed_goes_on_behind_its_last_piece() {
     let market = Market::new(Kind::Noise, 1, 11);
     let binance = vendor::binance();
     binance_file(&market, &binance, "");
+    market.write("filled.toml", &(market.read("filled.toml") + "min_refits = 2\n"));
     binance.refuse(1);
     market.fails(1, &["run", "filled.toml"]);
     market.ok(&["run", "filled.toml"]);
@@ -320,6 +321,16 @@ fn a_pair_that_does_not_exist_is_found_out_before_a_run() {
     shipped(&market, "coingecko-live", &gecko, &[("\"bitcoin\"", "\"bitconi\"")]);
     let error = market.fails(1, &["check", &file, "--online"]);
     assert!(error.contains("coin not found"), "{error}");
+    // A key that was read from a file brings the end of its line along.
+    let keyed = [("# key_env", "key_env")];
+    let file = shipped(&market, "coingecko-live", &gecko, &keyed);
+    let mut check = market.command(&["check", &file, "--online"]);
+    let output = check.env("COINGECKO_API_KEY", "CG-secret\n").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut check = market.command(&["check", &file, "--online"]);
+    let output = check.env("COINGECKO_API_KEY", "\n").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("COINGECKO_API_KEY is empty"), "{said}");
     // No key is in use, and Kraken's pairs are no help.
     assert!(!error.contains("kraken"), "{error}");
     let wall = Vendor::start(|_| (403, Vec::new()));
