@@ -23,6 +23,7 @@ use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, SourceKind};
 use crate::service::Service;
 use crate::store::Store;
+use crate::versions::Versions;
 use crate::{extract, market, wording};
 
 /// What a back-fill did.
@@ -230,7 +231,10 @@ pub(crate) async fn pieces(
                         in_words(wait)
                     ),
                 });
-                let pause = async { Ok(store.http.pause.wait(wait).await) };
+                let pause = async {
+                    store.http.pause.wait(wait).await;
+                    Ok(())
+                };
                 stop.or_stopped(pause).await?;
                 waits += 1;
                 continue;
@@ -256,15 +260,31 @@ pub(crate) async fn pieces(
     // again: it may have been corrected.
     let slow = backfill.cursor().request.feed.as_deref() == Some("trades");
     if patient == Patience::Short && !begun && !slow {
-        let place = place_of(store, pipeline);
-        let removed = std::fs::remove_file(&place);
-        let fail = |source| PlatformError::Write { path: place.clone(), source };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
+        let path = place_of(store, pipeline);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(PlatformError::Write { path, source });
+            }
             _ => {}
         }
     }
     Ok(Taken { done, origin })
+}
+
+/// The rows of a pipeline after its pieces were taken in.
+///
+/// # Errors
+/// When there are none.
+pub(crate) async fn stored(store: &Store, pipeline: &Pipeline) -> Result<Versions, PlatformError> {
+    let known = KnownAt::instant(store.clock.now());
+    let there = store.versions(pipeline, AsOf::Latest, known).await?;
+    let vendor = extract::declared_spec(&pipeline.source)?.kind();
+    there.ok_or_else(|| {
+        PlatformError::not_found(
+            format!("row at {vendor}"),
+            "check `from` and `to` of [source], and the market's name",
+        )
+    })
 }
 
 /// Says which candles a vendor that keeps the latest ones alone has dropped since `last`.

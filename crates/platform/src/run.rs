@@ -107,14 +107,7 @@ impl Run<'_> {
             // Piece by piece as a back-fill, so that a long history is never lost half-way.
             let heard = (&*observer, &*self.stop);
             let taken = backfill::pieces(store, self.id, pipeline, Patience::Short, heard).await?;
-            let known = KnownAt::instant(clock.now());
-            let there = store.versions(pipeline, AsOf::Latest, known).await?;
-            let Some(there) = there else {
-                return Err(PlatformError::not_found(
-                    format!("row at {}", extract::declared_spec(&pipeline.source)?.kind()),
-                    "check `from` and `to` of [source], and the market's name",
-                ));
-            };
+            let there = backfill::stored(store, pipeline).await?;
             let (mut version, mut rows) = (there.version, there.latest(pipeline)?);
             if self.mended.is_some() {
                 rows = mend_rows(rows)?;
