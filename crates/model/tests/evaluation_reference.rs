@@ -8,7 +8,9 @@ use foretell_model::evaluate::bootstrap::{
 use foretell_model::evaluate::conformal::{CalibrationState, score, split_conformal, widened};
 use foretell_model::evaluate::coverage::{LikelihoodRatio, coverage_tests};
 use foretell_model::evaluate::direction::direction;
-use foretell_model::evaluate::dm::{DieboldMariano, diebold_mariano};
+use foretell_model::evaluate::dm::{
+    DieboldMariano, diebold_mariano, diebold_mariano_fixed_smoothing,
+};
 use foretell_model::evaluate::holm;
 use foretell_model::evaluate::metrics::{
     NaiveScale, absolute_errors, crps, interval_score, mase, mean, pinball, r2_against_zero, rmsse,
@@ -30,6 +32,11 @@ const FIXTURE: &str = include_str!(concat!(
 fn reference(topic: &str) -> Value {
     let all: Value = serde_json::from_str(FIXTURE).expect("the fixture is JSON");
     all[topic].clone()
+}
+
+fn volatility() -> Value {
+    let text = include_str!("../../../tests/data/reference/volatility.json");
+    serde_json::from_str(text).expect("the fixture is JSON")
 }
 
 fn number(value: &Value) -> f64 {
@@ -259,9 +266,8 @@ fn qlike_equals_its_formula() {
 }
 
 #[test]
-fn variance_forecasts_equal_quadrature_the_published_loss_and_statsmodels() {
-    let text = include_str!("../../../tests/data/reference/volatility.json");
-    let all: Value = serde_json::from_str(text).expect("the fixture is JSON");
+fn variance_forecasts_equal_quadrature_the_published_loss_and_numpy() {
+    let all = volatility();
     for case in all["second_moments"].as_array().unwrap() {
         same(second_moment(&numbers(&case["quantiles"])), &case["moment"]);
     }
@@ -273,7 +279,17 @@ fn variance_forecasts_equal_quadrature_the_published_loss_and_statsmodels() {
     let losses = |forecasts: &[f64]| -> Vec<f64> {
         proxy.iter().zip(forecasts).map(|(x, f)| qlike(*x, *f)).collect()
     };
-    let test = diebold_mariano(&losses(&own), &losses(&rival), 1);
+    let test = diebold_mariano_fixed_smoothing(&losses(&own), &losses(&rival));
     same(test.statistic(), &all["statistic"]);
     same(test.p_value(), &all["p_value"]);
+}
+
+#[test]
+fn the_test_for_persistent_differences_equals_the_fourier_transform_of_numpy() {
+    for case in volatility()["persistent"].as_array().unwrap() {
+        let (losses, rival) = (numbers(&case["losses"]), numbers(&case["rival"]));
+        let test = diebold_mariano_fixed_smoothing(&losses, &rival);
+        same(test.statistic(), &case["statistic"]);
+        same(test.p_value(), &case["p_value"]);
+    }
 }

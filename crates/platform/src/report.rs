@@ -251,7 +251,7 @@ fn volatility(contents: &Contents<'_>) -> String {
     let judged = contents.evaluation.recipes.iter().filter_map(|r| Some((r, r.spread.as_ref()?)));
     let mut table = Table::new(
         "Variance of the horizon, from the quantiles of each recipe: rows do not overlap",
-        &["model", "#rows", "#QLIKE", "#lower by", "#p (DM-HLN, Holm)"],
+        &["model", "#rows", "#QLIKE", "#lower by", "#p (fixed smoothing, Holm)"],
     );
     let mut proxy = None;
     for (recipe, spread) in judged {
@@ -292,7 +292,7 @@ fn volatility(contents: &Contents<'_>) -> String {
         html.push_str(&spans.html());
         html.push_str(
             "<p>Spans do not overlap; one with a missing interval is left out. Each forecast is \
-             scaled on the training spans of its fold. One-sided Diebold–Mariano after Holm.</p>",
+             scaled on the training spans of its fold. One-sided, with fixed smoothing, after Holm.</p>",
         );
     }
     if html.is_empty() { "<p>Nothing here forecasts volatility.</p>".to_owned() } else { html }

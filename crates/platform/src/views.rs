@@ -45,7 +45,7 @@ pub struct RecipeLine {
     /// Share by which the QLIKE of its variance is below the random walk's; `None` for a
     /// recipe that promises a point.
     pub qlike_skill: Option<f64>,
-    /// One-sided DM-HLN p-value of that, after Holm.
+    /// One-sided p-value of that by the test for persistent differences, after Holm.
     pub spread_p: Option<f64>,
 }
 

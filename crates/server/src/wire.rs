@@ -324,7 +324,7 @@ pub(crate) struct SpreadSkill {
     recipe: String,
     /// Share by which the QLIKE of its variance is below the random walk's.
     qlike_skill: Option<f64>,
-    /// One-sided DM-HLN p-value of that.
+    /// One-sided p-value of that, by the test for persistent differences.
     p_value: f64,
     /// Whether it passed the promotion rule for spreads.
     better: bool,

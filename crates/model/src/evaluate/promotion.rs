@@ -4,14 +4,14 @@
 //! Holm's correction over all candidates of the run and at the level that alpha-spending
 //! leaves for this retrain; its CRPS and interval score must be no worse than theirs. Ties
 //! keep the champion. Accuracy is absolute log-return error for a recipe that forecasts a
-//! point, and QLIKE of the variance for one that forecasts a spread; both by the one-sided
-//! Diebold–Mariano test. A spread contends only where there is no point skill: the champion
+//! point, and QLIKE of the variance for one that forecasts a spread; both by a one-sided
+//! Diebold–Mariano test, that of spreads with fixed smoothing. A spread contends only where there is no point skill: the champion
 //! is the random walk or a spread itself, and a point that passes goes first. Pure: stores
 //! nothing, moves no alias.
 
 use serde::{Deserialize, Serialize};
 
-use super::dm::diebold_mariano;
+use super::dm::{diebold_mariano, diebold_mariano_fixed_smoothing};
 use super::report::{Evaluation, RecipeEvaluation};
 use super::spread::SpreadSkill;
 use super::{holm, spent_alpha};
@@ -292,7 +292,9 @@ fn candidates(
             let own = r.spread.as_ref()?;
             let against = |c: &RecipeEvaluation| {
                 let rival = c.spread.as_ref();
-                rival.map_or(1.0, |c| diebold_mariano(&own.losses, &c.losses, 1).p_value())
+                rival.map_or(1.0, |c| {
+                    diebold_mariano_fixed_smoothing(&own.losses, &c.losses).p_value()
+                })
             };
             Some(verdict(r, Aspect::Spread, own.p_value, rival.map(against)))
         }));

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dm::{DieboldMariano, diebold_mariano};
+use super::dm::{DieboldMariano, diebold_mariano_fixed_smoothing};
 use super::metrics::mean;
 use super::serial::number;
 use super::volatility::qlike;
@@ -42,7 +42,7 @@ pub struct SpreadEvaluation {
     /// `1 − qlike / qlike of the random walk`: 0.1 is ten per cent lower.
     #[serde(with = "number")]
     pub skill: f64,
-    /// One-sided test of "lower than the random walk's".
+    /// One-sided test of "lower than the random walk's", for persistent differences.
     pub test: DieboldMariano,
     /// Its p-value; 1 if untestable.
     pub p_value: f64,
@@ -146,7 +146,7 @@ pub(crate) fn judge_spread(
     if of_own.is_empty() || !all_finite {
         return None;
     }
-    let test = diebold_mariano(&of_own, &of_walk, 1);
+    let test = diebold_mariano_fixed_smoothing(&of_own, &of_walk);
     let qlike = mean_qlike(proxies, own);
     Some(SpreadEvaluation {
         proxy,

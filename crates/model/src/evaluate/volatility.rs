@@ -10,7 +10,7 @@ use foretell_market::Interval;
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
 
-use super::dm::{DieboldMariano, diebold_mariano};
+use super::dm::{DieboldMariano, diebold_mariano_fixed_smoothing};
 use super::holm;
 use super::metrics::mean;
 use super::realised::SquaredReturns;
@@ -138,8 +138,8 @@ fn compare(span: Interval, losses: &[Vec<f64>; 3]) -> Option<VolatilitySkill> {
         qlike: mean(ewma),
         qlike_previous: mean(previous),
         qlike_constant: mean(constant),
-        versus_previous: diebold_mariano(ewma, previous, 1),
-        versus_constant: diebold_mariano(ewma, constant, 1),
+        versus_previous: diebold_mariano_fixed_smoothing(ewma, previous),
+        versus_constant: diebold_mariano_fixed_smoothing(ewma, constant),
     })
 }
 
