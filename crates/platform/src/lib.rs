@@ -28,6 +28,7 @@ mod observer;
 mod overfitting;
 pub mod pipeline;
 mod prove;
+mod rate;
 mod remote;
 mod report;
 mod run;

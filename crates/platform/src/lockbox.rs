@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foretell_market::{Fingerprint, Interval};
-use foretell_model::evaluate::Recipe;
+use foretell_model::evaluate::{Evaluation, Recipe, RecipeEvaluation, SpreadSkill};
 use foretell_panel::{LockBox, WalkForward};
 use foretell_registry::{LockBoxOpening, Written};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ use crate::materialise::Materialised;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::Pipeline;
 use crate::store::Store;
-use crate::training;
 use crate::views::RecipeLine;
+use crate::{overfitting, training};
 
 /// The box that a run must not read: the registered one, which the file cannot take back;
 /// a box that the file declares for the first time is registered.
@@ -97,7 +97,6 @@ pub(crate) async fn open(
         });
     };
     let horizon = pipeline.label.horizon;
-    let mut stored: Vec<(String, Option<Look>)> = Vec::new();
     let mut fresh: Vec<Recipe> = Vec::new();
     let recipes = training::recipes(pipeline);
     for recipe in &recipes {
@@ -109,15 +108,12 @@ pub(crate) async fn open(
             result_json: None,
         };
         let (written, found) = store.registry.open_lock_box(&opening).await?;
-        let seen = found.result_json.as_deref().and_then(|json| serde_json::from_str(json).ok());
         // A look that was never finished is finished now; it counts once all the same.
-        if written == Written::New || seen.is_none() {
+        if written == Written::New || found.result_json.is_none() {
             fresh.push(recipe.clone());
         }
-        stored.push((recipe.name.clone(), seen));
     }
     let mut opened = Opened { table: Vec::new(), looked: fresh.len(), rows: 0, refits: 0 };
-    let mut looks = Vec::new();
     if !fresh.is_empty() {
         let dataset = materialised.unlocked(span.to);
         let Some(first) = dataset.labels.first().map(|l| l.start) else {
@@ -132,57 +128,172 @@ pub(crate) async fn open(
         let mut plan = training::plan(pipeline);
         plan.walk_forward = WalkForward { initial_train, ..plan.walk_forward };
         let (dataset, returns) = (Arc::new(dataset), Some(materialised.returns.clone()));
-        let evaluation = training::judge(dataset, returns, fresh, plan, observer, stop).await?;
+        let looking = fresh.clone();
+        let mut evaluation =
+            training::judge(dataset, returns, looking, plan, observer, stop).await?;
+        overfitting::deflate(store, pipeline, &mut evaluation).await?;
         (opened.rows, opened.refits) = (evaluation.times.len(), evaluation.folds.len());
-        for line in training::table(&evaluation) {
-            let judged = evaluation.recipe(&line.name);
-            let rival = judged.filter(|r| !r.is_random_walk());
-            let p_raw = rival.map(|r| r.versus_random_walk.p_value);
-            looks.push(Look { line, p_raw });
-        }
-    }
-    for (recipe, (name, seen)) in recipes.iter().zip(stored) {
-        if let Some(look) = seen {
-            opened.table.push(look.line);
-        } else if let Some(look) = looks.iter().find(|l| l.line.name == name) {
-            let json = serde_json::to_string(look).unwrap_or_default();
+        let lines = training::table(&evaluation);
+        for recipe in &fresh {
+            let line = lines.iter().find(|l| l.name == recipe.name);
+            let judged = evaluation.recipe(&recipe.name);
+            let Some(look) = line.zip(judged).map(|(line, r)| Look::of(line, r, &evaluation))
+            else {
+                continue;
+            };
+            let json = serde_json::to_string(&look).unwrap_or_default();
             let hash = pipeline.recipe_hash(recipe);
             let registry = &store.registry;
             registry.finish_lock_box(&pipeline.instrument, horizon, &hash, &json).await?;
-            opened.table.push(look.line.clone());
         }
     }
-    correct(store, pipeline, &mut opened.table).await?;
+    let openings = store.registry.lock_box_openings(&pipeline.instrument, horizon).await?;
+    let seen = |o: &LockBoxOpening| serde_json::from_str(o.result_json.as_deref()?).ok();
+    let looks: Vec<(Fingerprint, Look)> =
+        openings.iter().filter_map(|o| Some((o.recipe_hash, seen(o)?))).collect();
+    let lines = corrected(looks);
+    let line_of = |recipe: &Recipe| {
+        let hash = pipeline.recipe_hash(recipe);
+        let (_, line) = lines.iter().find(|(seen, _)| *seen == hash)?;
+        Some(RecipeLine { name: recipe.name.clone(), ..line.clone() })
+    };
+    opened.table = recipes.iter().filter_map(line_of).collect();
     Ok(opened)
 }
 
-/// What one recipe saw, as stored: its line, and its p-value before any correction.
+/// What one recipe saw, as stored: its line, and its p-values before any correction.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Look {
     line: RecipeLine,
+    /// Of its point; `None` for a recipe whose point is the random walk's.
     p_raw: Option<f64>,
+    /// Of its spread; `None` for a recipe that promises a point, and in looks that were
+    /// stored before it was kept.
+    #[serde(default)]
+    spread_p_raw: Option<f64>,
 }
 
-/// Corrects the p-values for every look that was ever taken into the box, not only for
-/// those of this table: looking one recipe at a time buys nothing.
-async fn correct(
-    store: &Store,
-    pipeline: &Pipeline,
-    table: &mut [RecipeLine],
-) -> Result<(), PlatformError> {
-    let horizon = pipeline.label.horizon;
-    let openings = store.registry.lock_box_openings(&pipeline.instrument, horizon).await?;
-    let looks = openings.iter().filter_map(|o| {
-        let look: Look = serde_json::from_str(o.result_json.as_deref()?).ok()?;
-        Some((look.line, look.p_raw?))
-    });
-    let looks: Vec<(RecipeLine, f64)> = looks.collect();
-    let raw: Vec<f64> = looks.iter().map(|(_, p)| *p).collect();
-    let corrected = foretell_model::evaluate::holm(&raw);
-    for line in table {
-        if let Some(k) = looks.iter().position(|(seen, _)| seen == line) {
-            line.p_value = Some(corrected[k]);
-        }
+impl Look {
+    fn of(line: &RecipeLine, judged: &RecipeEvaluation, evaluation: &Evaluation) -> Self {
+        let walk = &evaluation.random_walk().losses;
+        let point = (judged.losses != *walk).then_some(judged.versus_random_walk.p_value);
+        let spread = judged.spread.as_ref().filter(|_| judged.spec.forecasts_spread());
+        Self { line: line.clone(), p_raw: point, spread_p_raw: spread.map(|s| s.p_value) }
     }
-    Ok(())
+
+    /// The p-value of its point, when a point is what it promises.
+    fn point(&self) -> Option<f64> {
+        self.p_raw.filter(|_| self.line.spread_p.is_none())
+    }
+
+    /// The p-value of its spread; an early look kept only the corrected one of its own
+    /// table, which is no smaller.
+    fn spread(&self) -> Option<f64> {
+        self.spread_p_raw.or(self.line.spread_p)
+    }
+}
+
+/// The lines of all looks ever taken into a box, their p-values corrected together: one
+/// family of points and spreads, so that looking one recipe at a time buys nothing.
+fn corrected(looks: Vec<(Fingerprint, Look)>) -> Vec<(Fingerprint, RecipeLine)> {
+    let points = looks.iter().filter_map(|(_, l)| l.point());
+    let spreads = looks.iter().filter_map(|(_, l)| l.spread());
+    let adjusted = foretell_model::evaluate::holm(&points.chain(spreads).collect::<Vec<_>>());
+    let (points, spreads) =
+        adjusted.split_at(looks.iter().filter(|(_, l)| l.point().is_some()).count());
+    let (mut points, mut spreads) = (points.iter().copied(), spreads.iter().copied());
+    let line = |(hash, look): (Fingerprint, Look)| {
+        // Of what was not tested nothing is claimed.
+        let untested = look.line.p_value.map(|_| 1.0);
+        let p_value = look.point().and_then(|_| points.next()).or(untested);
+        let spread_p = look.spread().and_then(|_| spreads.next());
+        (hash, RecipeLine { p_value, spread_p, ..look.line })
+    };
+    looks.into_iter().map(line).collect()
+}
+
+/// What opening the box says in words, and the best spread that holds in it. A point or a
+/// spread beats the random walk when its corrected p-value is below the rate.
+pub(crate) fn verdict(
+    table: &[RecipeLine],
+    alpha: f64,
+) -> (Vec<&str>, Option<SpreadSkill>, String) {
+    let better = table.iter().filter(|l| l.p_value.is_some_and(|p| p < alpha));
+    let points: Vec<&str> = better.map(|l| l.name.as_str()).collect();
+    let spread = |l: &RecipeLine| {
+        let p_value = l.spread_p.filter(|p| *p < alpha)?;
+        let (recipe, qlike_skill) = (l.name.clone(), l.qlike_skill);
+        Some(SpreadSkill { recipe, qlike_skill, p_value, better: true })
+    };
+    let spreads: Vec<SpreadSkill> = table.iter().filter_map(spread).collect();
+    let mut words = match (points.is_empty(), spreads.is_empty()) {
+        (true, true) => "in the lock-box nothing beats the random walk".to_owned(),
+        (true, false) => "in the lock-box no point beats the random walk".to_owned(),
+        (false, _) => format!("in the lock-box {} beat the random walk", points.join(", ")),
+    };
+    spreads.iter().for_each(|s| words.push_str(&format!("; {}", s.sentence())));
+    let gain = |s: &SpreadSkill| s.qlike_skill.unwrap_or(f64::NEG_INFINITY);
+    let best = spreads.into_iter().max_by(|a, b| gain(a).total_cmp(&gain(b)));
+    (points, best, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(name: &str, point: Option<f64>, spread: Option<f64>) -> (Fingerprint, Look) {
+        let line = serde_json::json!({
+            "name": name, "mae_bp": 1.0, "crps_bp": 1.0, "coverage": 0.9, "width_bp": 1.0,
+            "p_value": point.or(spread.map(|_| 1.0)), "spread_p": spread,
+            "qlike_skill": spread.map(|_| 0.1),
+        });
+        let line: RecipeLine = serde_json::from_value(line).unwrap();
+        let look = Look { line, p_raw: point, spread_p_raw: spread };
+        (Fingerprint::of_bytes(name.as_bytes()), look)
+    }
+
+    fn lines(looks: Vec<(Fingerprint, Look)>) -> Vec<RecipeLine> {
+        corrected(looks).into_iter().map(|(_, line)| line).collect()
+    }
+
+    #[test]
+    fn points_and_spreads_of_all_looks_are_one_family() {
+        // Holm by hand: 0.01 × 3, then the running maximum of 0.02 × 2 and 0.5.
+        let looks = vec![
+            look("walk", None, None),
+            look("ridge", Some(0.02), None),
+            look("ewma", None, Some(0.01)),
+            look("forest", Some(0.5), None),
+        ];
+        let lines = lines(looks);
+        let p: Vec<_> = lines.iter().map(|l| (l.p_value, l.spread_p)).collect();
+        let expected =
+            [(None, None), (Some(0.04), None), (Some(1.0), Some(0.03)), (Some(0.5), None)];
+        assert_eq!(p, expected);
+        let (points, spread, words) = verdict(&lines, 0.035);
+        assert!(points.is_empty());
+        assert_eq!(spread.as_ref().map(|s| (s.recipe.as_str(), s.p_value)), Some(("ewma", 0.03)));
+        assert_eq!(
+            words,
+            "in the lock-box no point beats the random walk; spread by `ewma`: QLIKE 10.0 % \
+             lower than the random walk's, p = 0.030"
+        );
+        let (points, _, words) = verdict(&lines, 0.1);
+        assert_eq!(points, ["ridge"]);
+        assert!(words.starts_with("in the lock-box ridge beat the random walk; spread by "));
+        assert_eq!(verdict(&lines, 0.02).2, "in the lock-box nothing beats the random walk");
+    }
+
+    /// The stored form before spreads had their own p-value: the meaningless one of the
+    /// point was counted, and of the spread only the corrected one was kept.
+    #[test]
+    fn an_early_look_of_a_spread_counts_with_what_it_kept() {
+        let (hash, early) = look("ewma", Some(1.0), Some(0.03));
+        let mut json = serde_json::to_value(&early).unwrap();
+        json.as_object_mut().unwrap().remove("spread_p_raw");
+        let early: Look = serde_json::from_value(json).unwrap();
+        assert_eq!((early.point(), early.spread()), (None, Some(0.03)));
+        let lines = lines(vec![(hash, early), look("ridge", Some(0.02), None)]);
+        assert_eq!((lines[0].spread_p, lines[1].p_value), (Some(0.04), Some(0.04)));
+    }
 }

@@ -11,7 +11,8 @@ use foretell_model::evaluate::{
 use foretell_panel::{Column, Dataset, Frame, KnownAt, RawTable, RowMeta};
 use foretell_quality::{GateOutcome, QuarantinedRow, mend};
 use foretell_registry::{
-    AuditEvent, DatasetRecord, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
+    AuditEvent, DatasetRecord, JudgedTogether, Metric, ModelFilter, ModelVersion, Param, Snapshot,
+    SpreadLosses, Trial,
 };
 
 use crate::backfill::{self, Patience};
@@ -26,7 +27,7 @@ use crate::store::Store;
 use crate::training::{self, Evidence, Learning, RANDOM_WALK, Refit};
 use crate::versions::Versions;
 use crate::views::{Overfitting, RunReport};
-use crate::{extract, gate, lockbox, overfitting, report, wording};
+use crate::{extract, gate, lockbox, overfitting, rate, report, wording};
 
 /// A run under way: what earlier stations made, for the later ones.
 pub(crate) struct Run<'a> {
@@ -171,7 +172,8 @@ impl Run<'_> {
     async fn dataset(&mut self) -> Result<String, PlatformError> {
         let made = needs(&self.made.materialised, "the features")?;
         let name = table_name(self.pipeline, made);
-        // The registered box holds whatever the file says of it.
+        // Neither the rate nor the box is the file's to change: told before anything is fitted.
+        rate::check(self.store, self.pipeline).await?;
         let lock_box = crate::lockbox::effective(self.store, self.pipeline).await?;
         let dataset = Arc::new(made.allowed(lock_box));
         let fingerprint = self.register_dataset(&dataset, &name).await?;
@@ -366,6 +368,7 @@ impl Run<'_> {
         let by_hand = reigning.as_ref().filter(|e| !e.passed && !is_walk(e));
         let by_hand = by_hand.map(|e| e.recipe.clone());
         let champion = reigning.map(|e| e.recipe).filter(|name| by_hand.as_ref() != Some(name));
+        rate::fix(store, pipeline).await?;
         let earlier = self.earlier_tests().await?;
         let mut promotion =
             decide_promotion(evaluation, champion.as_deref(), pipeline.alpha, earlier);
@@ -441,17 +444,26 @@ impl Run<'_> {
     }
 
     /// How many promotion tests came before: judging the very same recipes with the very
-    /// same losses again is the same test and spends nothing, anything else does.
+    /// same losses, rate and coverage again is the same test and spends nothing, anything
+    /// else does.
     async fn earlier_tests(&self) -> Result<u64, PlatformError> {
         let (registry, pipeline) = (&self.store.registry, self.pipeline);
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
-        let hash = |r: &RecipeEvaluation| {
+        let judged = |r: &'_ RecipeEvaluation| {
             pipeline.recipe_hash(&Recipe { name: r.name.clone(), spec: r.spec.clone() })
         };
-        let judged: Vec<(Fingerprint, &[f64])> =
-            evaluation.recipes.iter().map(|r| (hash(r), &r.losses[..])).collect();
-        let horizon = pipeline.label.horizon;
-        Ok(registry.earlier_tests(&pipeline.instrument, horizon, &judged).await?)
+        let judged: Vec<JudgedTogether<'_>> = evaluation
+            .recipes
+            .iter()
+            .map(|r| JudgedTogether {
+                recipe: judged(r),
+                losses: &r.losses,
+                spread: r.spread.as_ref().filter(|s| s.rows_hash.is_some()).map(|s| &s.losses[..]),
+            })
+            .collect();
+        let (horizon, terms) = (pipeline.label.horizon, overfitting::terms(pipeline));
+        let instrument = &pipeline.instrument;
+        Ok(registry.earlier_tests(instrument, horizon, Some(&terms), &judged).await?)
     }
 
     /// Registers a refit, or finds the same model of the same dataset from before.
@@ -544,6 +556,10 @@ impl Run<'_> {
                 rows: Some(evaluation.rows_fingerprint()),
                 losses: judged.losses.clone(),
                 returns: judged.returns.clone(),
+                terms: Some(overfitting::terms(pipeline)),
+                spread: judged.spread.as_ref().and_then(|s| {
+                    Some(SpreadLosses { rows: s.rows_hash?, losses: s.losses.clone() })
+                }),
                 created_at: self.store.clock.now(),
             });
         }
@@ -584,6 +600,8 @@ impl Run<'_> {
         };
         spoilt.probability.into_iter().for_each(|p| put("pbo", p));
         put("trials", spoilt.trials as f64);
+        spoilt.spread_probability.into_iter().for_each(|p| put("spread_pbo", p));
+        put("spread_trials", spoilt.spread_trials as f64);
         put("recipes", spoilt.recipes as f64);
         let param = |name: &str, value: String| Param { name: name.to_owned(), value };
         let raw_version = needs(&self.made.raw, "the raw table")?.0;
@@ -611,21 +629,18 @@ impl Run<'_> {
     /// on the rows outside it.
     pub(crate) async fn open_lock_box(mut self) -> Result<RunReport, PlatformError> {
         let (store, pipeline) = (self.store, self.pipeline);
+        rate::check(store, pipeline).await?;
+        rate::fix(store, pipeline).await?;
         let made = needs(&self.made.materialised, "the features")?;
         let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
         let opened = crate::lockbox::open(store, pipeline, made, observer, stop).await?;
         let demo = pipeline.as_of == Present::EndOfData;
-        let better = opened.table.iter().filter(|l| l.p_value.is_some_and(|p| p < pipeline.alpha));
-        let better: Vec<&str> = better.map(|l| l.name.as_str()).collect();
-        let reason = match better.is_empty() {
-            true => "in the lock-box nothing beats the random walk".to_owned(),
-            false => format!("in the lock-box {} beat the random walk", better.join(", ")),
-        };
+        let (points, spread, reason) = lockbox::verdict(&opened.table, pipeline.alpha);
+        let skilled = !points.is_empty();
         let reason = match opened.looked {
             0 => format!("{reason}; every recipe had looked before, its stored result is shown"),
             _ => reason,
         };
-        let skilled = !better.is_empty();
         Ok(RunReport {
             run: self.id.to_owned(),
             pipeline: pipeline.name.clone(),
@@ -641,7 +656,7 @@ impl Run<'_> {
             champion: String::new(),
             promoted: false,
             skilled,
-            spread: None,
+            spread,
             reason,
             volatility: None,
             overfitting: None,

@@ -57,8 +57,15 @@ pub struct Overfitting {
     pub probability: Option<f64>,
     /// How many distinct forecasts that is.
     pub trials: usize,
-    /// Distinct recipes that were ever judged for the instrument and horizon, this run's
-    /// included: what the deflated Sharpe ratio counts.
+    /// The same over the variance forecasts, by QLIKE on rows that do not overlap.
+    #[serde(default)]
+    pub spread_probability: Option<f64>,
+    /// How many distinct variance forecasts that is; 0 where none was judged.
+    #[serde(default)]
+    pub spread_trials: usize,
+    /// Distinct series of returns with a Sharpe ratio, of all recipes ever judged for the
+    /// instrument and horizon at this interval and cost, this run's included: what the
+    /// deflated Sharpe ratio counts.
     pub recipes: usize,
 }
 

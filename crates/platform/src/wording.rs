@@ -52,11 +52,20 @@ pub fn overfitting(found: &Overfitting) -> String {
         }
         _ => "",
     };
-    let recipes = match found.recipes {
-        1 => "1 recipe".to_owned(),
-        n => format!("{n} recipes"),
+    let spreads = match found.spread_probability {
+        None => String::new(),
+        Some(p) => {
+            let flag = if p > 0.5 { ", a red flag" } else { "" };
+            format!(" · of spreads {p:.3} over {}{flag}", found.spread_trials)
+        }
     };
-    format!("overfitting: {pbo}{flag} · the deflated Sharpe ratio counts {recipes} of the ledger")
+    let ratios = match found.recipes {
+        1 => "1 trial".to_owned(),
+        n => format!("{n} trials"),
+    };
+    format!(
+        "overfitting: {pbo}{flag}{spreads} · the deflated Sharpe ratio counts {ratios} of the ledger"
+    )
 }
 
 /// The line under a table on the realised variance of spans.
@@ -109,12 +118,21 @@ mod tests {
 
     #[test]
     fn overfitting_is_flagged_above_one_half_only() {
-        let said = |probability| overfitting(&Overfitting { probability, trials: 7, recipes: 12 });
+        let of = |probability, spread_probability| Overfitting {
+            probability,
+            trials: 7,
+            spread_probability,
+            spread_trials: 2,
+            recipes: 12,
+        };
+        let said = |probability| overfitting(&of(probability, None));
         assert_eq!(
             said(Some(0.124)),
             "overfitting: PBO 0.124 over 7 trials on these rows · the deflated Sharpe ratio \
-             counts 12 recipes of the ledger"
+             counts 12 trials of the ledger"
         );
+        let spreads = overfitting(&of(Some(0.124), Some(0.7)));
+        assert!(spreads.contains("rows · of spreads 0.700 over 2, a red flag · "), "{spreads}");
         assert!(said(Some(0.51)).contains("PBO 0.510 over 7 trials on these rows, a red flag"));
         assert!(!said(Some(0.5)).contains("red flag") && said(None).contains("PBO –"));
     }

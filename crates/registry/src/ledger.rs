@@ -41,8 +41,45 @@ pub struct Trial {
     /// Return of the lag-1 sign strategy in each out-of-sample row, after its stated
     /// cost; NaN kept.
     pub returns: Vec<f64>,
+    /// What it was judged under; `None` for trials that were written before it was kept.
+    pub terms: Option<TrialTerms>,
+    /// The losses of its variance forecast; `None` where no spread was judged.
+    pub spread: Option<SpreadLosses>,
     /// When it was written (UTC).
     pub created_at: Timestamp,
+}
+
+/// What a trial was judged under.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TrialTerms {
+    /// The step of the grid: how long a period of [`Trial::returns`] is.
+    pub interval: Interval,
+    /// What the sign strategy paid, basis points of what it traded.
+    pub cost_bp: f64,
+    /// The whole error rate of the promotion rule.
+    pub alpha: f64,
+    /// The coverage of the intervals, whose score takes part in the rule.
+    pub coverage: f64,
+}
+
+/// The losses of a variance forecast, on rows of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpreadLosses {
+    /// Hash of these rows: decision times and what stands in for the variance.
+    pub rows: Fingerprint,
+    /// QLIKE per row, in time order.
+    pub losses: Vec<f64>,
+}
+
+/// A recipe of a run with everything that the promotion rule compares.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct JudgedTogether<'a> {
+    /// Content hash of the recipe.
+    pub recipe: Fingerprint,
+    /// Absolute error per out-of-sample row.
+    pub losses: &'a [f64],
+    /// QLIKE per row of the spread, where one was judged.
+    pub spread: Option<&'a [f64]>,
 }
 
 /// Which trials to list; the default is all of them.
@@ -85,8 +122,34 @@ impl Trial {
             rows: columns.parse_option("rows_hash")?,
             losses: columns.f64s("losses")?,
             returns: columns.f64s("returns")?,
+            terms: Self::read_terms(columns)?,
+            spread: match (
+                columns.parse_option("spread_rows_hash")?,
+                columns.f64s_option("spread_losses")?,
+            ) {
+                (Some(rows), Some(losses)) => Some(SpreadLosses { rows, losses }),
+                _ => None,
+            },
             created_at: columns.time("created_at")?,
         })
+    }
+
+    fn read_terms(columns: Columns<'_>) -> Result<Option<TrialTerms>, RegistryError> {
+        let number = |column| columns.get::<Option<f64>>(column);
+        let interval = columns.parse_option("interval")?;
+        let all = (interval, number("cost_bp")?, number("alpha")?, number("coverage")?);
+        let (Some(interval), Some(cost_bp), Some(alpha), Some(coverage)) = all else {
+            return Ok(None);
+        };
+        Ok(Some(TrialTerms { interval, cost_bp, alpha, coverage }))
+    }
+
+    fn judged(&self) -> JudgedTogether<'_> {
+        JudgedTogether {
+            recipe: self.recipe_hash,
+            losses: &self.losses,
+            spread: self.spread.as_ref().map(|s| &s.losses[..]),
+        }
     }
 }
 
@@ -96,19 +159,19 @@ impl Registry {
     /// returns and p-value are left alone.
     ///
     /// # Errors
-    /// When they are not of one run, instrument and horizon, the run is not registered,
+    /// When they are not of one run, instrument, horizon and terms, the run is not registered,
     /// a p-value or level is NaN, or an id is there with other content.
     pub async fn insert_trials(&self, trials: &[Trial]) -> Result<Written, RegistryError> {
         let Some(first) = trials.first() else { return Ok(Written::Same) };
-        let of = |t: &Trial| (t.run_id.clone(), t.instrument.clone(), t.horizon);
+        let of = |t: &Trial| (t.run_id.clone(), t.instrument.clone(), t.horizon, t.terms);
         if let Some(other) = trials.iter().find(|t| of(t) != of(first)) {
             let (kind, id) = (KIND, other.id.clone());
-            let problem = "is of another run, instrument or horizon than the trials beside it: \
-                           write each family by itself";
+            let problem = "is of another run, instrument, horizon or terms than the trials beside \
+                           it: write each family by itself";
             return Err(RegistryError::Invalid { kind, id, problem: problem.to_owned() });
         }
-        let judged: Vec<_> = trials.iter().map(|t| (t.recipe_hash, &t.losses[..])).collect();
-        let family = family(&first.instrument, first.horizon, &judged);
+        let judged: Vec<_> = trials.iter().map(Trial::judged).collect();
+        let family = family(&first.instrument, first.horizon, first.terms.as_ref(), &judged);
         let mut write = self.write().await?;
         let mut written = Written::Same;
         for trial in trials {
@@ -160,6 +223,29 @@ impl Registry {
         found.iter().map(Trial::read).collect()
     }
 
+    /// The latest trial of every distinct recipe whose spread was judged on these rows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn distinct_spreads(
+        &self,
+        instrument: &Instrument,
+        horizon: Interval,
+        rows: &Fingerprint,
+    ) -> Result<Vec<Trial>, RegistryError> {
+        let found = sqlx::query(
+            "SELECT * FROM trials WHERE seq IN (SELECT max(seq) FROM trials \
+             WHERE instrument = ?1 AND horizon = ?2 AND spread_rows_hash = ?3 \
+             GROUP BY recipe_hash) ORDER BY recipe_hash",
+        )
+        .bind(instrument.as_str())
+        .bind(horizon.to_string())
+        .bind(rows.to_string())
+        .fetch_all(&self.readers)
+        .await?;
+        found.iter().map(Trial::read).collect()
+    }
+
     /// How many promotion tests an instrument and horizon have had, of whatever
     /// pipeline. The recipes of a run are one family (Holm) and count once; so does the
     /// same family with the same losses judged again. Families spend the level between
@@ -195,9 +281,9 @@ impl Registry {
     }
 
     /// How many promotion tests came before the one about to be decided: all those on
-    /// record, or, when the very same recipes were judged with the very same losses
-    /// before, those before that. Judging again spends nothing; another recipe on the
-    /// same rows is another test.
+    /// record, or, when the very same recipes were judged with the very same losses, rate
+    /// and coverage before, those before that. Judging again spends nothing; another recipe
+    /// on the same rows, or the same ones at another coverage, is another test.
     ///
     /// # Errors
     /// When the database fails.
@@ -205,11 +291,12 @@ impl Registry {
         &self,
         instrument: &Instrument,
         horizon: Interval,
-        judged: &[(Fingerprint, &[f64])],
+        terms: Option<&TrialTerms>,
+        judged: &[JudgedTogether<'_>],
     ) -> Result<u64, RegistryError> {
         let first: Option<i64> =
             sqlx::query_scalar("SELECT min(seq) FROM trials WHERE family = ?1")
-                .bind(family(instrument, horizon, judged))
+                .bind(family(instrument, horizon, terms, judged))
                 .fetch_one(&self.readers)
                 .await?;
         self.count_tests_up_to(instrument, horizon, first.unwrap_or(i64::MAX)).await
@@ -234,13 +321,22 @@ impl Registry {
     }
 }
 
-/// The hash of recipes judged together, in whatever order, and of all their losses.
-fn family(instrument: &Instrument, horizon: Interval, judged: &[(Fingerprint, &[f64])]) -> String {
+/// The hash of recipes judged together, in whatever order, of all their losses, and of what
+/// else the promotion rule reads. Without terms and spreads it is that of the first form.
+fn family(
+    instrument: &Instrument,
+    horizon: Interval,
+    terms: Option<&TrialTerms>,
+    judged: &[JudgedTogether<'_>],
+) -> String {
     let mut members: Vec<Fingerprint> = judged
         .iter()
-        .map(|(recipe, losses)| {
+        .map(|one| {
             let mut hasher = FingerprintHasher::new("trial-losses/1");
-            hasher.fingerprint(recipe).f64s(losses);
+            hasher.fingerprint(&one.recipe).f64s(one.losses);
+            if let Some(spread) = one.spread {
+                hasher.f64s(spread);
+            }
             hasher.finish()
         })
         .collect();
@@ -250,6 +346,9 @@ fn family(instrument: &Instrument, horizon: Interval, judged: &[(Fingerprint, &[
     members.iter().for_each(|member| {
         hasher.fingerprint(member);
     });
+    if let Some(terms) = terms {
+        hasher.f64(terms.alpha).f64(terms.coverage);
+    }
     hasher.finish().to_string()
 }
 
@@ -267,6 +366,7 @@ async fn insert(
                 .to_owned(),
         });
     }
+    let bits = |s: &Option<SpreadLosses>| s.as_ref().map(|s| (s.rows, f64_bytes(&s.losses)));
     let stored = sqlx::query("SELECT * FROM trials WHERE id = ?1")
         .bind(&trial.id)
         .fetch_optional(&mut **write)
@@ -277,14 +377,17 @@ async fn insert(
             && f64_bytes(&stored.returns) == f64_bytes(&trial.returns)
             && stored.run_id == trial.run_id
             && stored.recipe_hash == trial.recipe_hash
+            && stored.terms == trial.terms
+            && bits(&stored.spread) == bits(&trial.spread)
             && stored.p_value == trial.p_value;
         let conflict = RegistryError::Conflict { kind: KIND, id: trial.id.clone(), what: "result" };
         return if same { Ok(Written::Same) } else { Err(conflict) };
     }
     sqlx::query(
         "INSERT INTO trials (id, family, run_id, pipeline, instrument, horizon, recipe_name, \
-         recipe_hash, p_value, alpha_spent, losses, returns, created_at, rows_hash) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+         recipe_hash, p_value, alpha_spent, losses, returns, created_at, rows_hash, \
+         interval, cost_bp, alpha, coverage, spread_losses, spread_rows_hash) VALUES \
+         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )
     .bind(&trial.id)
     .bind(family)
@@ -300,6 +403,12 @@ async fn insert(
     .bind(f64_bytes(&trial.returns))
     .bind(trial.created_at.micros())
     .bind(trial.rows.map(|rows| rows.to_string()))
+    .bind(trial.terms.map(|t| t.interval.to_string()))
+    .bind(trial.terms.map(|t| t.cost_bp))
+    .bind(trial.terms.map(|t| t.alpha))
+    .bind(trial.terms.map(|t| t.coverage))
+    .bind(trial.spread.as_ref().map(|s| f64_bytes(&s.losses)))
+    .bind(trial.spread.as_ref().map(|s| s.rows.to_string()))
     .execute(&mut **write)
     .await
     .map_err(|e| RegistryError::of_write(e, KIND, &trial.id, "a run"))?;

@@ -13,13 +13,14 @@ use crate::RegistryError;
 use crate::error::is_not_a_database;
 
 /// The newest schema version that this build knows and writes.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// Every migration, oldest first. A published one is never edited: add the next.
 const MIGRATIONS: &[Step] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (2, "trial_rows", include_str!("../migrations/0002_trial_rows.sql")),
     (3, "gaps", include_str!("../migrations/0003_gaps.sql")),
+    (4, "terms", include_str!("../migrations/0004_terms.sql")),
 ];
 
 /// How long a statement waits for a lock of another connection before it fails.

@@ -19,7 +19,7 @@ use super::report::{
     RecipeEvaluation,
 };
 use super::rolling::{RIVAL_WINDOW, rolling_quantile_intervals};
-use super::sharpe::{SharpeEvidence, deflated_sharpe};
+use super::sharpe::SharpeEvidence;
 use super::spread::{SpreadEvaluation, judge_spread};
 use super::walk::Walk;
 use super::{EvaluationPlan, holm};
@@ -76,11 +76,7 @@ pub fn judge(
     let block_length = plan.block_length.unwrap_or_else(|| bench.block_length(&parts, base));
     let (mut recipes, rival) = bench.evaluations(parts, base, block_length);
     correct(&mut recipes, base);
-    let ratios: Vec<f64> = recipes.iter().map(|r| r.sharpe.sharpe).collect();
-    for recipe in &mut recipes {
-        recipe.sharpe.deflated = deflated_sharpe(&recipe.sharpe, &ratios).unwrap_or(f64::NAN);
-    }
-    Ok(Evaluation {
+    let mut evaluation = Evaluation {
         version: EVALUATION_VERSION,
         interval: walk.interval,
         horizon: walk.horizon,
@@ -94,7 +90,9 @@ pub fn judge(
         recipes,
         rival,
         volatility: None,
-    })
+    };
+    evaluation.deflate(&[]);
+    Ok(evaluation)
 }
 
 /// Holm over every test against the random walk of the run, of points and of spreads.
@@ -294,10 +292,11 @@ impl<'a> Bench<'a> {
         let apart = self.walk.apart();
         let at = |series: &[f64]| apart.iter().map(|&i| series[i]).collect::<Vec<f64>>();
         let proxies = at(&self.walk.proxies);
+        let times: Vec<Timestamp> = apart.iter().map(|&i| self.walk.times[i]).collect();
         let rival = parts[base].trial.variance.as_deref().map(at);
         let judged = |part: &Part| {
             let own = at(part.trial.variance.as_deref()?);
-            judge_spread(self.walk.proxy, &proxies, &own, rival.as_deref()?)
+            judge_spread(self.walk.proxy, &times, &proxies, &own, rival.as_deref()?)
         };
         parts.iter().map(judged).collect()
     }

@@ -1,5 +1,7 @@
 //! What an evaluation says: plain data, stored as JSON with NaN as null.
 
+use std::collections::HashSet;
+
 use foretell_market::{Fingerprint, FingerprintHasher, Interval, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -112,14 +114,24 @@ impl Evaluation {
         hasher.finish()
     }
 
-    /// Deflates the Sharpe ratios anew, with the ratios of other recipes that were judged
-    /// before this run counted as trials beside those of the run.
-    pub fn deflate(&mut self, earlier: &[f64]) {
-        let own = self.recipes.iter().map(|r| r.sharpe.sharpe);
-        let ratios: Vec<f64> = own.chain(earlier.iter().copied()).collect();
+    /// Deflates the Sharpe ratios anew, with the returns of other recipes that were judged
+    /// before this run counted as trials beside those of the run. Returns how many trials
+    /// that is: a series that repeats another to the bit is the same trial under another
+    /// name, and one without a ratio (nothing was traded) is none.
+    pub fn deflate(&mut self, earlier: &[&[f64]]) -> usize {
+        let own = self.recipes.iter().map(|r| &r.returns[..]);
+        let mut seen = HashSet::new();
+        let distinct = own.chain(earlier.iter().copied()).filter(|returns| {
+            seen.insert(returns.iter().map(|r| r.to_bits()).collect::<Vec<u64>>())
+        });
+        let ratios: Vec<f64> = distinct
+            .map(|returns| SharpeEvidence::of(returns).sharpe)
+            .filter(|ratio| ratio.is_finite())
+            .collect();
         for recipe in &mut self.recipes {
             recipe.sharpe.deflated = deflated_sharpe(&recipe.sharpe, &ratios).unwrap_or(f64::NAN);
         }
+        ratios.len()
     }
 }
 

@@ -7,6 +7,7 @@
 //! second moment of the nine quantiles, brought to the unit of the proxy by one factor
 //! that minimises the same loss on the training rows of its fold. Rows do not overlap.
 
+use foretell_market::{Fingerprint, FingerprintHasher, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::dm::{DieboldMariano, diebold_mariano_fixed_smoothing};
@@ -33,6 +34,10 @@ pub struct SpreadEvaluation {
     pub proxy: VarianceProxy,
     /// Non-overlapping out-of-sample rows.
     pub rows: usize,
+    /// Hash of what identifies them, decision times and proxies: losses of equal hash can
+    /// be compared row by row. Absent in files that were stored before it was kept.
+    #[serde(default)]
+    pub rows_hash: Option<Fingerprint>,
     /// `ln f + proxy / f` per row, in time order.
     pub losses: Vec<f64>,
     /// Mean of `proxy / f − ln(proxy / f) − 1` over the rows whose proxy is not zero: 0 is
@@ -134,6 +139,7 @@ pub fn mean_qlike(proxies: &[f64], forecasts: &[f64]) -> f64 {
 /// `None` without a row or when a loss is not finite (a market that never moved).
 pub(crate) fn judge_spread(
     proxy: VarianceProxy,
+    times: &[Timestamp],
     proxies: &[f64],
     own: &[f64],
     walk: &[f64],
@@ -151,6 +157,7 @@ pub(crate) fn judge_spread(
     Some(SpreadEvaluation {
         proxy,
         rows: proxies.len(),
+        rows_hash: Some(rows_hash(times, proxies)),
         qlike,
         skill: 1.0 - qlike / mean_qlike(proxies, walk),
         p_value: test.p_value(),
@@ -158,6 +165,16 @@ pub(crate) fn judge_spread(
         losses: of_own,
         test,
     })
+}
+
+fn rows_hash(times: &[Timestamp], proxies: &[f64]) -> Fingerprint {
+    let mut hasher = FingerprintHasher::new("spread-rows/1");
+    hasher.u64(times.len() as u64);
+    times.iter().for_each(|time| {
+        hasher.time(*time);
+    });
+    hasher.f64s(proxies);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -201,10 +218,12 @@ mod tests {
     fn a_market_that_never_moved_has_no_spread_to_judge() {
         let still = [0.0; 10];
         let proxy = VarianceProxy::SquaredReturn;
-        assert_eq!(judge_spread(proxy, &still, &still, &still), None);
-        assert_eq!(judge_spread(proxy, &[], &[], &[]), None);
+        let times = [Timestamp::from_secs(0); 10];
+        assert_eq!(judge_spread(proxy, &times, &still, &still, &still), None);
+        assert_eq!(judge_spread(proxy, &[], &[], &[], &[]), None);
         // A row without a move is judged by the test, and has no place in the mean.
-        let some = judge_spread(proxy, &[0.0, 1.0, 2.0, 1.0], &[1.0; 4], &[2.0; 4]).unwrap();
+        let some =
+            judge_spread(proxy, &times[..4], &[0.0, 1.0, 2.0, 1.0], &[1.0; 4], &[2.0; 4]).unwrap();
         assert_eq!((some.rows, some.losses.len()), (4, 4));
         assert!((some.qlike - (1.0 - libm::log(2.0)) / 3.0).abs() < 1e-15);
     }

@@ -9,7 +9,7 @@ use crate::sample::{audit, fill, registry};
 #[tokio::test]
 async fn nothing_that_is_only_appended_to_can_be_changed_or_deleted() {
     let (dir, registry) = registry().await;
-    fill(&registry).await;
+    fill(&registry, foretell_registry::SCHEMA_VERSION).await;
     let options = SqliteConnectOptions::new().filename(dir.path().join("registry.sqlite"));
     let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
     let attempts = [
@@ -25,6 +25,8 @@ async fn nothing_that_is_only_appended_to_can_be_changed_or_deleted() {
         ("DELETE FROM lock_box_results", "lock box results"),
         ("UPDATE lock_boxes SET to_time = to_time + 1", "lock boxes"),
         ("DELETE FROM lock_boxes", "lock boxes"),
+        ("UPDATE promotion_rates SET alpha = 0.2", "promotion rates"),
+        ("DELETE FROM promotion_rates", "promotion rates"),
         ("DELETE FROM gaps", "gaps"),
         ("UPDATE gaps SET to_time = to_time + 1", "gaps"),
         ("UPDATE gaps SET closed_run = 'run-1', closed_at = 0, first_seen = 0", "gaps"),

@@ -10,8 +10,8 @@ use foretell_registry::{
 };
 
 use crate::sample::{
-    artifacts, at, audit, calibration, dataset, fill, forecast, gap, lock_box, metrics, opening,
-    outcome, params, registry, run, step, trial, version,
+    artifacts, at, audit, calibration, dataset, fill, forecast, gap, known_at, lock_box, metrics,
+    opening, outcome, params, registry, run, step, terms, trial, version,
 };
 
 fn golden(version: i64) -> PathBuf {
@@ -46,14 +46,16 @@ pub(crate) async fn assert_filled(registry: &Registry, schema: i64) {
     assert_eq!(registry.lock_box(&instrument, hour).await.unwrap(), Some(lock_box()));
     assert_eq!(registry.lock_box_openings(&instrument, hour).await.unwrap(), [opening()]);
     let trials = registry.trials(&TrialFilter::default()).await.unwrap();
-    let known = |t: Trial| Trial { rows: t.rows.filter(|_| schema >= 2), ..t };
+    let known = |t: Trial| Trial { rows: t.rows.filter(|_| schema >= 2), ..known_at(schema, t) };
     assert_eq!(trials, [trial("run-1", "boosting"), trial("run-1", "ridge")].map(known));
+    let alpha = registry.promotion_rate(&instrument, hour).await.unwrap();
+    assert_eq!(alpha, (schema >= 4).then(|| terms().alpha));
 }
 
 #[tokio::test]
 async fn what_is_written_reads_back_in_every_field() {
     let (_dir, registry) = registry().await;
-    fill(&registry).await;
+    fill(&registry, SCHEMA_VERSION).await;
     assert_filled(&registry, SCHEMA_VERSION).await;
 }
 
@@ -63,7 +65,7 @@ async fn files_of_every_version_are_brought_forward_and_keep_every_record() {
     let present = golden(SCHEMA_VERSION);
     if std::env::var_os("FORETELL_WRITE_GOLDEN").is_some() && !present.exists() {
         let (_dir, registry) = registry().await;
-        fill(&registry).await;
+        fill(&registry, SCHEMA_VERSION).await;
         registry.backup(&present).await.unwrap();
     }
     for schema in 1..=SCHEMA_VERSION {
@@ -78,7 +80,7 @@ async fn files_of_every_version_are_brought_forward_and_keep_every_record() {
         let gaps = if schema >= 3 { vec![gap()] } else { Vec::new() };
         assert_eq!(registry.gaps(&GapFilter::default()).await.unwrap(), gaps);
         // And it goes on: the same records again are no news, new ones are taken.
-        fill(&registry).await;
+        fill(&registry, schema).await;
         registry.insert_run(&run("run-2", 60)).await.unwrap();
         assert_eq!(registry.runs(&RunFilter::default()).await.unwrap().len(), 2);
     }

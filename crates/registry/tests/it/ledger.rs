@@ -1,7 +1,9 @@
 //! Trials are counted and kept to the bit; a lock-box is looked into once.
 
 use foretell_market::{Instrument, Interval};
-use foretell_registry::{LockBox, LockBoxOpening, RegistryError, Trial, TrialFilter, Written};
+use foretell_registry::{
+    JudgedTogether, LockBox, LockBoxOpening, RegistryError, Trial, TrialFilter, Written,
+};
 
 use crate::sample::{at, hash, lock_box, opening, registry, run, trial};
 
@@ -78,28 +80,63 @@ async fn the_same_test_again_spends_nothing_and_another_recipe_on_the_same_rows_
     let (_dir, registry) = registry().await;
     let instrument: Instrument = "BTC-USD".parse().unwrap();
     let earlier = async |trials: &[Trial]| {
-        let judged: Vec<_> = trials.iter().map(|t| (t.recipe_hash, &t.losses[..])).collect();
-        registry.earlier_tests(&instrument, Interval::HOUR, &judged).await.unwrap()
+        let judged: Vec<_> = trials
+            .iter()
+            .map(|t| JudgedTogether {
+                recipe: t.recipe_hash,
+                losses: &t.losses,
+                spread: t.spread.as_ref().map(|s| &s.losses[..]),
+            })
+            .collect();
+        let terms = trials[0].terms.as_ref();
+        registry.earlier_tests(&instrument, Interval::HOUR, terms, &judged).await.unwrap()
     };
     let mut runs = 0;
-    let mut write = async |recipes: &[&str], loss: f64| {
+    let mut write = async |recipes: &[&str], loss: f64, change: fn(&mut Trial)| {
         runs += 1;
         let id = format!("run-{runs}");
         registry.insert_run(&run(&id, runs)).await.unwrap();
         let trial = |recipe: &&str| Trial { losses: vec![loss, 0.002], ..trial(&id, recipe) };
-        let trials: Vec<Trial> = recipes.iter().map(trial).collect();
+        let mut trials: Vec<Trial> = recipes.iter().map(trial).collect();
+        trials.iter_mut().for_each(change);
         let before = earlier(&trials).await;
         registry.insert_trials(&trials).await.unwrap();
         assert_eq!(earlier(&trials).await, before, "writing a test does not change its price");
         before
     };
-    assert_eq!(write(&["ridge", "boosting"], 0.001).await, 0);
-    assert_eq!(write(&["boosting", "ridge"], 0.001).await, 0, "the same in another order");
-    assert_eq!(write(&["ridge", "boosting", "forest"], 0.001).await, 1, "one recipe more");
-    assert_eq!(write(&["ridge", "boosting"], 0.001f64.next_up()).await, 2, "other losses");
-    assert_eq!(write(&["ridge", "boosting"], 0.001).await, 0, "the first test, a third time");
-    assert_eq!(write(&["ridge"], 0.001).await, 3, "one recipe fewer");
-    assert_eq!(registry.count_tests(&instrument, Interval::HOUR).await.unwrap(), 4);
+    let as_is: fn(&mut Trial) = |_| {};
+    assert_eq!(write(&["ridge", "boosting"], 0.001, as_is).await, 0);
+    assert_eq!(write(&["boosting", "ridge"], 0.001, as_is).await, 0, "the same in another order");
+    assert_eq!(write(&["ridge", "boosting", "forest"], 0.001, as_is).await, 1, "one recipe more");
+    assert_eq!(write(&["ridge", "boosting"], 0.001f64.next_up(), as_is).await, 2, "other losses");
+    assert_eq!(write(&["ridge", "boosting"], 0.001, as_is).await, 0, "the first test, once more");
+    assert_eq!(write(&["ridge"], 0.001, as_is).await, 3, "one recipe fewer");
+    let terms = |t: &mut Trial| t.terms.as_mut().unwrap().coverage = 0.8;
+    assert_eq!(write(&["ridge"], 0.001, terms).await, 4, "interval scores of another coverage");
+    let terms = |t: &mut Trial| t.terms.as_mut().unwrap().alpha = 0.2;
+    assert_eq!(write(&["ridge"], 0.001, terms).await, 5, "another rate");
+    let spread = |t: &mut Trial| t.spread.as_mut().unwrap().losses[0] = 1.0;
+    assert_eq!(write(&["ridge"], 0.001, spread).await, 6, "other losses of the variance");
+    let cost = |t: &mut Trial| t.terms.as_mut().unwrap().cost_bp = 9.0;
+    assert_eq!(write(&["ridge"], 0.001, cost).await, 3, "a cost decides nothing");
+    assert_eq!(registry.count_tests(&instrument, Interval::HOUR).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn the_rate_of_promotions_is_fixed_by_its_first_use() {
+    let (_dir, registry) = registry().await;
+    let instrument: Instrument = "BTC-USD".parse().unwrap();
+    let fix =
+        async |horizon, alpha| registry.insert_promotion_rate(&instrument, horizon, alpha).await;
+    assert_eq!(registry.promotion_rate(&instrument, Interval::HOUR).await.unwrap(), None);
+    assert_eq!(fix(Interval::HOUR, 0.1).await.unwrap(), Written::New);
+    assert_eq!(fix(Interval::HOUR, 0.1).await.unwrap(), Written::Same);
+    let error = fix(Interval::HOUR, 0.2).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Conflict { kind: "promotion rate", .. }), "{error}");
+    assert_eq!(registry.promotion_rate(&instrument, Interval::HOUR).await.unwrap(), Some(0.1));
+    assert_eq!(fix(Interval::DAY, 0.2).await.unwrap(), Written::New, "each horizon has its own");
+    let error = fix(Interval::from_secs(60).unwrap(), 1.5).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Invalid { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -138,6 +175,12 @@ async fn every_distinct_recipe_counts_once_whatever_the_run_and_the_pipeline() {
     assert_eq!(found(None).await, all);
     assert_eq!(found(Some("rows")).await, named(&[("boosting", 4.0), ("ridge", 2.0)]));
     assert_eq!(found(Some("other rows")).await, []);
+    let spreads = async |rows: &str| {
+        let rows = hash(rows);
+        let trials = registry.distinct_spreads(&instrument, Interval::HOUR, &rows).await;
+        trials.unwrap().len()
+    };
+    assert_eq!((spreads("spread rows").await, spreads("rows").await), (4, 0));
     let daily = registry.distinct_trials(&instrument, Interval::DAY, None).await.unwrap();
     assert_eq!(daily, []);
 }

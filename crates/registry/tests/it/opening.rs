@@ -23,7 +23,7 @@ async fn an_empty_directory_becomes_a_registry_and_opens_again() {
 #[tokio::test]
 async fn a_moved_directory_means_the_same() {
     let (dir, registry) = registry().await;
-    fill(&registry).await;
+    fill(&registry, foretell_registry::SCHEMA_VERSION).await;
     let before = registry.artifacts("run-1").await.unwrap();
     registry.close().await;
     let target = tempfile::tempdir().unwrap();
@@ -42,7 +42,7 @@ async fn a_moved_directory_means_the_same() {
 #[tokio::test]
 async fn a_backup_taken_while_others_write_is_whole() {
     let (dir, registry) = registry().await;
-    fill(&registry).await;
+    fill(&registry, foretell_registry::SCHEMA_VERSION).await;
     let writing = {
         let registry = registry.clone();
         tokio::spawn(async move {
@@ -87,7 +87,7 @@ async fn what_is_no_registry_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused_with_the_remedy() {
     let (dir, registry) = registry().await;
-    fill(&registry).await;
+    fill(&registry, foretell_registry::SCHEMA_VERSION).await;
     registry.close().await;
     let path = dir.path().join("registry.sqlite");
     let options = SqliteConnectOptions::new().filename(&path);
@@ -110,7 +110,7 @@ async fn a_file_of_a_newer_version_is_refused_with_the_remedy() {
 #[tokio::test]
 async fn damaged_values_name_their_record_and_column() {
     let (dir, registry) = registry().await;
-    fill(&registry).await;
+    fill(&registry, foretell_registry::SCHEMA_VERSION).await;
     let options = SqliteConnectOptions::new().filename(dir.path().join("registry.sqlite"));
     let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
     sqlx::query("UPDATE runs SET status = 'odd'").execute(&pool).await.unwrap();

@@ -4,7 +4,7 @@ use foretell_market::{Fingerprint, Interval, Timestamp};
 use foretell_registry::{
     Artifact, ArtifactPlace, AuditEvent, Calibration, DatasetRecord, ForecastRecord, GapFinding,
     GapRecord, LockBox, LockBoxOpening, Metric, MissingSpan, ModelVersion, Outcome, Param,
-    Registry, Run, Sighting, Snapshot, Status, Step, Trial,
+    Registry, Run, Sighting, Snapshot, SpreadLosses, Status, Step, Trial, TrialTerms,
 };
 use tempfile::TempDir;
 
@@ -179,6 +179,10 @@ pub(crate) fn opening() -> LockBoxOpening {
     }
 }
 
+pub(crate) fn terms() -> TrialTerms {
+    TrialTerms { interval: Interval::HOUR, cost_bp: 5.0, alpha: 0.1, coverage: 0.9 }
+}
+
 pub(crate) fn trial(run: &str, recipe: &str) -> Trial {
     Trial {
         id: Trial::id_of(run, &hash(recipe)),
@@ -193,12 +197,20 @@ pub(crate) fn trial(run: &str, recipe: &str) -> Trial {
         rows: Some(hash("rows")),
         losses: vec![0.001, 0.0, -0.0, f64::MIN_POSITIVE, 1.0 / 3.0],
         returns: vec![0.0005, -0.0005],
+        terms: Some(terms()),
+        spread: Some(SpreadLosses { rows: hash("spread rows"), losses: vec![-8.5, -0.0] }),
         created_at: at(6),
     }
 }
 
-/// Writes every record above.
-pub(crate) async fn fill(registry: &Registry) {
+/// A trial as far as a schema version of its stored form had a place for it.
+pub(crate) fn known_at(schema: i64, t: Trial) -> Trial {
+    let terms = t.terms.filter(|_| schema >= 4);
+    Trial { terms, spread: t.spread.filter(|_| schema >= 4), ..t }
+}
+
+/// Writes every record above, the trials as they were written under a schema version.
+pub(crate) async fn fill(registry: &Registry, schema: i64) {
     registry.insert_run(&run("run-1", 0)).await.unwrap();
     registry.put_step(&step()).await.unwrap();
     registry.put_params("run-1", &params()).await.unwrap();
@@ -215,7 +227,15 @@ pub(crate) async fn fill(registry: &Registry) {
     registry.insert_outcome(&outcome()).await.unwrap();
     registry.insert_lock_box(&lock_box()).await.unwrap();
     registry.open_lock_box(&opening()).await.unwrap();
-    registry.insert_trials(&[trial("run-1", "ridge"), trial("run-1", "boosting")]).await.unwrap();
+    registry.insert_trials(&trials().map(|t| known_at(schema, t))).await.unwrap();
+    let lock_box = lock_box();
+    let (instrument, horizon) = (&lock_box.instrument, lock_box.horizon);
+    registry.insert_promotion_rate(instrument, horizon, terms().alpha).await.unwrap();
+}
+
+/// The trials of the run, in the order in which they are written.
+fn trials() -> [Trial; 2] {
+    [trial("run-1", "ridge"), trial("run-1", "boosting")]
 }
 
 /// What a run found missing in a day of hours, given as (first hour, hours).
