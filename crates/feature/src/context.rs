@@ -46,6 +46,15 @@ impl ContextSpec {
         Ok((h, s))
     }
 
+    /// How many intervals before a row still move its context columns by more than a
+    /// thousandth: the season, and the exponential weights until that little is left.
+    pub fn memory(&self, interval: Interval) -> usize {
+        let faded = (libm::log(1e-3) / libm::log(self.ewma_lambda)).ceil();
+        // A decay that is out of range is refused when the columns are computed.
+        let faded = if faded.is_finite() && faded > 0.0 { faded as usize } else { 0 };
+        self.warm_up(interval).max(faded)
+    }
+
     /// The reach of its windows in intervals before the row itself.
     pub(crate) fn warm_up(&self, interval: Interval) -> usize {
         self.steps(interval).map_or(0, |(_, s)| s)

@@ -21,6 +21,9 @@ pub(crate) struct Materialised {
     /// Times and marks of the rows of `features` before anything was computed, as the
     /// decision knew them.
     pub rows: Vec<RowMeta>,
+    /// Intervals that a row looks back: its features' windows, and its context as far as
+    /// that is felt. Recursive features remember longer, ever less.
+    pub memory: usize,
     /// What was simplified, in words.
     pub warnings: Vec<String>,
 }
@@ -40,7 +43,13 @@ pub(crate) fn materialise(
     let dataset = assemble(clean, &features, &context, &pipeline.label_spec(), &set)?;
     let returns = squared_returns(pipeline, clean)?;
     let (rows, warnings) = (clean.rows().to_vec(), Vec::new());
-    Ok(Materialised { set, features, dataset, returns, rows, warnings })
+    let memory = memory(pipeline, &set);
+    Ok(Materialised { set, features, dataset, returns, rows, memory, warnings })
+}
+
+/// How many intervals a row of a pipeline looks back.
+pub(crate) fn memory(pipeline: &Pipeline, set: &FeatureSet) -> usize {
+    set.warm_up().max(pipeline.context_spec().memory(pipeline.interval))
 }
 
 /// The squared return of every interval.
@@ -57,9 +66,9 @@ pub(crate) fn squared_returns(
 
 impl Materialised {
     /// The rows that a run may learn from and judge on: labelled, and touching the
-    /// lock-box neither with their label nor, right after it, with their windows.
+    /// lock-box neither with their label nor, right after it, with what they look back at.
     pub(crate) fn allowed(&self, lock_box: Option<LockBox>) -> Dataset {
-        let memory = self.set.warm_up() as i64 * self.dataset.interval.secs();
+        let memory = self.memory as i64 * self.dataset.interval.secs();
         let lock_box = lock_box.map(|b| LockBox { to: b.to.plus_secs(memory), ..b });
         // The box holds times of the market, not of when a correction was known.
         let span = |label: &Label| Label { end: label.start + self.dataset.horizon, ..*label };
@@ -87,5 +96,86 @@ impl Materialised {
             self.set.warm_up(),
             &self.set.fingerprint().to_string()[..4]
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use foretell_market::{Interval, Timestamp};
+    use foretell_panel::Column;
+    use foretell_testkit::{normal, rng};
+
+    use super::*;
+
+    const TEXT: &str = r#"name = "boxed"
+instrument = "AAA-USD"
+interval = "1h"
+
+[source]
+kind = "file"
+path = "candles.csv"
+
+[features]
+set = "candle-base"
+season = "7d"
+
+[label]
+horizon = "1h"
+
+[[models]]
+kind = "historical_mean"
+"#;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_secs(1_577_836_800 + hour * 3_600)
+    }
+
+    fn allowed(pipeline: &Pipeline, closes: &[f64], lock_box: LockBox) -> Dataset {
+        let row = |i: i64| RowMeta::at_close(at(i), Interval::HOUR);
+        let rows = (0..closes.len() as i64).map(row).collect();
+        let column = |name: &str, factor: f64| {
+            Column::new(name, closes.iter().map(|c| c * factor).collect())
+        };
+        let columns = vec![
+            column("open", 1.0),
+            column("high", 1.01),
+            column("low", 0.99),
+            column("close", 1.0),
+            column("volume", 2.0),
+        ];
+        let clean = Frame::new(pipeline.instrument.clone(), Interval::HOUR, rows, columns).unwrap();
+        materialise(pipeline, &clean).unwrap().allowed(Some(lock_box))
+    }
+
+    /// A season is longer than every window of the features, and the exponential weights
+    /// have no end.
+    #[test]
+    fn rows_after_the_lock_box_do_not_look_back_into_it() {
+        let pipeline = Pipeline::parse(TEXT, Path::new("boxed.toml")).unwrap();
+        let lock_box = LockBox { from: at(500), to: at(600) };
+        let mut random = rng(10);
+        let mut price = 100.0f64;
+        let closes: Vec<f64> = (0..1_200)
+            .map(|_| {
+                price *= (0.01 * normal(&mut random)).exp();
+                price
+            })
+            .collect();
+        let mut shaken = closes.clone();
+        shaken[500..599].iter_mut().for_each(|c| *c *= 1.01);
+        let (one, other) =
+            (allowed(&pipeline, &closes, lock_box), allowed(&pipeline, &shaken, lock_box));
+        let after = |d: &Dataset| d.labels.iter().position(|l| l.start >= lock_box.to).unwrap();
+        assert_eq!((after(&one), one.len()), (after(&other), other.len()));
+        assert!(one.len() - after(&one) > 300, "the rest of the market is there");
+        for i in after(&one)..one.len() {
+            for (j, name) in one.context_names.iter().enumerate() {
+                let (a, b) = (one.context.get(i, j), other.context.get(i, j));
+                let bound = if name == "ewma_variance" { 2e-3 * a } else { 0.0 };
+                assert!((a - b).abs() <= bound, "{name} of {}: {a} and {b}", one.labels[i].start);
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use foretell_panel::{
 
 use crate::error::PlatformError;
 use crate::gate;
-use crate::materialise::{Materialised, materialise, squared_returns};
+use crate::materialise::{Materialised, materialise, memory, squared_returns};
 use crate::pipeline::Pipeline;
 
 /// How many vintages a materialisation computes features of; the oldest above are put
@@ -118,7 +118,8 @@ impl Versions {
         let (features, dataset) = (joined.features, joined.dataset);
         // What came is taken from the latest rows, as labels are.
         let returns = squared_returns(pipeline, clean)?;
-        Ok(Materialised { set, features, dataset, returns, rows: joined.rows, warnings })
+        let (rows, memory) = (joined.rows, memory(pipeline, &set));
+        Ok(Materialised { set, features, dataset, returns, rows, memory, warnings })
     }
 
     /// The clean rows that decisions of a span could see.
