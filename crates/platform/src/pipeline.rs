@@ -585,7 +585,18 @@ impl Pipeline {
                 faults.push(Diagnostic { message, span, label: String::new() });
             }
             match serde_json::from_value::<EstimatorSpec>(object.into()) {
-                Ok(spec) => recipes.push(Recipe { name, spec }),
+                Ok(spec) => {
+                    if let Some(same) = recipes.iter().find(|r| r.spec == spec && r.name != name) {
+                        let message = format!(
+                            "`{}` and `{name}` are the same model: change a setting of one, or \
+                             remove it",
+                            same.name
+                        );
+                        let span = section.span();
+                        faults.push(Diagnostic { message, span, label: String::new() });
+                    }
+                    recipes.push(Recipe { name, spec });
+                }
                 Err(error) => {
                     let (message, span) = (format!("{kind}: {error}"), section.span());
                     faults.push(Diagnostic { message, span, label: String::new() });

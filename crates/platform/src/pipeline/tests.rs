@@ -119,6 +119,15 @@ fn faults_across_keys_are_seen() {
     assert!(refusal(&boxed).contains("the lock-box ends before it begins"));
     let twice = format!("{GOOD}\n[[models]]\nkind = \"ridge\"\n");
     assert!(refusal(&twice).contains("two models are named `ridge`"));
+    let ridge = |name: &str, rest: &str| {
+        format!("\n[[models]]\nkind = \"ridge\"\nname = \"{name}\"\nalpha = 3.0{rest}\n")
+    };
+    let copy = refusal(&format!("{GOOD}{}{}", ridge("a", ""), ridge("b", "")));
+    assert!(copy.contains("`a` and `b` are the same model: change a setting"), "{copy}");
+    let line = format!("{GOOD}{}", ridge("a", "")).lines().count() + 2;
+    assert!(copy.contains(&format!(":{line}: ")), "the second one, line {line}: {copy}");
+    let scaled = ridge("b", "\nvolatility_scaled = true");
+    Pipeline::parse(&format!("{GOOD}{}{scaled}", ridge("a", "")), Path::new("p.toml")).unwrap();
 }
 
 /// The good file with another source and, where given, other keys of the head.
