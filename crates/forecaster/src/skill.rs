@@ -33,6 +33,14 @@ pub struct Skill {
     pub p_value: Option<f64>,
     /// The sentence on the point.
     pub verdict: Verdict,
+    /// Whether the p-value is that of its own test, uncorrected: a champion that keeps its
+    /// place. Left out when it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_test: bool,
+    /// Why nothing better is claimed although the p-value is significant; left out when it
+    /// is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
     /// What the spread is worth, for a recipe whose point is the random walk's; left out
     /// for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,8 +54,7 @@ impl Skill {
         let p_value = finite(p_value);
         let better = promoted && p_value.is_some() && mae_skill > 0.0;
         let verdict = if better { Verdict::Better } else { Verdict::NoBetter };
-        let mae_skill = finite(mae_skill);
-        Self { against: RIVAL.to_owned(), mae_skill, p_value, verdict, spread: None }
+        Self { mae_skill: finite(mae_skill), p_value, verdict, ..Self::not_judged() }
     }
 
     /// The random walk itself, after rivals were judged; `best_p` is the smallest
@@ -55,7 +62,7 @@ impl Skill {
     pub fn random_walk(best_p: Option<f64>) -> Self {
         let p_value = best_p.and_then(finite);
         let verdict = Verdict::NoBetter;
-        Self { against: RIVAL.to_owned(), mae_skill: Some(0.0), p_value, verdict, spread: None }
+        Self { mae_skill: Some(0.0), p_value, verdict, ..Self::not_judged() }
     }
 
     /// A recipe whose point is the random walk's and whose spread was judged: of the price
@@ -66,8 +73,15 @@ impl Skill {
 
     /// Before any evaluation.
     pub fn not_judged() -> Self {
-        let verdict = Verdict::NotJudged;
-        Self { against: RIVAL.to_owned(), mae_skill: None, p_value: None, verdict, spread: None }
+        Self {
+            against: RIVAL.to_owned(),
+            mae_skill: None,
+            p_value: None,
+            verdict: Verdict::NotJudged,
+            own_test: false,
+            withheld: None,
+            spread: None,
+        }
     }
 
     /// For people: `no better than a random walk (p = 0.71)`, and for a spread what it is
@@ -78,10 +92,12 @@ impl Skill {
             Verdict::NoBetter => "no better than a random walk",
             Verdict::NotJudged => "not judged yet",
         };
-        let point = match self.p_value {
-            Some(p) if p < 0.001 => format!("{words} (p < 0.001)"),
-            Some(p) => format!("{words} (p = {})", significant(p)),
-            None => words.to_owned(),
+        let own = if self.own_test { ", own test, uncorrected" } else { "" };
+        let point = match (&self.withheld, self.p_value) {
+            (Some(why), _) => why.clone(),
+            (None, Some(p)) if p < 0.001 => format!("{words} (p < 0.001{own})"),
+            (None, Some(p)) => format!("{words} (p = {}{own})", significant(p)),
+            (None, None) => words.to_owned(),
         };
         match &self.spread {
             Some(spread) => format!("{point}; {}", spread.sentence()),
@@ -116,7 +132,14 @@ mod tests {
             qlike_skill: Some(0.2),
             p_value: 0.004,
             better: true,
+            own_test: false,
         };
+        let why = "`x` is more accurate than a random walk (p < 0.001), but its distribution is \
+                   worse: not promoted";
+        let withheld = Skill { withheld: Some(why.to_owned()), ..Skill::random_walk(Some(0.0004)) };
+        assert_eq!(said(withheld), why);
+        let kept = Skill { own_test: true, ..Skill::judged(0.02, 0.004, true) };
+        assert_eq!(said(kept), "better than a random walk (p = 0.004, own test, uncorrected)");
         assert_eq!(
             said(Skill::of_spread(Some(0.71), spread)),
             "no better than a random walk (p = 0.71); spread by `ewma volatility`: QLIKE 20.0 % \

@@ -84,32 +84,50 @@ pub(crate) fn aligned_left(rows: &[Vec<String>]) -> String {
 /// The closing table: every recipe against the random walk on the same rows. What the sign
 /// strategies paid is said where it is known.
 pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>) -> String {
-    let head = [
+    // A spread has its own column and p-value: its point is the random walk's.
+    let spreads = lines.iter().any(|l| l.spread_p.is_some());
+    let mut head = vec![
         "model".to_owned(),
         "MAE bp".to_owned(),
         "relative".to_owned(),
         "CRPS bp".to_owned(),
-        "skill vs random walk".to_owned(),
+        if spreads { "skill" } else { "skill vs random walk" }.to_owned(),
         "p (DM, Holm)".to_owned(),
-        format!("coverage of {:.0} %", level * 100.0),
-        cost_bp.map_or_else(
-            || "sign strategy after costs".to_owned(),
-            |cost| format!("sign strategy after {cost} bp"),
-        ),
     ];
-    let mut rows = vec![head.to_vec()];
+    if spreads {
+        head.extend(["QLIKE lower".to_owned(), "p (QLIKE)".to_owned()]);
+    }
+    head.extend([
+        match spreads {
+            true => format!("in {:.0} %", level * 100.0),
+            false => format!("coverage of {:.0} %", level * 100.0),
+        },
+        match (spreads, cost_bp) {
+            (false, None) => "sign strategy after costs".to_owned(),
+            (false, Some(cost)) => format!("sign strategy after {cost} bp"),
+            (true, None) => "signs after costs".to_owned(),
+            (true, Some(cost)) => format!("signs after {cost} bp"),
+        },
+    ]);
+    let mut rows = vec![head];
     for line in lines {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
-        rows.push(vec![
+        let point = line.spread_p.is_none();
+        let mut row = vec![
             line.name.clone(),
             format!("{:.1}", line.mae_bp),
             or_dash(line.relative_mae.map(|v| format!("{v:.3}"))),
             format!("{:.1}", line.crps_bp),
-            or_dash(line.skill.map(wording::percent)),
-            or_dash(line.p_value.map(wording::p_value)),
-            format!("{:.1}", line.coverage * 100.0),
-            or_dash(line.after_cost_bp.map(|v| format!("{} bp", wording::basis_points(v)))),
-        ]);
+            or_dash(line.skill.filter(|_| point).map(wording::percent)),
+            or_dash(line.p_value.filter(|_| point).map(wording::p_value)),
+        ];
+        if spreads {
+            row.push(or_dash(line.qlike_skill.map(wording::percent)));
+            row.push(or_dash(line.spread_p.map(wording::p_value)));
+        }
+        row.push(format!("{:.1}", line.coverage * 100.0));
+        row.push(or_dash(line.after_cost_bp.map(|v| format!("{} bp", wording::basis_points(v)))));
+        rows.push(row);
     }
     aligned(&rows)
 }
@@ -170,18 +188,22 @@ pub(crate) fn forecast_line(forecast: &serde_json::Value) -> String {
         return format!("{}: abstains, {reason}", text("/instrument"));
     }
     let p = forecast.pointer("/skill/p_value").and_then(serde_json::Value::as_f64);
-    let p = p.map_or_else(String::new, |p| format!(" ({})", wording::p_statement(p)));
+    let own = forecast.pointer("/skill/own_test").and_then(serde_json::Value::as_bool);
+    let own = if own == Some(true) { ", own test, uncorrected" } else { "" };
+    let p = p.map_or_else(String::new, |p| format!(" ({}{own})", wording::p_statement(p)));
+    // A significant p-value that promoted nobody never stands behind "no better".
+    let withheld = forecast.pointer("/skill/withheld").and_then(|v| v.as_str());
+    let point = withheld.map_or_else(|| text("/skill/verdict") + &p, str::to_owned);
     let spread = forecast.get("skill").and_then(wording::spread);
     let spread = spread.map_or_else(String::new, |said| format!("; {said}"));
     let level = forecast.pointer("/interval/level").and_then(serde_json::Value::as_f64);
     format!(
-        "{}  {}  {}   {:.0} %: {} … {}   {}{p}{spread}",
+        "{}  {}  {}   {:.0} %: {} … {}   {point}{spread}",
         text("/instrument"),
         text("/target_time").replace('T', " ").replace(":00Z", " UTC"),
         price("/point"),
         level.unwrap_or(0.9) * 100.0,
         price("/interval/lower"),
         price("/interval/upper"),
-        text("/skill/verdict"),
     )
 }

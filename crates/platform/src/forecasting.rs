@@ -207,12 +207,15 @@ pub(crate) fn served(
 
 fn skill(evidence: &Evidence) -> Skill {
     // Of a recipe whose point is the random walk's nothing is said but of its spread.
+    let withheld = evidence.withheld.clone();
     if let Some(spread) = &evidence.spread {
-        return Skill::of_spread(evidence.best_p, spread.clone());
+        return Skill { withheld, ..Skill::of_spread(evidence.best_p, spread.clone()) };
     }
     match (evidence.line.skill, evidence.line.p_value) {
-        (Some(skill), Some(p)) => Skill::judged(skill, p, evidence.passed),
-        _ => Skill::random_walk(evidence.best_p),
+        (Some(skill), Some(p)) => {
+            Skill { own_test: evidence.own_test, ..Skill::judged(skill, p, evidence.passed) }
+        }
+        _ => Skill { withheld, ..Skill::random_walk(evidence.best_p) },
     }
 }
 

@@ -223,7 +223,7 @@ pub(crate) fn verdict(
     let spread = |l: &RecipeLine| {
         let p_value = l.spread_p.filter(|p| *p < alpha)?;
         let (recipe, qlike_skill) = (l.name.clone(), l.qlike_skill);
-        Some(SpreadSkill { recipe, qlike_skill, p_value, better: true })
+        Some(SpreadSkill { recipe, qlike_skill, p_value, better: true, own_test: false })
     };
     let spreads: Vec<SpreadSkill> = table.iter().filter_map(spread).collect();
     let mut words = match (points.is_empty(), spreads.is_empty()) {

@@ -175,6 +175,7 @@ fn models(contents: &Contents<'_>) -> String {
         "#direction",
         "#skill",
         "#p (DM-HLN, Holm)",
+        "#lag-1 autocorrelation",
     ];
     let mut table = Table::new("The point forecast: out of sample, on identical rows", &point);
     let rest = [
@@ -184,6 +185,7 @@ fn models(contents: &Contents<'_>) -> String {
         "#width bp",
         "#QLIKE lower by",
         "#p (QLIKE, Holm)",
+        "#lag-1 autocorrelation",
         "#sign strategy after costs, bp",
         "#deflated Sharpe",
     ];
@@ -332,6 +334,7 @@ fn point_cells(line: &RecipeLine) -> Vec<String> {
         or_dash(line.directional_accuracy.map(wording::percent)),
         or_dash(line.skill.map(wording::percent)),
         or_dash(line.p_value.map(wording::p_value)),
+        or_dash(line.lag1.map(|a| format!("{a:.2}"))),
     ]
 }
 
@@ -343,6 +346,7 @@ fn spread_cells(line: &RecipeLine) -> Vec<String> {
         format!("{:.0}", line.width_bp),
         or_dash(line.qlike_skill.map(wording::percent)),
         or_dash(line.spread_p.map(wording::p_value)),
+        or_dash(line.spread_lag1.map(|a| format!("{a:.2}"))),
         or_dash(line.after_cost_bp.map(wording::basis_points)),
         or_dash(line.deflated_sharpe.map(|p| format!("{p:.2}"))),
     ]

@@ -26,7 +26,7 @@ use crate::pipeline::{Pipeline, Present};
 use crate::store::Store;
 use crate::training::{self, Evidence, Learning, RANDOM_WALK, Refit};
 use crate::versions::Versions;
-use crate::views::{Overfitting, RunReport};
+use crate::views::{Overfitting, RecipeLine, RunReport};
 use crate::{extract, gate, lockbox, overfitting, rate, report, wording};
 
 /// A run under way: what earlier stations made, for the later ones.
@@ -483,9 +483,10 @@ impl Run<'_> {
         let line = training::table(evaluation).into_iter().find(|l| l.name == name);
         let line = line.ok_or_else(|| PlatformError::Mismatch(format!("no line for {name}")))?;
         let candidate = promotion.candidates.iter().any(|c| c.name == name);
-        let mut line = line;
-        if promotion.skilled && promotion.winner == name && !candidate {
-            // A champion that keeps its place rests on its own test, not on Holm's.
+        let mut line = RecipeLine { deflated_sharpe: None, ..line };
+        // A champion that keeps its place rests on its own test, not on Holm's, and says so.
+        let own_test = promotion.skilled && promotion.winner == name && !candidate;
+        if own_test {
             line.p_value = Some(judged.versus_random_walk.p_value);
         }
         let rivals = promotion.candidates.iter().any(|c| c.aspect == Aspect::Point);
@@ -498,6 +499,8 @@ impl Run<'_> {
             passed: (serves && promotion.winner == name)
                 || promotion.candidates.iter().any(|c| c.name == name && c.passed),
             best_p: rivals.then_some(promotion.best_p),
+            withheld: promotion.withheld.clone(),
+            own_test,
             level: evaluation.level,
             feature_ranges: training::feature_ranges(&learning.rows),
             spread: training::spread_skill(judged, promotion),
@@ -593,6 +596,8 @@ impl Run<'_> {
             put("p_value", line.p_value);
             put("qlike_skill", line.qlike_skill);
             put("spread_p_value", line.spread_p);
+            put("lag1_autocorrelation", line.lag1);
+            put("spread_lag1_autocorrelation", line.spread_lag1);
         }
         let spoilt = needs(&self.made.overfitting, "the overfitting")?;
         let mut put = |what: &str, value: f64| {

@@ -54,12 +54,19 @@ pub(crate) struct Evidence {
     pub recipe: String,
     /// Hash of everything that decides its forecasts.
     pub recipe_hash: Fingerprint,
-    /// Its line of the closing table.
+    /// Its line of the closing table, without the deflated Sharpe ratio: that depends on
+    /// what else the ledger holds, and evidence is part of what a version is.
     pub line: RecipeLine,
     /// Whether it passed the promotion rule.
     pub passed: bool,
     /// Smallest p-value of the run's candidates; what the random walk is shown with.
     pub best_p: Option<f64>,
+    /// Why that p-value promoted nobody although it is significant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
+    /// Whether the p-value of its line is that of its own test, uncorrected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_test: bool,
     /// Level of its intervals.
     pub level: f64,
     /// Smallest and largest training value of each feature.
@@ -243,6 +250,8 @@ fn line(recipe: &RecipeEvaluation) -> RecipeLine {
         deflated_sharpe: after_cost(recipe).and_then(|_| finite(recipe.sharpe.deflated)),
         qlike_skill: spread(recipe).and_then(|s| finite(s.skill)),
         spread_p: spread(recipe).map(|s| s.p_holm),
+        lag1: finite(versus.lag1_autocorrelation).filter(|_| rival),
+        spread_lag1: spread(recipe).and_then(|s| finite(s.test.lag1_autocorrelation())),
     }
 }
 

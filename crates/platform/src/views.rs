@@ -47,6 +47,11 @@ pub struct RecipeLine {
     pub qlike_skill: Option<f64>,
     /// One-sided p-value of that by the test for persistent differences, after Holm.
     pub spread_p: Option<f64>,
+    /// Autocorrelation at lag one of the differences of absolute errors to the random
+    /// walk's; the test of the point loses its size when the horizon does not explain it.
+    pub lag1: Option<f64>,
+    /// The same of the QLIKE differences, which the test of the spread allows for.
+    pub spread_lag1: Option<f64>,
 }
 
 /// How far the number of trials may have spoilt the best of them.

@@ -328,12 +328,15 @@ pub(crate) struct SpreadSkill {
     p_value: f64,
     /// Whether it passed the promotion rule for spreads.
     better: bool,
+    /// Whether the p-value is that of its own test, uncorrected.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_test: bool,
 }
 
 impl From<platform::SpreadSkill> for SpreadSkill {
     fn from(s: platform::SpreadSkill) -> Self {
-        let platform::SpreadSkill { recipe, qlike_skill, p_value, better } = s;
-        Self { recipe, qlike_skill, p_value, better }
+        let platform::SpreadSkill { recipe, qlike_skill, p_value, better, own_test } = s;
+        Self { recipe, qlike_skill, p_value, better, own_test }
     }
 }
 
@@ -348,6 +351,12 @@ pub(crate) struct Skill {
     p_value: Option<f64>,
     /// The sentence on the point.
     verdict: String,
+    /// Whether the p-value is that of its own test, uncorrected.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_test: bool,
+    /// Why nothing better is claimed although the p-value is significant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld: Option<String>,
     /// What the spread is worth, for a recipe whose point is the random walk's.
     #[serde(skip_serializing_if = "Option::is_none")]
     spread: Option<SpreadSkill>,
@@ -456,6 +465,8 @@ impl From<platform::ForecastView> for Forecast {
                 against: f.skill.against,
                 mae_skill: f.skill.mae_skill,
                 p_value: f.skill.p_value,
+                own_test: f.skill.own_test,
+                withheld: f.skill.withheld,
                 spread: f.skill.spread.map(Into::into),
             },
             age_seconds,

@@ -91,6 +91,7 @@ fn a_spread_and_an_opened_lock_box_are_told_and_survive_storing() {
         qlike_skill: Some(0.2),
         p_value: 0.004,
         better: true,
+        own_test: false,
     };
     let mut version = version(RETURNS);
     version.includes_lock_box = true;

@@ -48,7 +48,16 @@ fn clustered_volatility_promotes_a_spread_and_claims_nothing_of_the_price() {
         (&again["champion"], &again["promoted"]),
         (&"ewma volatility".into(), &false.into())
     );
-    claim(&market.ok(&["run", "pipeline.toml"]));
+    let words = market.ok(&["run", "pipeline.toml"]);
+    claim(&words);
+    // Two p-values of one champion, each with its name.
+    assert!(words.contains(" (own test, uncorrected)"), "{words}");
+    let head = words.lines().find(|l| l.contains("MAE bp")).unwrap();
+    assert!(head.contains("QLIKE lower   p (QLIKE)"), "{head}");
+    let line = words.lines().find(|l| l.starts_with(" ewma volatility")).unwrap();
+    assert!(line.contains('%') && !line.contains("0.0 %"), "{line}");
+    let widest = words.lines().skip_while(|l| *l != head).take(4).map(|l| l.chars().count()).max();
+    assert!(widest.unwrap() <= 120, "{words}");
 }
 
 #[test]
@@ -64,24 +73,30 @@ fn other_recipes_on_the_same_rows_raise_the_number_of_trials() {
     let market = Market::new(Kind::Noise, 900, 23);
     let first = market.json(&["run", "pipeline.toml"]);
     assert_eq!(first["overfitting"]["trials"], 3, "random walk, mean and ridge");
-    assert_eq!(first["overfitting"]["recipes"], 3);
+    assert_eq!(first["overfitting"]["recipes"], 2, "the random walk trades nothing");
     let text = market.read("pipeline.toml");
     let other = text.replace("alpha = 10.0", "alpha = 1000.0").replace("seeded-daily", "renamed");
     market.write("other.toml", &other);
     let second = market.json(&["run", "other.toml"]);
     assert_eq!(second["overfitting"]["trials"], 4, "the ridge of the first run counts");
-    assert_eq!(second["overfitting"]["recipes"], 4);
+    assert_eq!(second["overfitting"]["recipes"], 3);
     let deflated = |report: &serde_json::Value| {
         let lines = report["table"].as_array().unwrap();
         let mean = lines.iter().find(|l| l["name"] == "historical mean").unwrap();
         mean["deflated_sharpe"].as_f64().unwrap()
     };
     assert_ne!(deflated(&first), deflated(&second), "the same recipe among more trials");
-    // More rows: the ratio still counts every recipe, the rows are others.
-    let more = text.replace("refit_every = \"30d\"", "refit_every = \"25d\"");
-    market.write("more.toml", &more.replace("seeded-daily", "more"));
-    let third = market.json(&["run", "more.toml"]);
-    assert_eq!(third["overfitting"]["recipes"], 7);
+    // Another seed gives recipes that draw nothing another hash, and nothing else.
+    let seeded = format!("seed = 7\n{}", text.replace("seeded-daily", "seeded"));
+    market.write("seeded.toml", &seeded);
+    let copies = market.json(&["run", "seeded.toml"]);
+    assert_eq!(copies["overfitting"], second["overfitting"], "copies are no trials");
+    // What another cost was paid for cannot be compared.
+    let dearer = text.replace("min_refits", "cost_bp = 9.0\nmin_refits");
+    market.write("dearer.toml", &dearer.replace("seeded-daily", "dearer"));
+    let apart = market.json(&["run", "dearer.toml"]);
+    assert_eq!(apart["overfitting"]["recipes"], 2);
+    assert_eq!(apart["overfitting"]["trials"], 4, "errors have no cost");
     let words = market.ok(&["run", "other.toml"]);
     assert!(words.contains("overfitting: PBO "), "{words}");
     let run = second["run"].as_str().unwrap();
@@ -90,6 +105,41 @@ fn other_recipes_on_the_same_rows_raise_the_number_of_trials() {
     assert!(metrics.contains(&serde_json::json!(["overfitting/trials", 4.0])), "{metrics:?}");
     let page = market.read(&format!(".foretell/{}", second["report"].as_str().unwrap()));
     assert!(page.contains("probability of backtest overfitting"));
+}
+
+#[test]
+fn the_rate_of_promotions_cannot_be_raised_after_a_result() {
+    let market = Market::new(Kind::Noise, 900, 26);
+    market.ok(&["run", "pipeline.toml"]);
+    let text = market.read("pipeline.toml");
+    let raised = format!("{}\n[promotion]\nalpha = 0.2\n", text.replace("seeded-daily", "raised"));
+    market.write("raised.toml", &raised);
+    let error = market.fails(2, &["run", "raised.toml"]);
+    assert!(error.contains("`alpha` of AAA-USD 1d is registered as 0.1"), "{error}");
+    assert!(error.contains("write `alpha = 0.1` into [promotion]"), "{error}");
+    market.write("raised.toml", &raised.replace("0.2", "0.1"));
+    market.ok(&["run", "raised.toml"]);
+}
+
+#[test]
+fn what_else_was_judged_in_between_is_no_part_of_a_version() {
+    let market = Market::new(Kind::Noise, 900, 27);
+    let first = market.json(&["run", "pipeline.toml"]);
+    let text = market.read("pipeline.toml");
+    market.write("other.toml", &text.replace("alpha = 10.0", "alpha = 1000.0"));
+    let versions = |report: &serde_json::Value| {
+        let run = market.json(&["runs", "show", report["run"].as_str().unwrap()]);
+        let params = run["params"].as_array().unwrap().clone();
+        params.into_iter().find(|p| p[0] == "versions").unwrap()
+    };
+    let before = versions(&first);
+    let other = market.json(&["run", "other.toml"]);
+    let again = market.json(&["run", "pipeline.toml"]);
+    let deflated = |r: &serde_json::Value| r["table"][1]["deflated_sharpe"].clone();
+    assert_ne!(deflated(&first), deflated(&again), "the ledger has grown");
+    assert_ne!(versions(&other), before);
+    assert_eq!(versions(&again), before);
+    assert_eq!(again["forecast"]["id"], first["forecast"]["id"]);
 }
 
 #[test]

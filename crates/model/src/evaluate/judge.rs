@@ -21,6 +21,7 @@ use super::report::{
 use super::rolling::{RIVAL_WINDOW, rolling_quantile_intervals};
 use super::sharpe::SharpeEvidence;
 use super::spread::{SpreadEvaluation, judge_spread};
+use super::volatility::qlike;
 use super::walk::Walk;
 use super::{EvaluationPlan, holm};
 use crate::{EstimatorSpec, LEVELS, MEDIAN, ModelError, QUANTILE_LEVELS};
@@ -287,9 +288,21 @@ impl<'a> Bench<'a> {
         (all.map(evaluation).collect(), rival)
     }
 
-    /// The variance forecasts of each recipe that made some, against the random walk's.
+    /// The variance forecasts of each recipe that made some, against the random walk's. A
+    /// fold in which one of them has no finite loss (training rows that never moved) is left
+    /// out for all, so that all keep the same rows.
     fn spreads(&self, parts: &[Part], base: usize) -> Vec<Option<SpreadEvaluation>> {
-        let apart = self.walk.apart();
+        let finite = |i: &usize| {
+            let mut variances = parts.iter().filter_map(|p| p.trial.variance.as_ref());
+            variances.all(|v| qlike(self.walk.proxies[*i], v[*i]).is_finite())
+        };
+        let all = self.walk.apart();
+        let of = |fold: &super::FoldSummary| -> Vec<usize> {
+            let range = fold.first_row..fold.first_row + fold.rows;
+            let rows: Vec<usize> = all.iter().copied().filter(|i| range.contains(i)).collect();
+            if rows.iter().all(finite) { rows } else { Vec::new() }
+        };
+        let apart: Vec<usize> = self.walk.folds.iter().flat_map(of).collect();
         let at = |series: &[f64]| apart.iter().map(|&i| series[i]).collect::<Vec<f64>>();
         let proxies = at(&self.walk.proxies);
         let times: Vec<Timestamp> = apart.iter().map(|&i| self.walk.times[i]).collect();

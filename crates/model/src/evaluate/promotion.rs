@@ -11,7 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dm::{diebold_mariano, diebold_mariano_fixed_smoothing};
+use super::dm::{DieboldMariano, diebold_mariano, diebold_mariano_fixed_smoothing};
+use super::metrics::mean;
 use super::report::{Evaluation, RecipeEvaluation};
 use super::spread::SpreadSkill;
 use super::{holm, spent_alpha};
@@ -36,6 +37,10 @@ pub struct Promotion {
     /// The smallest Holm-corrected p-value of a point against the random walk; 1 without
     /// candidates.
     pub best_p: f64,
+    /// Why the recipe with that p-value is not served although it is significant: words for
+    /// a point that is more accurate and was not promoted.
+    #[serde(default)]
+    pub withheld: Option<String>,
     /// The level that this test was allowed to use, and so used up.
     pub alpha_spent: f64,
     /// What was found about each candidate.
@@ -152,7 +157,14 @@ pub fn decide_promotion(
     let best_point = best(Aspect::Point, |r| r.metrics.mae_bp);
     let best_spread = best(Aspect::Spread, spread_loss);
     let best_p = evaluation.recipes.iter().map(|r| r.versus_random_walk.p_holm).fold(1.0, f64::min);
-    let no_better = format!("no better than a random walk ({})", p_text(best_p));
+    let surest = evaluation.recipes.iter().find(|r| r.versus_random_walk.p_holm == best_p);
+    let withheld = surest
+        .filter(|_| best_p < alpha_spent)
+        .and_then(|r| candidates.iter().find(|c| c.name == r.name && c.aspect == Aspect::Point))
+        .and_then(|c| c.withheld(best_p, alpha_spent, reign));
+    let no_better = withheld
+        .clone()
+        .unwrap_or_else(|| format!("no better than a random walk ({})", p_text(best_p)));
     let winner = match (best_point, best_spread, reign.kept(alpha)) {
         (Some(best), _, _) => Winner {
             name: best.name.clone(),
@@ -171,7 +183,7 @@ pub fn decide_promotion(
             skilled: true,
             spread: None,
             reason: format!(
-                "no candidate beats the champion `{}`, which is better than a random walk ({})",
+                "no candidate beats the champion `{}`, which is better than a random walk ({}{OWN})",
                 own.name,
                 p_text(p)
             ),
@@ -182,7 +194,8 @@ pub fn decide_promotion(
             Winner::by_spread(&best.name, spread, &no_better)
         }
         (None, None, Some((Aspect::Spread, own, p))) => {
-            Winner::by_spread(&own.name, own.spread_skill(true, p), &no_better)
+            let spread = own.spread_skill(true, p).map(|s| SpreadSkill { own_test: true, ..s });
+            Winner::by_spread(&own.name, spread, &no_better)
         }
         (None, None, None) => {
             let lost = match reign {
@@ -204,8 +217,22 @@ pub fn decide_promotion(
     if let (Some(name), None) = (champion, reigning) {
         reason.push_str(&format!("; the champion `{name}` was not evaluated"));
     }
+    for recipe in evaluation.recipes.iter().filter(|r| r.spec.forecasts_spread() && !judgeable(r)) {
+        reason.push_str(&format!("; the spread of `{}` could not be judged", recipe.name));
+    }
     let promoted = champion != Some(name.as_str());
-    Promotion { winner: name, promoted, skilled, spread, reason, best_p, alpha_spent, candidates }
+    let withheld = withheld.filter(|_| !skilled);
+    Promotion {
+        winner: name,
+        promoted,
+        skilled,
+        spread,
+        reason,
+        best_p,
+        withheld,
+        alpha_spent,
+        candidates,
+    }
 }
 
 /// Who serves, and why.
@@ -224,9 +251,16 @@ impl Winner {
     }
 }
 
-/// What decides between spreads that pass: the lower the better.
+/// What decides between spreads that pass, the mean of what they were tested by: the lower
+/// the better.
 fn spread_loss(recipe: &RecipeEvaluation) -> f64 {
-    recipe.spread.as_ref().map_or(f64::INFINITY, |s| s.qlike)
+    recipe.spread.as_ref().map_or(f64::INFINITY, |s| mean(&s.losses))
+}
+
+/// Whether a spread was tested; that it repeats the random walk's is an answer too.
+fn judgeable(recipe: &RecipeEvaluation) -> bool {
+    let test = recipe.spread.as_ref().map(|s| s.test);
+    matches!(test, Some(DieboldMariano::Tested { .. } | DieboldMariano::NoDifference))
 }
 
 fn rivals(reign: Reign<'_>) -> String {
@@ -308,7 +342,24 @@ fn candidates(
     all
 }
 
+/// What stands behind a p-value that no correction was made to.
+const OWN: &str = ", own test, uncorrected";
+
 impl CandidateVerdict {
+    /// Why a point that is more accurate than the random walk is not served.
+    fn withheld(&self, p: f64, level: f64, reign: Reign<'_>) -> Option<String> {
+        let why = match reign.rival() {
+            _ if self.passed => return None,
+            Some(rival) if self.p_holm >= level => {
+                format!("not more accurate than the champion `{}`", rival.name)
+            }
+            _ if !self.distribution_holds => "its distribution is worse".to_owned(),
+            _ => return None,
+        };
+        let (name, p) = (&self.name, p_text(p));
+        Some(format!("`{name}` is more accurate than a random walk ({p}), but {why}: not promoted"))
+    }
+
     fn judge(&self, level: f64, reign: Reign<'_>) -> (bool, String) {
         let better = match self.aspect {
             Aspect::Point => "more accurate",

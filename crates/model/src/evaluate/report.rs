@@ -214,6 +214,7 @@ impl RecipeEvaluation {
             qlike_skill: spread.skill.is_finite().then_some(spread.skill),
             p_value,
             better,
+            own_test: false,
         })
     }
 

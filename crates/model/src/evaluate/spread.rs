@@ -44,7 +44,8 @@ pub struct SpreadEvaluation {
     /// a forecast that equals its proxy.
     #[serde(with = "number")]
     pub qlike: f64,
-    /// `1 − qlike / qlike of the random walk`: 0.1 is ten per cent lower.
+    /// `1 − qlike / qlike of the random walk`: 0.1 is ten per cent lower. NaN when the rows
+    /// without a move, which it leaves out, turn the sign of what is tested.
     #[serde(with = "number")]
     pub skill: f64,
     /// One-sided test of "lower than the random walk's", for persistent differences.
@@ -66,6 +67,10 @@ pub struct SpreadSkill {
     pub p_value: f64,
     /// Whether it passed the promotion rule for spreads.
     pub better: bool,
+    /// Whether the p-value is that of its own test, uncorrected: a champion that keeps its
+    /// place. Tables show the corrected one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_test: bool,
 }
 
 impl SpreadSkill {
@@ -77,14 +82,17 @@ impl SpreadSkill {
         } else {
             format!("p = {:.3}", self.p_value)
         };
-        let lower = match self.qlike_skill {
-            Some(share) if share < 0.0 => format!("{:.1} % higher", -100.0 * share),
-            Some(share) => format!("{:.1} % lower", 100.0 * share),
-            None => "not to be compared".to_owned(),
+        let compared = match self.qlike_skill {
+            Some(share) if share < 0.0 => {
+                format!("QLIKE {:.1} % higher than the random walk's", -100.0 * share)
+            }
+            Some(share) => format!("QLIKE {:.1} % lower than the random walk's", 100.0 * share),
+            None => "QLIKE against the random walk's".to_owned(),
         };
+        let own = if self.own_test { " (own test, uncorrected)" } else { "" };
         let promoted = if self.better { "" } else { ", not promoted for it" };
         let name = &self.recipe;
-        format!("spread by `{name}`: QLIKE {lower} than the random walk's, {p}{promoted}")
+        format!("spread by `{name}`: {compared}, {p}{own}{promoted}")
     }
 }
 
@@ -154,12 +162,14 @@ pub(crate) fn judge_spread(
     }
     let test = diebold_mariano_fixed_smoothing(&of_own, &of_walk);
     let qlike = mean_qlike(proxies, own);
+    let skill = 1.0 - qlike / mean_qlike(proxies, walk);
+    let against = skill * (mean(&of_own) - mean(&of_walk)) > 0.0;
     Some(SpreadEvaluation {
         proxy,
         rows: proxies.len(),
         rows_hash: Some(rows_hash(times, proxies)),
         qlike,
-        skill: 1.0 - qlike / mean_qlike(proxies, walk),
+        skill: if against { f64::NAN } else { skill },
         p_value: test.p_value(),
         p_holm: 1.0,
         losses: of_own,
@@ -188,17 +198,26 @@ mod tests {
             qlike_skill: Some(0.1234),
             p_value: 0.0042,
             better: true,
+            own_test: false,
         };
         let said =
             "spread by `ewma volatility`: QLIKE 12.3 % lower than the random walk's, p = 0.004";
         assert_eq!(passed.sentence(), said);
         let sure = SpreadSkill { p_value: 1e-9, ..passed.clone() };
         assert!(sure.sentence().ends_with("p < 0.001"));
-        let failed =
-            SpreadSkill { qlike_skill: Some(-0.02), p_value: 0.81, better: false, ..passed };
+        let failed = SpreadSkill {
+            qlike_skill: Some(-0.02),
+            p_value: 0.81,
+            better: false,
+            ..passed.clone()
+        };
         let said = "spread by `ewma volatility`: QLIKE 2.0 % higher than the random walk's, \
                     p = 0.810, not promoted for it";
         assert_eq!(failed.sentence(), said);
+        let kept = SpreadSkill { qlike_skill: None, better: true, own_test: true, ..failed };
+        let said = "spread by `ewma volatility`: QLIKE against the random walk's, p = 0.810 (own \
+                    test, uncorrected)";
+        assert_eq!(kept.sentence(), said);
     }
 
     #[test]
@@ -226,5 +245,10 @@ mod tests {
             judge_spread(proxy, &times[..4], &[0.0, 1.0, 2.0, 1.0], &[1.0; 4], &[2.0; 4]).unwrap();
         assert_eq!((some.rows, some.losses.len()), (4, 4));
         assert!((some.qlike - (1.0 - libm::log(2.0)) / 3.0).abs() < 1e-15);
+        // On the rows that moved a forecast of 2 is the better one; on those that did not the
+        // smaller one is, and these outweigh: no percentage against the sign of the test.
+        let zeros = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.9, 2.1];
+        let turned = judge_spread(proxy, &times, &zeros, &[2.0; 10], &[1.0; 10]).unwrap();
+        assert!(turned.test.statistic() > 0.0 && turned.skill.is_nan(), "{turned:?}");
     }
 }

@@ -52,21 +52,22 @@ fn judged_by(
 ) -> Evaluation {
     let rows = outcomes.len();
     let at = |i: usize| Timestamp::from_secs(i as i64 * 3600);
-    let fold = FoldSummary {
+    let fold = |first_row, rows| FoldSummary {
         fit_at: at(0),
         train_from: at(0),
         train_to: at(0),
         train_rows: 100,
         purged: 0,
-        first_row: 0,
+        first_row,
         rows,
         naive_mae: SIGMA,
         naive_mse: SIGMA * SIGMA,
     };
+    let folds = vec![fold(0, rows / 2), fold(rows / 2, rows - rows / 2)];
     let times: Vec<Timestamp> = (0..rows).map(at).collect();
     let known: Vec<Timestamp> = (1..=rows).map(at).collect();
     let hour = Interval::HOUR;
-    let mut walk = Walk::on_rows(hour, hour, vec![fold], times, known, outcomes);
+    let mut walk = Walk::on_rows(hour, hour, folds, times, known, outcomes);
     walk.proxies = proxies;
     let own = Entry {
         name: RANDOM_WALK,
@@ -227,9 +228,9 @@ fn retrain_on_noise(null: Null, retrains: Retrains, seed: u64) -> Rates {
             ever |= decision.promoted && !walk;
             kept |= !decision.promoted && !walk;
             assert_eq!(walk, !decision.skilled && decision.spread.is_none());
-            if !decision.skilled {
-                assert!(decision.reason.starts_with("no better than a random walk (p = "));
-            }
+            let said = "no better than a random walk (p = ";
+            let withheld = decision.withheld.is_some();
+            assert_eq!(decision.reason.starts_with(said), !decision.skilled && !withheld);
             champion = decision.winner;
         }
         rates.ever += u64::from(ever);
@@ -355,6 +356,25 @@ fn a_good_point_with_a_bad_spread_is_not_promoted() {
     assert_eq!(decision.candidates[0].aspect, Aspect::Point);
     assert!(decision.candidates[0].p_holm < 0.01 && !decision.candidates[0].distribution_holds);
     assert!(decision.candidates[0].reason.contains("CRPS"));
+    // No contradiction: a p-value below the level never stands behind "no better".
+    let said = "`sure` is more accurate than a random walk (p < 0.001), but its distribution is \
+                worse: not promoted";
+    assert_eq!((decision.withheld.as_deref(), decision.reason.as_str()), (Some(said), said));
+}
+
+#[test]
+fn a_point_that_does_not_beat_the_reigning_spread_says_whom_it_does_not_beat() {
+    // The reigning recipe promises a spread; its point is as good as the candidate's.
+    let (outcomes, signal) = planted(4_000, 0.25, 6);
+    let narrow = vec![SIGMA * SIGMA; 4_000];
+    let reigning = Entry { medians: signal.clone(), ..knowing("reigning", &narrow) };
+    let entries = vec![point("same", signal, 1.0), reigning];
+    let evaluation = judged(outcomes, SIGMA * SIGMA, entries);
+    let decision = decide_promotion(&evaluation, Some("reigning"), 0.1, 0);
+    assert!(!decision.skilled, "{decision:?}");
+    let said = decision.withheld.unwrap();
+    assert!(said.ends_with("but not more accurate than the champion `reigning`: not promoted"));
+    assert!(decision.reason.starts_with(&said));
 }
 
 #[test]
@@ -420,8 +440,31 @@ fn a_planted_garch_is_promoted_for_its_spread_and_claims_no_point() {
         // The next retrain keeps it, and says the same.
         let kept = decide_promotion(&evaluation, Some("garch"), 0.1, 1);
         assert_eq!((kept.winner.as_str(), kept.promoted, kept.skilled), ("garch", false, false));
-        assert!(kept.spread.is_some_and(|s| s.better), "it keeps its place by its own test");
+        let own = kept.spread.filter(|s| s.better && s.own_test);
+        assert!(own.is_some(), "it keeps its place by its own test");
+        assert!(kept.reason.ends_with(" (own test, uncorrected)"), "{}", kept.reason);
     }
+}
+
+#[test]
+fn a_degenerate_fold_is_left_out_and_a_spread_without_a_test_says_so() {
+    let (outcomes, mut variances) = garch(4_000, 0.1, 0.85, 4);
+    variances[..2_000].fill(0.0);
+    let run = |variances: &[f64]| {
+        let entries = vec![spread("garch", variances.to_vec(), vec![SIGMA; 4_000])];
+        judged(outcomes.clone(), SIGMA * SIGMA, entries)
+    };
+    let half = run(&variances);
+    for recipe in &half.recipes {
+        assert_eq!(recipe.spread.as_ref().unwrap().rows, 2_000, "the second fold, for both sides");
+    }
+    let decision = decide_promotion(&half, None, 0.1, 0);
+    assert_eq!(decision.candidates.len(), 1);
+    assert!(!decision.reason.contains("could not be judged"), "{}", decision.reason);
+    let none = run(&vec![0.0; 4_000]);
+    let decision = decide_promotion(&none, None, 0.1, 0);
+    assert_eq!((decision.winner.as_str(), decision.candidates.len()), (RANDOM_WALK, 0));
+    assert!(decision.reason.ends_with("; the spread of `garch` could not be judged"));
 }
 
 #[test]
