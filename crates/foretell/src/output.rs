@@ -84,16 +84,18 @@ pub(crate) fn aligned_left(rows: &[Vec<String>]) -> String {
 /// The closing table: every recipe against the random walk on the same rows. What the sign
 /// strategies paid is said where it is known.
 pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>) -> String {
-    // A spread has its own column and p-value: its point is the random walk's.
+    // A spread has its own column and p-value: its point is the random walk's. They take the
+    // place of the relative error, which is one minus the skill: 120 columns are a terminal.
     let spreads = lines.iter().any(|l| l.spread_p.is_some());
-    let mut head = vec![
-        "model".to_owned(),
-        "MAE bp".to_owned(),
-        "relative".to_owned(),
+    let mut head = vec!["model".to_owned(), "MAE bp".to_owned()];
+    if !spreads {
+        head.push("relative".to_owned());
+    }
+    head.extend([
         "CRPS bp".to_owned(),
         if spreads { "skill" } else { "skill vs random walk" }.to_owned(),
         "p (DM, Holm)".to_owned(),
-    ];
+    ]);
     if spreads {
         head.extend(["QLIKE lower".to_owned(), "p (QLIKE)".to_owned()]);
     }
@@ -113,14 +115,15 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
     for line in lines {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let point = line.spread_p.is_none();
-        let mut row = vec![
-            line.name.clone(),
-            format!("{:.1}", line.mae_bp),
-            or_dash(line.relative_mae.map(|v| format!("{v:.3}"))),
+        let mut row = vec![line.name.clone(), format!("{:.1}", line.mae_bp)];
+        if !spreads {
+            row.push(or_dash(line.relative_mae.map(|v| format!("{v:.3}"))));
+        }
+        row.extend([
             format!("{:.1}", line.crps_bp),
             or_dash(line.skill.filter(|_| point).map(wording::percent)),
             or_dash(line.p_value.filter(|_| point).map(wording::p_value)),
-        ];
+        ]);
         if spreads {
             row.push(or_dash(line.qlike_skill.map(wording::percent)));
             row.push(or_dash(line.spread_p.map(wording::p_value)));

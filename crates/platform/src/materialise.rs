@@ -124,6 +124,10 @@ season = "7d"
 [label]
 horizon = "1h"
 
+[evaluation]
+initial_train = "10d"
+refit_every = "5d"
+
 [[models]]
 kind = "historical_mean"
 "#;

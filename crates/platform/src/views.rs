@@ -65,7 +65,7 @@ pub struct Overfitting {
     /// The same over the variance forecasts, by QLIKE on rows that do not overlap.
     #[serde(default)]
     pub spread_probability: Option<f64>,
-    /// How many distinct variance forecasts that is; 0 where none was judged.
+    /// How many distinct variance forecasts that is, the random walk's included.
     #[serde(default)]
     pub spread_trials: usize,
     /// Distinct series of returns with a Sharpe ratio, of all recipes ever judged for the

@@ -20,7 +20,7 @@ use super::report::{
 };
 use super::rolling::{RIVAL_WINDOW, rolling_quantile_intervals};
 use super::sharpe::SharpeEvidence;
-use super::spread::{SpreadEvaluation, judge_spread};
+use super::spread::{SpreadEvaluation, SpreadRows, judge_spread};
 use super::volatility::qlike;
 use super::walk::Walk;
 use super::{EvaluationPlan, holm};
@@ -307,9 +307,12 @@ impl<'a> Bench<'a> {
         let proxies = at(&self.walk.proxies);
         let times: Vec<Timestamp> = apart.iter().map(|&i| self.walk.times[i]).collect();
         let rival = parts[base].trial.variance.as_deref().map(at);
+        let previous = self.walk.previous.as_deref().map(at);
         let judged = |part: &Part| {
             let own = at(part.trial.variance.as_deref()?);
-            judge_spread(self.walk.proxy, &times, &proxies, &own, rival.as_deref()?)
+            let (proxy, walk) = (self.walk.proxy, rival.as_deref()?);
+            let (times, previous) = (&times[..], previous.as_deref());
+            judge_spread(SpreadRows { proxy, times, proxies: &proxies, walk, previous }, &own)
         };
         parts.iter().map(judged).collect()
     }

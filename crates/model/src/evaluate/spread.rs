@@ -5,7 +5,9 @@
 //! 246–256), which ranks variance forecasts rightly even when the variance is seen only
 //! through an unbiased, noisy proxy. Everyone's forecast is made in the same way: the
 //! second moment of the nine quantiles, brought to the unit of the proxy by one factor
-//! that minimises the same loss on the training rows of its fold. Rows do not overlap.
+//! that minimises the same loss on the training rows of its fold. Rows do not overlap. Where
+//! the horizon has several intervals, the realised variance of the horizon before is a rival
+//! beside the random walk: both must be beaten.
 
 use foretell_market::{Fingerprint, FingerprintHasher, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,7 +52,11 @@ pub struct SpreadEvaluation {
     pub skill: f64,
     /// One-sided test of "lower than the random walk's", for persistent differences.
     pub test: DieboldMariano,
-    /// Its p-value; 1 if untestable.
+    /// The same against the realised variance of the horizon before; absent where the proxy
+    /// is a squared return, and in files that were stored before it was tested.
+    #[serde(default)]
+    pub versus_previous: Option<DieboldMariano>,
+    /// The larger of their p-values; 1 if untestable.
     pub p_value: f64,
     /// The same after Holm's correction over all tests of the run, point and spread.
     pub p_holm: f64,
@@ -143,15 +149,26 @@ pub fn mean_qlike(proxies: &[f64], forecasts: &[f64]) -> f64 {
     mean(&pairs.map(|(x, f)| x / f - libm::log(x / f) - 1.0).collect::<Vec<_>>())
 }
 
-/// Judges variance forecasts against the random walk's on the same non-overlapping rows;
-/// `None` without a row or when a loss is not finite (a market that never moved).
-pub(crate) fn judge_spread(
-    proxy: VarianceProxy,
-    times: &[Timestamp],
-    proxies: &[f64],
-    own: &[f64],
-    walk: &[f64],
-) -> Option<SpreadEvaluation> {
+/// The rows that variance forecasts are judged on, none overlapping another, with what came
+/// and what the rivals said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SpreadRows<'a> {
+    /// What stands in for the variance.
+    pub proxy: VarianceProxy,
+    /// Decision times (UTC).
+    pub times: &'a [Timestamp],
+    /// That proxy.
+    pub proxies: &'a [f64],
+    /// The random walk's forecasts.
+    pub walk: &'a [f64],
+    /// Those by the realised variance of the horizon before; NaN where it is not known.
+    pub previous: Option<&'a [f64]>,
+}
+
+/// Judges variance forecasts against the rivals' on the same rows; `None` without a row or
+/// when a loss is not finite (a market that never moved).
+pub(crate) fn judge_spread(rows: SpreadRows<'_>, own: &[f64]) -> Option<SpreadEvaluation> {
+    let SpreadRows { proxy, times, proxies, walk, previous } = rows;
     let losses = |forecasts: &[f64]| -> Vec<f64> {
         proxies.iter().zip(forecasts).map(|(x, f)| qlike(*x, *f)).collect()
     };
@@ -161,6 +178,11 @@ pub(crate) fn judge_spread(
         return None;
     }
     let test = diebold_mariano_fixed_smoothing(&of_own, &of_walk);
+    let versus_previous = previous.map(|previous| {
+        let both = of_own.iter().zip(losses(previous)).filter(|(_, rival)| rival.is_finite());
+        let (own, rival): (Vec<f64>, Vec<f64>) = both.map(|(own, rival)| (*own, rival)).unzip();
+        diebold_mariano_fixed_smoothing(&own, &rival)
+    });
     let qlike = mean_qlike(proxies, own);
     let skill = 1.0 - qlike / mean_qlike(proxies, walk);
     let against = skill * (mean(&of_own) - mean(&of_walk)) > 0.0;
@@ -170,10 +192,12 @@ pub(crate) fn judge_spread(
         rows_hash: Some(rows_hash(times, proxies)),
         qlike,
         skill: if against { f64::NAN } else { skill },
-        p_value: test.p_value(),
+        // To beat both is to reject both (intersection–union).
+        p_value: test.p_value().max(versus_previous.map_or(0.0, |t| t.p_value())),
         p_holm: 1.0,
         losses: of_own,
         test,
+        versus_previous,
     })
 }
 
@@ -236,19 +260,47 @@ mod tests {
     #[test]
     fn a_market_that_never_moved_has_no_spread_to_judge() {
         let still = [0.0; 10];
-        let proxy = VarianceProxy::SquaredReturn;
         let times = [Timestamp::from_secs(0); 10];
-        assert_eq!(judge_spread(proxy, &times, &still, &still, &still), None);
-        assert_eq!(judge_spread(proxy, &[], &[], &[], &[]), None);
+        let judge = |proxies: &[f64], own: &[f64], walk: &[f64]| {
+            let times = &times[..proxies.len()];
+            let proxy = VarianceProxy::SquaredReturn;
+            judge_spread(SpreadRows { proxy, times, proxies, walk, previous: None }, own)
+        };
+        assert_eq!(judge(&still, &still, &still), None);
+        assert_eq!(judge(&[], &[], &[]), None);
         // A row without a move is judged by the test, and has no place in the mean.
-        let some =
-            judge_spread(proxy, &times[..4], &[0.0, 1.0, 2.0, 1.0], &[1.0; 4], &[2.0; 4]).unwrap();
+        let some = judge(&[0.0, 1.0, 2.0, 1.0], &[1.0; 4], &[2.0; 4]).unwrap();
         assert_eq!((some.rows, some.losses.len()), (4, 4));
         assert!((some.qlike - (1.0 - libm::log(2.0)) / 3.0).abs() < 1e-15);
         // On the rows that moved a forecast of 2 is the better one; on those that did not the
         // smaller one is, and these outweigh: no percentage against the sign of the test.
         let zeros = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.9, 2.1];
-        let turned = judge_spread(proxy, &times, &zeros, &[2.0; 10], &[1.0; 10]).unwrap();
+        let turned = judge(&zeros, &[2.0; 10], &[1.0; 10]).unwrap();
         assert!(turned.test.statistic() > 0.0 && turned.skill.is_nan(), "{turned:?}");
+    }
+
+    #[test]
+    fn who_beats_the_random_walk_and_not_the_horizon_before_beats_nobody() {
+        let mut random = foretell_testkit::rng(4);
+        let n = 1_000;
+        let times = vec![Timestamp::from_secs(0); n];
+        let truth: Vec<f64> = (0..n).map(|_| foretell_testkit::normal(&mut random).exp()).collect();
+        let square = |v: &f64| v * foretell_testkit::normal(&mut random).powi(2);
+        let proxies: Vec<f64> = truth.iter().map(square).collect();
+        let half: Vec<f64> = truth.iter().map(|v| v.sqrt() * 1.3).collect();
+        let walk = vec![0.5f64.exp(); n];
+        let judge = |own: &[f64], previous: &[f64]| {
+            let proxy = VarianceProxy::RealisedVariance;
+            let (proxies, walk) = (&proxies[..], &walk[..]);
+            let rows = SpreadRows { proxy, times: &times, proxies, walk, previous: Some(previous) };
+            judge_spread(rows, own).unwrap()
+        };
+        let beaten = judge(&half, &truth);
+        assert!(beaten.test.p_value() < 0.001 && beaten.p_value > 0.9, "{:?}", beaten.test);
+        // Where it is not known it is no rival; the rest is compared.
+        let mut gaps = half.clone();
+        gaps[..400].fill(f64::NAN);
+        let best = judge(&truth, &gaps);
+        assert!(best.p_value < 0.001 && best.versus_previous.is_some(), "{best:?}");
     }
 }

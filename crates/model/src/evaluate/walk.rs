@@ -55,6 +55,10 @@ pub struct Walk {
     pub proxy: VarianceProxy,
     /// That proxy per row; NaN where it is not known.
     pub proxies: Vec<f64>,
+    /// Forecast of that proxy by the realised variance of the horizon before, scaled in its
+    /// fold, per row: NaN where an interval of it is missing. Absent where the proxy is a
+    /// squared return: that of the interval before says next to nothing.
+    pub previous: Option<Vec<f64>>,
     /// The proxy of every labelled row of the dataset.
     all_proxies: Vec<f64>,
     /// Rows of the dataset that are judged and learnt from, per fold.
@@ -116,6 +120,17 @@ impl Walk {
             Some(_) => VarianceProxy::RealisedVariance,
             None => VarianceProxy::SquaredReturn,
         };
+        let previous = finer.map(|returns| {
+            let before =
+                |i: usize| returns.between(labels[i].start - dataset.horizon, labels[i].start);
+            let of = |split: &Fold| {
+                let pairs = split.learnt().filter_map(|i| Some((all_proxies[i], before(i)?)));
+                let scale = VarianceScale::fit(pairs);
+                let forecast = |i| before(i).map_or(f64::NAN, |raw| scale.forecast(raw));
+                split.test.clone().map(forecast).collect::<Vec<f64>>()
+            };
+            splits.iter().flat_map(of).collect()
+        });
         let mut history: Vec<(Timestamp, f64)> = labels.iter().map(|l| (l.end, l.value)).collect();
         // Labels become known in the order of their decisions, corrected ones apart.
         history.sort_by_key(|(known_at, _)| *known_at);
@@ -128,6 +143,7 @@ impl Walk {
             history,
             proxy,
             proxies: splits.iter().flat_map(|s| &all_proxies[s.test.clone()]).copied().collect(),
+            previous,
             all_proxies,
             folds,
             splits,
@@ -160,6 +176,7 @@ impl Walk {
             outcomes,
             history,
             proxy: VarianceProxy::SquaredReturn,
+            previous: None,
             all_proxies: proxies.clone(),
             proxies,
             splits: Vec::new(),
