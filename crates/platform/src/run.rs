@@ -26,7 +26,7 @@ use crate::pipeline::{Pipeline, Present};
 use crate::store::Store;
 use crate::training::{self, Evidence, Learning, RANDOM_WALK, Refit};
 use crate::versions::Versions;
-use crate::views::{Overfitting, RecipeLine, RunReport};
+use crate::views::{Overfitting, RunReport};
 use crate::{extract, gate, lockbox, overfitting, rate, report, wording};
 
 /// A run under way: what earlier stations made, for the later ones.
@@ -483,7 +483,7 @@ impl Run<'_> {
         let line = training::table(evaluation).into_iter().find(|l| l.name == name);
         let line = line.ok_or_else(|| PlatformError::Mismatch(format!("no line for {name}")))?;
         let candidate = promotion.candidates.iter().any(|c| c.name == name);
-        let mut line = RecipeLine { deflated_sharpe: None, ..line };
+        let mut line = line;
         // A champion that keeps its place rests on its own test, not on Holm's, and says so.
         let own_test = promotion.skilled && promotion.winner == name && !candidate;
         if own_test {
@@ -511,8 +511,9 @@ impl Run<'_> {
         let artifact = artifact.map_err(PlatformError::lake("storing a model"))?;
         let filter = ModelFilter { name: Some(pipeline.name.clone()), ..Default::default() };
         let known = store.registry.model_versions(&filter).await?;
+        let evidence = identity(&evaluation_json);
         let same = |v: &ModelVersion| {
-            (v.hash, v.dataset) == (refit.hash, dataset) && v.evaluation_json == evaluation_json
+            (v.hash, v.dataset) == (refit.hash, dataset) && identity(&v.evaluation_json) == evidence
         };
         if let Some(version) = known.into_iter().find(same) {
             return Ok((name, version));
@@ -754,6 +755,14 @@ impl Run<'_> {
         self.made.report = Some(report);
         Ok(path.display().to_string())
     }
+}
+
+/// What of stored evidence belongs to a version: all but the deflated Sharpe ratio, which
+/// hangs on what else the ledger holds.
+fn identity(evidence: &str) -> Option<serde_json::Value> {
+    let mut evidence: serde_json::Value = serde_json::from_str(evidence).ok()?;
+    evidence.get_mut("line")?.as_object_mut()?.remove("deflated_sharpe");
+    Some(evidence)
 }
 
 fn extract_line(pipeline: &Pipeline, rows: &RawTable) -> String {

@@ -54,8 +54,7 @@ pub(crate) struct Evidence {
     pub recipe: String,
     /// Hash of everything that decides its forecasts.
     pub recipe_hash: Fingerprint,
-    /// Its line of the closing table, without the deflated Sharpe ratio: that depends on
-    /// what else the ledger holds, and evidence is part of what a version is.
+    /// Its line of the closing table.
     pub line: RecipeLine,
     /// Whether it passed the promotion rule.
     pub passed: bool,

@@ -10,7 +10,16 @@ fn with_volatility(market: &Market) {
 
 #[test]
 fn clustered_volatility_promotes_a_spread_and_claims_nothing_of_the_price() {
-    let market = Market::new(Kind::Clustered, 1_400, 21);
+    let market = Market::new(Kind::Clustered, 4_000, 21);
+    // Eleven years, which would end in the future: they begin twelve years earlier.
+    let text = market.read("candles.csv");
+    let (head, rows) = text.split_once('\n').unwrap();
+    let earlier = |row: &str| {
+        let (year, rest) = row.split_at(4);
+        format!("{}{rest}", year.parse::<u32>().unwrap() - 12)
+    };
+    let rows: Vec<String> = rows.lines().map(earlier).collect();
+    market.write("candles.csv", &format!("{head}\n{}\n", rows.join("\n")));
     with_volatility(&market);
     let report = market.json(&["run", "pipeline.toml"]);
     assert_eq!(report["champion"], "ewma volatility", "{}", report["reason"]);
