@@ -3,21 +3,19 @@
 //! A forecast is made when the lake gains a row, never by a read.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use foretell_forecaster::observe;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, KnownAt, RawTable};
-use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome, Param};
+use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::PlatformError;
 use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
 use crate::observer::{Event, Observer, Station, Stop};
-use crate::pipeline::{Pipeline, Present};
-use crate::service::{RunOptions, Service};
+use crate::pipeline::Pipeline;
+use crate::service::Service;
 use crate::{extract, gate, wording};
 
 /// What an advance did.
@@ -31,23 +29,24 @@ pub struct Advance {
     pub judged: usize,
     /// The forecast that was made, if a row was gained.
     pub forecast: Option<String>,
+    /// The run that refused the rows there are: nothing came since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Advance {
     /// The line for people.
     pub fn summary(&self) -> String {
         let gained = wording::thousands(self.gained as u64);
-        match &self.forecast {
-            Some(id) => format!("{gained} new rows · {} outcomes judged · {id}", self.judged),
-            None => "no new row: nothing to forecast from".to_owned(),
+        match (&self.forecast, &self.refused) {
+            (Some(id), _) => format!("{gained} new rows · {} outcomes judged · {id}", self.judged),
+            (None, Some(run)) => {
+                format!("no new row, and run {run} refused those there are: mend them or wait")
+            }
+            (None, None) => "no new row: nothing to forecast from".to_owned(),
         }
     }
 }
-
-/// How long after a row's close vendors are given to publish it.
-const SETTLE: Duration = Duration::from_secs(5);
-/// How long to rest after a failure.
-const REST: Duration = Duration::from_secs(60);
 
 impl Service {
     /// Takes in what is new at the source, judges outcomes that are known now and
@@ -73,19 +72,14 @@ impl Service {
         let rows = stop.or_stopped(fetch).await?;
         let changed = store.changes(pipeline, &rows).await?;
         let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));
-        // Rows that a refused or killed advance left in the raw table are new as well.
-        let known = KnownAt::instant(store.clock.now());
-        let latest = store.versions(pipeline, AsOf::Latest, known).await?;
-        let judged = match (&latest, self.judged_version(pipeline).await?) {
-            // Of the same rows some may have been declared to be known only since then.
-            (Some(latest), Some((version, read_at))) => {
-                let gained = |at| latest.gained(at, known.known_by);
-                latest.version == version && !read_at.is_some_and(gained)
-            }
-            (latest, judged) => latest.is_none() && judged.is_none(),
-        };
-        if rows.is_empty() || (changed == 0 && made && judged) {
-            return Ok(Advance { run: None, gained: 0, judged: 0, forecast: None });
+        // Rows that a killed advance or a back-fill left in the raw table are new as well;
+        // those that the gate refused are not, until something comes to them.
+        let judged = self.judged(pipeline, None).await?;
+        let unjudged = store.unjudged(pipeline, judged.as_ref()).await?;
+        let refused = judged.filter(|j| j.refused).map(|j| j.run);
+        let done = made || refused.is_some();
+        if rows.is_empty() || (changed == 0 && done && !unjudged) {
+            return Ok(Advance { run: None, gained: 0, judged: 0, forecast: None, refused });
         }
         let record = self.begin(pipeline, "advance").await?;
         let outcome = self.advance_run(&record.id, pipeline, &rows, last).await;
@@ -102,12 +96,13 @@ impl Service {
     ) -> Result<Advance, PlatformError> {
         let store = &self.store;
         let version = store.put_raw(pipeline, rows, false, run).await?;
-        store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
+        let version = store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
         let read_at = store.clock.now();
         let known = KnownAt::instant(read_at);
         let Some(versions) = store.versions(pipeline, AsOf::Version(version), known).await? else {
             return Err(PlatformError::Mismatch("the raw rows just written are gone".to_owned()));
         };
+        store.keep_judged(run, version, read_at).await?;
         let raw = versions.latest(pipeline)?;
         let present = gate::present(pipeline, &raw, read_at);
         let outcome = gate::gate(pipeline, &raw, present)?;
@@ -125,11 +120,8 @@ impl Service {
         let provenance = Provenance { run, raw_version: version, present, read_at };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
         store.export_forecasts(pipeline, run).await?;
-        let param = |name: &str, value: String| Param { name: name.to_owned(), value };
-        let judged_from =
-            [param("raw_version", version.to_string()), param("read_at", read_at.to_string())];
-        store.registry.put_params(run, &judged_from).await?;
-        Ok(Advance { run: Some(run.to_owned()), gained, judged, forecast })
+        let (run, refused) = (Some(run.to_owned()), None);
+        Ok(Advance { run, gained, judged, forecast, refused })
     }
 
     /// Makes and serves the champion's forecast from the last clean row.
@@ -227,98 +219,6 @@ impl Service {
         let provenance = Provenance { run: &run.id, raw_version: version, present, read_at };
         self.forecast_from(pipeline, &clean, provenance).await?;
         Ok(())
-    }
-
-    /// Advances every live pipeline after each of its intervals and refits it at its
-    /// cadence, until cancelled.
-    pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
-        loop {
-            let pipelines = match self.pipelines().await {
-                Ok(pipelines) => pipelines,
-                Err(error) => {
-                    tracing::error!(error = error.chain(), "failed to list pipelines");
-                    Vec::new()
-                }
-            };
-            let live: Vec<Pipeline> =
-                pipelines.into_iter().map(|(_, p)| p).filter(|p| p.as_of == Present::Now).collect();
-            let mut rest = REST;
-            for pipeline in &live {
-                if shutdown.is_cancelled() {
-                    return;
-                }
-                let due = self.due_in(pipeline).await;
-                if !due.is_zero() {
-                    rest = rest.min(due);
-                    continue;
-                }
-                let outcome = match self.refit_is_due(pipeline).await {
-                    true => self.refit(pipeline).await,
-                    false => {
-                        let stop = self.stopping();
-                        let advance = self.advance(pipeline, Arc::new(Quiet), &stop).await;
-                        advance.map(|a| a.gained > 0)
-                    }
-                };
-                match outcome {
-                    Ok(true) => rest = rest.min(self.due_in(pipeline).await.max(SETTLE)),
-                    // The vendor is late: ask again after a rest, not at once.
-                    Ok(false) => {}
-                    Err(PlatformError::Interrupted) => return,
-                    Err(error) => {
-                        let name = &pipeline.name;
-                        tracing::error!(
-                            pipeline = name,
-                            error = error.chain(),
-                            "failed to advance"
-                        );
-                    }
-                }
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(rest) => {}
-            }
-        }
-    }
-
-    /// Whether the champion will be older than its refit cadence at the next decision.
-    async fn refit_is_due(&self, pipeline: &Pipeline) -> bool {
-        let champion = self.store.registry.aliased(&pipeline.name, CHAMPION).await.ok().flatten();
-        let every = pipeline.evaluation.walk_forward.refit_every;
-        champion
-            .is_none_or(|v| v.fitted_as_of + every <= self.store.clock.now() + pipeline.interval)
-    }
-
-    async fn refit(&self, pipeline: &Pipeline) -> Result<bool, PlatformError> {
-        tracing::info!(pipeline = pipeline.name, "refitting at the cadence");
-        let (options, stop) = (RunOptions::default(), self.stopping());
-        self.run(pipeline.clone(), options, Arc::new(Quiet), stop).await.map(|_| true)
-    }
-
-    /// How long until the next row of a pipeline should be there.
-    async fn due_in(&self, pipeline: &Pipeline) -> Duration {
-        let clean = self.store.clean(pipeline).await.ok().flatten();
-        let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
-        let Some(last) = last else { return Duration::ZERO };
-        let lag = pipeline.source.lag_secs;
-        let due = (last + pipeline.interval + pipeline.interval).plus_secs(lag);
-        let micros = due.micros() - self.store.clock.now().micros();
-        match u64::try_from(micros) {
-            Ok(micros) => Duration::from_micros(micros) + SETTLE,
-            Err(_) => Duration::ZERO,
-        }
-    }
-}
-
-/// Logs what a person would see.
-struct Quiet;
-
-impl Observer for Quiet {
-    fn event(&self, event: Event) {
-        if let Event::Warning { message } = event {
-            tracing::warn!(message, "while advancing");
-        }
     }
 }
 

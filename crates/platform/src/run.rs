@@ -101,7 +101,7 @@ impl Run<'_> {
         }
         let whole = extract::is_whole(&pipeline.source.kind);
         let version = store.put_raw(pipeline, &rows, whole, self.id).await?;
-        store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
+        let version = store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
         let line = extract_line(pipeline, &rows);
         // From here on the rows are those of the lake, which hold what earlier runs took
         // in as well and can be read again.
@@ -114,6 +114,7 @@ impl Run<'_> {
         let (_, raw) = needs(&self.made.raw, "the raw table")?;
         self.made.present = gate::present(pipeline, raw, self.made.read_at);
         store.keep_demo(pipeline, self.made.present, self.id).await?;
+        store.keep_judged(self.id, version, self.made.read_at).await?;
         Ok(line)
     }
 

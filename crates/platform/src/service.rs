@@ -180,29 +180,6 @@ impl Service {
         Ok(found)
     }
 
-    /// The raw version that the latest successful run or advance of a pipeline was made
-    /// from, and when it was read.
-    pub(crate) async fn judged_version(
-        &self,
-        pipeline: &Pipeline,
-    ) -> Result<Option<(u64, Option<Timestamp>)>, PlatformError> {
-        let filter = RunFilter {
-            pipeline: Some(pipeline.name.clone()),
-            status: Some(Status::Succeeded),
-            limit: Some(8),
-            ..Default::default()
-        };
-        for run in self.store.registry.runs(&filter).await? {
-            let params = self.store.registry.params(&run.id).await?;
-            let param = |name: &str| params.iter().find(|p| p.name == name).map(|p| &p.value);
-            if let Some(version) = param("raw_version").and_then(|value| value.parse().ok()) {
-                let read_at = param("read_at").and_then(|value| value.parse().ok());
-                return Ok(Some((version, read_at)));
-            }
-        }
-        Ok(None)
-    }
-
     /// Runs a pipeline: every station of the river, then the forecast and the report.
     ///
     /// # Errors

@@ -33,6 +33,9 @@ pub(crate) struct Store {
     pub(crate) http: HttpSettings,
     /// The clean rows that were read last, by pipeline.
     kept: Mutex<BTreeMap<String, Kept>>,
+    /// Of the raw rows that were read last, by pipeline: the version of their table and
+    /// the latest instant at which one of them is known.
+    pub(crate) heads: Mutex<BTreeMap<String, (Version, Timestamp)>>,
 }
 
 /// Decoded rows with the version that they are.
@@ -66,7 +69,15 @@ impl Store {
         // Waits differ from process to process, so that many do not come back together.
         let jitter_seed = clock.now().micros().unsigned_abs() ^ u64::from(std::process::id());
         let http = HttpSettings { jitter_seed, ..HttpSettings::default() };
-        let store = Self { dir, registry, lake, clock, http, kept: Mutex::default() };
+        let store = Self {
+            dir,
+            registry,
+            lake,
+            clock,
+            http,
+            kept: Mutex::default(),
+            heads: Mutex::default(),
+        };
         // Runs of a process that died are not running any more.
         store.registry.cancel_unfinished(store.clock.now()).await?;
         Ok(store)
@@ -104,7 +115,17 @@ impl Store {
         let Some((version, batch)) = self.raw_batch(pipeline, at, None).await? else {
             return Ok(None);
         };
-        Ok(Some(Versions::new(pipeline, version, batch, known)?))
+        let versions = Versions::new(pipeline, version, batch, known)?;
+        let latest = versions.rows.iter().map(|r| r.known_at).max();
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = (version, latest.unwrap_or(Timestamp::MIN));
+        // Reading an old version says nothing of the present one.
+        match heads.get(&pipeline.name) {
+            Some((newer, _)) if *newer > version => {}
+            _ => drop(heads.insert(pipeline.name.clone(), head)),
+        }
+        drop(heads);
+        Ok(Some(versions))
     }
 
     /// Raw rows of a pipeline as of a version, every version of them, if there is a table.
@@ -221,19 +242,21 @@ impl Store {
 
     /// Keeps the derived tables small: one checkpoint and one vacuum every so many
     /// versions. Versions that datasets were made from stay readable, and raw rows are
-    /// never removed: forecasts are proved from them.
+    /// never removed: forecasts are proved from them. Answers with the version that holds
+    /// the rows now.
     pub(crate) async fn tidy_up(
         &self,
         layer: Layer,
         name: &str,
         version: Version,
-    ) -> Result<(), PlatformError> {
+    ) -> Result<Version, PlatformError> {
         if version == 0 || !version.is_multiple_of(VERSIONS_BETWEEN_UPKEEP) {
-            return Ok(());
+            return Ok(version);
         }
         let table = self.lake.table(layer, name);
         let info = CommitInfo::new("upkeep", self.clock.now());
-        table.compact(&info).await.map_err(PlatformError::lake("putting files together"))?;
+        let compacted = table.compact(&info).await;
+        let compacted = compacted.map_err(PlatformError::lake("putting files together"))?;
         table.checkpoint().await.map_err(PlatformError::lake("writing a checkpoint"))?;
         if layer != Layer::Raw {
             let layer_name = layer.to_string();
@@ -242,7 +265,7 @@ impl Store {
             let vacuumed = table.vacuum(&kept, self.clock.now(), RETENTION).await;
             vacuumed.map_err(PlatformError::lake("removing old files"))?;
         }
-        Ok(())
+        Ok(compacted.version)
     }
 
     /// Writes the forecasts of a pipeline as a table that other tools read. The registry
@@ -283,7 +306,8 @@ impl Store {
         let source = frame.fingerprint();
         let name = &pipeline.name;
         let version = self.put_frame(Layer::Forecasts, name, &frame, run, source).await?;
-        self.tidy_up(Layer::Forecasts, name, version).await
+        self.tidy_up(Layer::Forecasts, name, version).await?;
+        Ok(())
     }
 
     fn kept(&self, pipeline: &Pipeline) -> Option<Kept> {

@@ -16,6 +16,8 @@ use crate::data_dir::{DataDir, Ownership};
 use crate::service::{RunOptions, Service};
 use crate::{Forecast, Stop, gate};
 
+mod unattended;
+
 /// The beginning of the market, 2024-01-01 UTC, in seconds.
 const START: i64 = 1_704_067_200;
 
@@ -68,7 +70,7 @@ fn vendor(closes: Closes) -> String {
 fn klines(closes: &[f64], from: i64, to: i64) -> String {
     let rows = closes.iter().enumerate().filter_map(|(i, close)| {
         let open_time = (START + i as i64 * 3_600) * 1_000;
-        let open = if i == 0 { *close } else { closes[i - 1] };
+        let open = if i == 0 { *close } else { closes[i - 1].abs() };
         let (high, low) = (open.max(*close) * 1.01, open.min(*close) * 0.99);
         let close_time = open_time + 3_599_999;
         let row = serde_json::json!([
@@ -152,7 +154,8 @@ impl World {
     }
 
     async fn advance(&self) -> Option<Forecast> {
-        let done = self.service.advance(&self.pipeline, Arc::new(()), &Stop::default()).await.unwrap();
+        let done =
+            self.service.advance(&self.pipeline, Arc::new(()), &Stop::default()).await.unwrap();
         match done.forecast {
             Some(id) => Some(self.stored(&id).await),
             None => None,
