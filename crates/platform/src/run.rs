@@ -9,7 +9,7 @@ use foretell_model::evaluate::{
     Aspect, Evaluation, Promotion, Recipe, RecipeEvaluation, SpreadSkill, decide_promotion,
 };
 use foretell_panel::{Column, Dataset, Frame, KnownAt, RawTable, RowMeta};
-use foretell_quality::{GateOutcome, QuarantinedRow, mend};
+use foretell_quality::{GateOutcome, QuarantinedRow};
 use foretell_registry::{
     AuditEvent, DatasetRecord, Metric, ModelFilter, ModelVersion, Param, Snapshot, Trial,
 };
@@ -92,15 +92,13 @@ impl Run<'_> {
         let observer = Arc::clone(&self.observer);
         let since = backfill::since(store, pipeline).await?;
         let fetch = extract::extract(pipeline, None, since, clock, &store.http, &*observer);
-        let mut rows = self.stop.or_stopped(fetch).await?;
-        if let Some(mended) = &self.mended {
-            rows = mend(&rows, mended, clock.now()).map_err(|e| PlatformError::Usage {
-                message: e.to_string(),
-                hint: "mend the quarantine file of the latest run".to_owned(),
-            })?;
-        }
+        let rows = self.stop.or_stopped(fetch).await?;
         let whole = extract::is_whole(&pipeline.source.kind);
-        let version = store.put_raw(pipeline, &rows, whole, self.id).await?;
+        let mut version = store.put_raw(pipeline, &rows, whole, self.id).await?;
+        // What was refused were rows of the lake: those are mended, not these.
+        if let Some(mended) = &self.mended {
+            version = store.put_mended(pipeline, mended, self.id).await?;
+        }
         let version = store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
         let line = extract_line(pipeline, &rows);
         // From here on the rows are those of the lake, which hold what earlier runs took

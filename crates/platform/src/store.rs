@@ -8,6 +8,7 @@ use foretell_lake::{AsOf, CommitInfo, Lake, LakeError, Layer, Version, raw_to_re
 use foretell_market::{Clock, Fingerprint, Interval, RowFlags, Timestamp};
 use foretell_panel::arrow::record_batch::RecordBatch;
 use foretell_panel::{Arrival, Column, Frame, KnownAt, RawTable, RowMeta};
+use foretell_quality::QuarantinedRow;
 use foretell_registry::{ForecastFilter, Registry};
 use foretell_source::HttpSettings;
 use url::Url;
@@ -216,6 +217,30 @@ impl Store {
         let what = format!("writing {}/{}", Layer::Raw, pipeline.name);
         let table = self.lake.table(Layer::Raw, &pipeline.name);
         let added = table.append(&raw_to_record_batch(&added), &self.commit(run, None)).await;
+        added.map_err(PlatformError::lake(&what))
+    }
+
+    /// Stores mended rows of a quarantine as versions of those they were, and answers with
+    /// the version of the table that holds them. They hold until the origin sends others
+    /// than those that were mended.
+    pub(crate) async fn put_mended(
+        &self,
+        pipeline: &Pipeline,
+        mended: &[QuarantinedRow],
+        run: &str,
+    ) -> Result<Version, PlatformError> {
+        let now = self.clock.now();
+        let Some(there) = self.versions(pipeline, AsOf::Latest, KnownAt::instant(now)).await?
+        else {
+            return Err(PlatformError::not_found(
+                format!("raw row of `{}`", pipeline.name),
+                "run the pipeline first",
+            ));
+        };
+        let Some(rows) = there.mended(pipeline, mended, now)? else { return Ok(there.version) };
+        let what = format!("writing {}/{}", Layer::Raw, pipeline.name);
+        let table = self.lake.table(Layer::Raw, &pipeline.name);
+        let added = table.append(&raw_to_record_batch(&rows), &self.commit(run, None)).await;
         added.map_err(PlatformError::lake(&what))
     }
 

@@ -12,6 +12,7 @@ use foretell_panel::arrow::record_batch::RecordBatch;
 use foretell_panel::{
     Arrival, Column, Content, Frame, KnownAt, RawTable, RowMeta, Vintage, Vintages, additions,
 };
+use foretell_quality::{QuarantinedRow, mend};
 
 use crate::error::PlatformError;
 use crate::gate;
@@ -69,6 +70,39 @@ impl Versions {
         let known = raw_take(&self.batch, rows)
             .map_err(|e| PlatformError::Mismatch(format!("raw rows: {e}")))?;
         table(pipeline, &known, &self.origin(pipeline))
+    }
+
+    /// What mended rows of a quarantine add to the rows that were judged; `None` when they
+    /// are as they were.
+    ///
+    /// # Errors
+    /// When they do not fit the table.
+    pub(crate) fn mended(
+        &self,
+        pipeline: &Pipeline,
+        mended: &[QuarantinedRow],
+        now: Timestamp,
+    ) -> Result<Option<RawTable>, PlatformError> {
+        let judged = self.latest(pipeline)?;
+        let table = mend(&judged, mended, now).map_err(|e| PlatformError::Usage {
+            message: e.to_string(),
+            hint: "mend the quarantine file of the latest run".to_owned(),
+        })?;
+        // A version is all rows of its event time: those beside a mended one stay.
+        let mut times = BTreeSet::new();
+        for (i, row) in table.rows.iter().enumerate() {
+            let was = judged.rows.get(i);
+            if was != Some(row) {
+                times.extend(was.map(|r| r.time).into_iter().chain([row.time]));
+            }
+        }
+        let at_those = |rows: &[RowMeta]| -> Vec<usize> {
+            (0..rows.len()).filter(|&i| times.contains(&rows[i].time)).collect()
+        };
+        let stored = raw_take(&self.batch, &at_those(&self.rows))
+            .map_err(|e| PlatformError::Mismatch(format!("raw rows: {e}")))?;
+        let arriving = part(&table, &at_those(&table.rows));
+        added(&arriving, &stored, Arrival::Mend, now)
     }
 
     /// What models learn from: one frame when nothing was corrected later, and else each
@@ -164,6 +198,27 @@ pub(crate) fn table(
 ) -> Result<RawTable, PlatformError> {
     raw_from_record_batch(batch, &pipeline.instrument, pipeline.interval, origin)
         .map_err(|e| others(pipeline, &e))
+}
+
+/// The named rows of a raw table.
+fn part(table: &RawTable, rows: &[usize]) -> RawTable {
+    let positions: Vec<u64> = rows.iter().map(|&i| table.positions[i]).collect();
+    let present: BTreeSet<u64> = positions.iter().copied().collect();
+    let columns = table.columns.iter();
+    let columns = columns
+        .map(|c| Column::new(c.name.clone(), rows.iter().map(|&i| c.values[i]).collect()))
+        .collect();
+    let mut faults = table.faults.clone();
+    faults.retain(|f| present.contains(&f.position));
+    RawTable {
+        instrument: table.instrument.clone(),
+        interval: table.interval,
+        origin: table.origin.clone(),
+        positions,
+        rows: rows.iter().map(|&i| table.rows[i]).collect(),
+        columns,
+        faults,
+    }
 }
 
 /// The rows that arriving ones add to stored ones; `None` when they add nothing.

@@ -75,3 +75,52 @@ async fn refused_rows_are_judged_once_until_something_comes() {
     world.set(at(701, 600));
     assert_eq!(world.advance().await.unwrap().as_of, at(701, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mended_row_replaces_the_refused_one_and_stays_mended() {
+    let world = World::live().await;
+    world.set(at(700, 20));
+    world.run().await;
+    let right = world.closes.lock().unwrap()[700];
+    world.correct(700, -1.0);
+    world.set(at(701, 20));
+    let Err(PlatformError::Gate(refusal)) = world.try_advance().await else {
+        panic!("a negative price is refused")
+    };
+    let mut mended = crate::stations::read_quarantine(&refusal.quarantine.unwrap()).unwrap();
+    assert_eq!(mended.len(), 1);
+    for cell in &mut mended[0].values {
+        match cell.column.as_str() {
+            "close" => cell.value = Some(right),
+"low" => cell.value = Some(right * 0.5),
+            "high" => cell.value = Some(right * 2.0),
+            _ => {}
+        }
+    }
+    // The run asks for everything, so that places count from another beginning.
+    world.set(at(701, 600));
+    let options = RunOptions { mended: Some(mended), ..RunOptions::default() };
+    let pipeline = world.pipeline.clone();
+    let stop = Arc::new(Stop::default());
+    let report = world.service.run(pipeline, options, Arc::new(()), stop).await.unwrap();
+    let forecast = world.stored(report.forecast["id"].as_str().unwrap()).await;
+    assert_eq!((forecast.as_of, forecast.base_price), (at(701, 0), right));
+    let rows = world.rows_of(700).await;
+    assert_eq!(rows.len(), 2, "the refused row stays beneath the mended one");
+    assert!(rows[1].flags.contains(RowFlags::MENDED | RowFlags::CORRECTED));
+    let all = world.versions(KnownAt::EVER).await.rows;
+    let marked = all.iter().filter(|r| r.flags.contains(RowFlags::MENDED)).count();
+    assert_eq!(marked, 1, "no healthy row was touched");
+    world.proves(&forecast).await;
+    // The vendor still sends what was refused: that is no correction.
+    world.set(at(702, 20));
+    let next = world.advance().await.unwrap();
+    assert_eq!(next.as_of, at(702, 0));
+    assert_eq!(world.rows_of(700).await.len(), 2);
+    assert_eq!(world.clean(at(702, 20)).await.column("close").unwrap()[700], right);
+    // It sends the true value at last, which it may.
+    world.correct(700, -1.0);
+    world.set(at(702, 600));
+    world.advance().await;
+    assert_eq!(world.rows_of(700).await.len(), 3);
+}
