@@ -16,6 +16,7 @@ use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
 use crate::service::Service;
+use crate::versions::Versions;
 use crate::{extract, gate, wording};
 
 /// What an advance did.
@@ -48,6 +49,9 @@ impl Advance {
     }
 }
 
+/// How many rows before the last one are asked for again.
+const COMES_AGAIN: i64 = 3;
+
 impl Service {
     /// Takes in what is new at the source, judges outcomes that are known now and
     /// forecasts from the last row. Without a new or corrected row, and with the last
@@ -67,8 +71,8 @@ impl Service {
         let clean = store.clean(pipeline).await?;
         let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
         observer.event(Event::Started { station: Station::Extract });
-        // The last known row comes again: a vendor may have corrected it.
-        let fetch = extract::extract(pipeline, None, last, &*store.clock, &store.http, &*observer);
+        let since = self.ask_from(pipeline, last).await?;
+        let fetch = extract::extract(pipeline, None, since, &*store.clock, &store.http, &*observer);
         let rows = stop.or_stopped(fetch).await?;
         let changed = store.changes(pipeline, &rows).await?;
         let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));
@@ -85,6 +89,23 @@ impl Service {
         let outcome = self.advance_run(&record.id, pipeline, &rows, last).await;
         self.end(&record.id, outcome.as_ref().err()).await?;
         outcome
+    }
+
+    /// From where on rows come again: the last ones, which a vendor may have corrected or
+    /// have published late, and what is missing in the window of the next forecast.
+    async fn ask_from(
+        &self,
+        pipeline: &Pipeline,
+        last: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, PlatformError> {
+        let Some(last) = last else { return Ok(None) };
+        let interval = pipeline.interval;
+        let back = |steps: i64| Timestamp::from_micros(last.micros() - steps * interval.micros());
+        let season = pipeline.features.season.secs() / interval.secs().max(1);
+        let reach = (pipeline.features.feature_set()?.warm_up() as i64).max(season);
+        let gaps = self.store.open_gaps(pipeline).await?;
+        let missing = gaps.iter().filter(|g| g.to > back(reach)).map(|g| g.from.max(back(reach)));
+        Ok(missing.chain([back(COMES_AGAIN)]).min())
     }
 
     async fn advance_run(
@@ -117,7 +138,8 @@ impl Service {
         store.tidy_up(Layer::Clean, name, written).await?;
         let gained = clean.rows().iter().filter(|r| last.is_none_or(|l| r.time > l)).count();
         let judged = self.judge_outcomes(pipeline, &clean, present).await?;
-        let provenance = Provenance { run, raw_version: version, present, read_at };
+        let changed_at = changed_behind(&versions, pipeline, &clean);
+        let provenance = Provenance { run, raw_version: version, present, read_at, changed_at };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
         store.export_forecasts(pipeline, run).await?;
         let (run, refused) = (Some(run.to_owned()), None);
@@ -216,10 +238,16 @@ impl Service {
         let present = gate::present(pipeline, &raw, read_at);
         let outcome = gate::gate(pipeline, &raw, present)?;
         let (clean, _) = gate::admit(outcome, &raw, "the stored rows", None)?;
-        let provenance = Provenance { run: &run.id, raw_version: version, present, read_at };
+        let (run, changed_at) = (&run.id, changed_behind(&versions, pipeline, &clean));
+        let provenance = Provenance { run, raw_version: version, present, read_at, changed_at };
         self.forecast_from(pipeline, &clean, provenance).await?;
         Ok(())
     }
+}
+
+/// When rows behind the last clean one came or went after it.
+fn changed_behind(versions: &Versions, pipeline: &Pipeline, clean: &Frame) -> Option<Timestamp> {
+    versions.changed_behind(pipeline, clean.rows().last()?.time + pipeline.interval)
 }
 
 /// The price that a forecast's target time brought, and when it was known.

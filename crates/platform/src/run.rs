@@ -640,7 +640,11 @@ impl Run<'_> {
 
     fn provenance(&self, raw_version: u64) -> Provenance<'_> {
         let (present, read_at) = (self.made.present, self.made.read_at);
-        Provenance { run: self.id, raw_version, present, read_at }
+        let last = self.made.clean.as_ref().and_then(|(_, clean)| clean.rows().last());
+        let changed_at = self.made.versions.as_ref().zip(last).and_then(|(versions, last)| {
+            versions.changed_behind(self.pipeline, last.time + self.pipeline.interval)
+        });
+        Provenance { run: self.id, raw_version, present, read_at, changed_at }
     }
 
     async fn forecast(&mut self) -> Result<String, PlatformError> {

@@ -32,6 +32,8 @@ pub(crate) struct Versions {
     pub(crate) rows: Vec<RowMeta>,
     /// Which of them were known, and when they changed.
     history: Vintages,
+    /// As known at which instant.
+    known: KnownAt,
     batch: RecordBatch,
 }
 
@@ -44,7 +46,7 @@ impl Versions {
     ) -> Result<Self, PlatformError> {
         let rows = raw_row_metas(&batch).map_err(|e| others(pipeline, &e))?;
         let history = Vintages::new(&rows, known);
-        Ok(Self { version, rows, history, batch })
+        Ok(Self { version, rows, history, known, batch })
     }
 
     /// The latest version of every row.
@@ -60,6 +62,23 @@ impl Versions {
     /// Whether a row became known after one instant and by another.
     pub(crate) fn gained(&self, after: Timestamp, by: Timestamp) -> bool {
         self.rows.iter().any(|r| after < r.known_at && r.known_at <= by)
+    }
+
+    /// When a row behind a decision came, was corrected or was retracted, if that was after
+    /// the decision's own last row had come: the latest such instant, on whichever clock.
+    pub(crate) fn changed_behind(
+        &self,
+        pipeline: &Pipeline,
+        decision: Timestamp,
+    ) -> Option<Timestamp> {
+        let seen = |r: &&RowMeta| {
+            r.known_at <= self.known.known_by && r.ingested_at <= self.known.taken_in_by
+        };
+        let seen = || self.rows.iter().filter(seen).filter(|r| r.time < decision);
+        let last = decision - pipeline.interval;
+        let came = seen().filter(|r| r.time == last).map(|r| r.ingested_at).min()?;
+        let late = seen().filter(|r| r.ingested_at > came);
+        late.map(|r| r.known_at.max(r.ingested_at)).max()
     }
 
     fn origin(&self, pipeline: &Pipeline) -> String {

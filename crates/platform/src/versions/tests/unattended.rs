@@ -124,3 +124,50 @@ async fn a_mended_row_replaces_the_refused_one_and_stays_mended() {
     world.advance().await;
     assert_eq!(world.rows_of(700).await.len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bar_that_was_published_late_is_asked_for_and_makes_another_forecast() {
+    let world = World::live().await;
+    world.closes.lock().unwrap()[695] += UNPUBLISHED;
+    world.set(at(700, 20));
+    let first = world.run().await;
+    assert!(first.abstained.is_some() && world.rows_of(695).await.is_empty());
+    world.closes.lock().unwrap()[695] -= UNPUBLISHED;
+    let found = at(700, 600);
+    world.set(found);
+    let second = world.advance().await.unwrap();
+    // Its known-at is declared, so that nothing but its ingest tells that it is new.
+    let late = world.rows_of(695).await;
+    assert_eq!((late.len(), late[0].known_at, late[0].ingested_at), (1, at(696, 0), found));
+    assert_ne!(second.id, first.id);
+    assert_eq!((second.as_of, second.known_at, second.abstained.as_ref()), (at(700, 0), found, None));
+    for forecast in [&first, &second] {
+        world.proves(forecast).await;
+    }
+    // A bar before the last one is corrected.
+    world.correct(698, 1.001);
+    world.set(at(700, 900));
+    let third = world.advance().await.unwrap();
+    assert_eq!((third.as_of, third.known_at), (at(700, 0), at(700, 900)));
+    world.proves(&third).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retracted_row_changes_what_is_behind_a_decision() {
+    let world = of_files().await;
+    let store = &world.service.store;
+    world.set(at(10, 0));
+    let rows = [(1, 1.0), (2, 2.0), (3, 3.0)];
+    store.put_raw(&world.pipeline, &file(&rows, at(10, 0)), true, "one").await.unwrap();
+    let changed = async |at: Timestamp| world.versions(KnownAt::instant(at)).await;
+    let versions = changed(at(10, 1)).await;
+    assert_eq!(versions.changed_behind(&world.pipeline, at(4, 0)), None);
+    world.set(at(11, 0));
+    let fewer = [(1, 1.0), (3, 3.0)];
+    store.put_raw(&world.pipeline, &file(&fewer, at(11, 0)), true, "two").await.unwrap();
+    let versions = changed(at(11, 1)).await;
+    assert_eq!(versions.changed_behind(&world.pipeline, at(4, 0)), Some(at(11, 0)));
+    assert_eq!(versions.changed_behind(&world.pipeline, at(2, 0)), None, "it lies ahead");
+    let before = changed(at(10, 1)).await;
+    assert_eq!(before.changed_behind(&world.pipeline, at(4, 0)), None, "as it was known then");
+}
