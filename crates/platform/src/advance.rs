@@ -12,7 +12,7 @@ use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
-use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
+use crate::forecasting::{CHAMPION, Made, Provenance, StoredForecast};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
 use crate::service::Service;
@@ -118,7 +118,7 @@ impl Service {
         let store = &self.store;
         let version = store.put_raw(pipeline, rows, false, run).await?;
         let version = store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
-        let read_at = store.clock.now();
+        let read_at = store.clock.stamp();
         let known = KnownAt::instant(read_at);
         let Some(versions) = store.versions(pipeline, AsOf::Version(version), known).await? else {
             return Err(PlatformError::Mismatch("the raw rows just written are gone".to_owned()));
@@ -153,19 +153,35 @@ impl Service {
         clean: &Frame,
         provenance: Provenance<'_>,
     ) -> Result<Option<String>, PlatformError> {
-        let store = &self.store;
-        let Some(record) = store.registry.aliased(&pipeline.name, CHAMPION).await? else {
+        let Some(record) = self.store.registry.aliased(&pipeline.name, CHAMPION).await? else {
             return Ok(None);
         };
-        let version = store.served_version(pipeline, &record, CHAMPION).await?;
-        let calibration = store.calibration(&record, provenance.present).await?;
-        let made = store.forecast(pipeline, &version, calibration, clean, provenance).await?;
+        let made = self.forecast_of(pipeline, &record, clean, provenance).await?;
+        Ok(Some(self.serve(made).await?))
+    }
+
+    /// The forecast of a version as the champion, not served yet.
+    async fn forecast_of(
+        &self,
+        pipeline: &Pipeline,
+        record: &ModelVersion,
+        clean: &Frame,
+        provenance: Provenance<'_>,
+    ) -> Result<Made, PlatformError> {
+        let store = &self.store;
+        let version = store.served_version(pipeline, record, CHAMPION).await?;
+        let calibration = store.calibration(record, provenance.present).await?;
+        store.forecast(pipeline, &version, calibration, clean, provenance).await
+    }
+
+    /// Keeps and serves a forecast.
+    pub(crate) async fn serve(&self, made: Made) -> Result<String, PlatformError> {
         if let Some(record) = &made.record {
-            store.registry.insert_forecast(record).await?;
+            self.store.registry.insert_forecast(record).await?;
         }
         let id = made.forecast.id.clone();
         self.board.put(made.forecast);
-        Ok(Some(id))
+        Ok(id)
     }
 
     /// Takes outcomes that are known by now into the record and, in the order of their
@@ -222,17 +238,21 @@ impl Service {
         Ok(outcomes.len())
     }
 
-    /// Forecasts again from the rows of the latest run of a pipeline, after its
-    /// champion was changed by hand.
-    pub(crate) async fn forecast_again(&self, name: &str) -> Result<(), PlatformError> {
+    /// The forecast that a version would make as the champion, from the rows of the latest
+    /// run of its pipeline; none when that never ran.
+    pub(crate) async fn forecast_as_champion(
+        &self,
+        record: &ModelVersion,
+    ) -> Result<Option<Made>, PlatformError> {
         let pipelines = self.pipelines().await?;
-        let Some((run, pipeline)) = pipelines.iter().find(|(r, _)| r.pipeline == name) else {
-            return Ok(());
+        let Some((run, pipeline)) = pipelines.iter().find(|(r, _)| r.pipeline == record.name)
+        else {
+            return Ok(None);
         };
-        let read_at = self.store.clock.now();
+        let read_at = self.store.clock.stamp();
         let known = KnownAt::instant(read_at);
         let Some(versions) = self.store.versions(pipeline, AsOf::Latest, known).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let (version, raw) = (versions.version, versions.latest(pipeline)?);
         let present = gate::present(pipeline, &raw, read_at);
@@ -240,8 +260,7 @@ impl Service {
         let (clean, _) = gate::admit(outcome, &raw, "the stored rows", None)?;
         let (run, changed_at) = (&run.id, changed_behind(&versions, pipeline, &clean));
         let provenance = Provenance { run, raw_version: version, present, read_at, changed_at };
-        self.forecast_from(pipeline, &clean, provenance).await?;
-        Ok(())
+        Ok(Some(self.forecast_of(pipeline, record, &clean, provenance).await?))
     }
 }
 

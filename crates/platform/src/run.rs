@@ -103,7 +103,7 @@ impl Run<'_> {
         let line = extract_line(pipeline, &rows);
         // From here on the rows are those of the lake, which hold what earlier runs took
         // in as well and can be read again.
-        self.made.read_at = clock.now();
+        self.made.read_at = clock.stamp();
         let known = KnownAt::instant(self.made.read_at);
         let versions = store.versions(pipeline, AsOf::Version(version), known).await?;
         self.made.versions = versions.map(Arc::new);

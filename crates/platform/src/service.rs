@@ -419,18 +419,21 @@ impl Service {
     }
 
     /// Makes a version the champion by hand; without a number, the champion before the
-    /// present one. The audit trail keeps it, and the next forecast comes from it.
+    /// present one. The audit trail keeps it, and the forecast that is served comes from
+    /// it. Waits for work that goes on.
     ///
     /// # Errors
-    /// When there is no such model or version.
+    /// When there is no such model or version, or it cannot forecast from the rows there
+    /// are: then the champion stays.
     pub async fn promote(
         &self,
         name: &str,
         version: Option<u32>,
     ) -> Result<ModelView, PlatformError> {
-        let registry = &self.store.registry;
+        let (registry, clock) = (&self.store.registry, &*self.store.clock);
         // A wrong name is told before anything is looked for in its history.
         self.store.model_named(name, version).await?;
+        let _turn = self.turns.take("promote", name, clock, &(), &self.stop).await?;
         let (number, action) = match version {
             Some(number) => (number, "promote"),
             None => {
@@ -463,8 +466,12 @@ impl Service {
             subject: format!("{name} version {number}"),
             detail_json: "{}".to_owned(),
         };
+        let record = self.store.model_named(name, Some(number)).await?;
+        let forecast = self.forecast_as_champion(&record).await?;
         registry.promote(name, number, CHAMPION, &audit).await?;
-        self.forecast_again(name).await?;
+        if let Some(forecast) = forecast {
+            self.serve(forecast).await?;
+        }
         let filter = ModelFilter { name: Some(name.to_owned()), ..Default::default() };
         let views = self.model_views(&filter).await?;
         views.into_iter().find(|v| v.version == number).ok_or_else(missing)

@@ -13,6 +13,7 @@ use foretell_registry::{ForecastFilter, Registry};
 use foretell_source::HttpSettings;
 use url::Url;
 
+use crate::clock::StoreClock;
 use crate::data_dir::DataDir;
 use crate::error::PlatformError;
 use crate::extract;
@@ -29,7 +30,8 @@ pub(crate) struct Store {
     pub(crate) dir: DataDir,
     pub(crate) registry: Registry,
     pub(crate) lake: Lake,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// Of one process and this store: see [`StoreClock`].
+    pub(crate) clock: Arc<StoreClock>,
     /// One for the process: vendors' rate budgets are shared by everything it does.
     pub(crate) http: HttpSettings,
     /// The clean rows that were read last, by pipeline.
@@ -81,7 +83,21 @@ impl Store {
         };
         // Runs of a process that died are not running any more.
         store.registry.cancel_unfinished(store.clock.now()).await?;
+        store.set_clock().await?;
         Ok(store)
+    }
+
+    /// Puts the clock behind everything that is stored: what was read and taken in.
+    async fn set_clock(&self) -> Result<(), PlatformError> {
+        let read = self.registry.params_named("read_at").await?;
+        let read = read.values().filter_map(|at| at.parse().ok()).max();
+        read.into_iter().for_each(|at| self.clock.is_past(at));
+        let failed = |e| PlatformError::lake("looking for the latest rows")(e);
+        for name in self.lake.tables(Layer::Raw).await.map_err(failed)? {
+            let latest = self.lake.table(Layer::Raw, &name).latest().await.map_err(failed)?;
+            latest.and_then(|v| v.at).into_iter().for_each(|at| self.clock.is_past(at));
+        }
+        Ok(())
     }
 
     /// What a commit of a run says of itself.
@@ -155,7 +171,8 @@ impl Store {
         pipeline: &Pipeline,
         rows: &RawTable,
     ) -> Result<usize, PlatformError> {
-        Ok(self.additions(pipeline, rows, false).await?.1.map_or(0, |added| added.len()))
+        let now = self.clock.now();
+        Ok(self.additions(pipeline, rows, false, now).await?.1.map_or(0, |added| added.len()))
     }
 
     /// The present version of the raw table, and what these rows add to it. Reads no more
@@ -165,11 +182,11 @@ impl Store {
         pipeline: &Pipeline,
         rows: &RawTable,
         whole: bool,
+        now: Timestamp,
     ) -> Result<(Option<Version>, Option<RawTable>), PlatformError> {
         let Some(span) = span(rows.rows.iter().map(|r| r.time), pipeline) else {
             return Ok((None, None));
         };
-        let now = self.clock.now();
         let arrival = match extract::is_whole(&pipeline.source.kind) {
             true => Arrival::Import { whole },
             false => Arrival::Vendor,
@@ -210,13 +227,24 @@ impl Store {
                 "check `from` and `to` of [source], and that the file is not empty",
             ));
         }
-        let added = match self.additions(pipeline, rows, whole).await? {
+        let now = self.clock.stamp();
+        let added = match self.additions(pipeline, rows, whole, now).await? {
             (Some(version), None) => return Ok(version),
             (_, added) => added.unwrap_or_else(|| rows.clone()),
         };
+        self.append_raw(pipeline, &added, CommitInfo::new(run, now)).await
+    }
+
+    /// Appends versions of raw rows, in a commit that is as late as they are.
+    async fn append_raw(
+        &self,
+        pipeline: &Pipeline,
+        rows: &RawTable,
+        info: CommitInfo,
+    ) -> Result<Version, PlatformError> {
         let what = format!("writing {}/{}", Layer::Raw, pipeline.name);
         let table = self.lake.table(Layer::Raw, &pipeline.name);
-        let added = table.append(&raw_to_record_batch(&added), &self.commit(run, None)).await;
+        let added = table.append(&raw_to_record_batch(rows), &info).await;
         added.map_err(PlatformError::lake(&what))
     }
 
@@ -229,7 +257,7 @@ impl Store {
         mended: &[QuarantinedRow],
         run: &str,
     ) -> Result<Version, PlatformError> {
-        let now = self.clock.now();
+        let now = self.clock.stamp();
         let Some(there) = self.versions(pipeline, AsOf::Latest, KnownAt::instant(now)).await?
         else {
             return Err(PlatformError::not_found(
@@ -238,10 +266,7 @@ impl Store {
             ));
         };
         let Some(rows) = there.mended(pipeline, mended, now)? else { return Ok(there.version) };
-        let what = format!("writing {}/{}", Layer::Raw, pipeline.name);
-        let table = self.lake.table(Layer::Raw, &pipeline.name);
-        let added = table.append(&raw_to_record_batch(&rows), &self.commit(run, None)).await;
-        added.map_err(PlatformError::lake(&what))
+        self.append_raw(pipeline, &rows, CommitInfo::new(run, now)).await
     }
 
     /// Stores a frame of a derived layer in place of what was derived before: it was
