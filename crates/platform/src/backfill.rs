@@ -150,7 +150,8 @@ impl Service {
         stop: Arc<Stop>,
     ) -> Result<BackfillDone, PlatformError> {
         let (clock, name) = (&*self.store.clock, &pipeline.name);
-        let _turn = self.turns.take("backfill", name, clock, &*observer, &stop).await?;
+        // One back-fill at a time; other work comes between its pieces.
+        let _turn = self.backfills.take("backfill", name, clock, &*observer, &stop).await?;
         let record = self.begin(pipeline, "backfill").await?;
         let outcome = self.pieces(&record.id, pipeline, &*observer, &stop).await;
         self.end(&record.id, outcome.as_ref().err()).await?;
@@ -198,6 +199,8 @@ impl Service {
         loop {
             let step = async { Ok(backfill.step().await?) };
             let Some(rows) = stop.or_stopped(step).await? else { break };
+            let (name, clock) = (&pipeline.name, &*store.clock);
+            let _turn = self.turns.take("backfill", name, clock, observer, stop).await?;
             if !rows.is_empty() {
                 store.put_raw(pipeline, &rows, replace, run).await?;
                 replace = spec.is_whole();

@@ -46,6 +46,8 @@ pub struct Service {
     command: String,
     secret: String,
     pub(crate) turns: Turns,
+    /// Of back-fills, which take the turn of all work only for storing a piece.
+    pub(crate) backfills: Turns,
     running: AtomicUsize,
     /// Raised when the process ends: work of callers stops at its next safe point.
     stop: Arc<Stop>,
@@ -95,6 +97,7 @@ impl Service {
             // Two identifiers hold 160 random bits.
             secret: format!("{}{}", Ulid::generate(), Ulid::generate()),
             turns: Turns::default(),
+            backfills: Turns::default(),
             running: AtomicUsize::new(0),
             stop: Arc::new(Stop::default()),
             known: Mutex::new(None),
