@@ -141,7 +141,9 @@ impl Service {
         let changed_at = changed_behind(&versions, pipeline, &clean);
         let provenance = Provenance { run, raw_version: version, present, read_at, changed_at };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
-        store.export_forecasts(pipeline, run).await?;
+        if let Some(last) = clean.rows().last() {
+            store.export_forecasts(pipeline, Some(last.time + pipeline.interval), run).await?;
+        }
         let (run, refused) = (Some(run.to_owned()), None);
         Ok(Advance { run, gained, judged, forecast, refused })
     }

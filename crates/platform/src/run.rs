@@ -664,7 +664,7 @@ impl Run<'_> {
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
         let promotion = needs(&self.made.promotion, "the promotion")?;
         let line = forecast_line(&made.forecast, evaluation, promotion);
-        store.export_forecasts(pipeline, self.id).await?;
+        store.export_forecasts(pipeline, None, self.id).await?;
         self.board.replace(made.forecast);
         self.made.forecast = Some(json);
         Ok(line)

@@ -1,6 +1,6 @@
 //! The stores of a data directory, opened together: registry, lake, clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,6 +36,8 @@ pub(crate) struct Store {
     pub(crate) http: HttpSettings,
     /// The clean rows that were read last, by pipeline.
     kept: Mutex<BTreeMap<String, Kept>>,
+    /// The pipelines whose forecasts this process has exported whole.
+    exported: Mutex<BTreeSet<String>>,
     /// Of the raw rows that were read last, by pipeline: the version of their table and
     /// the latest instant at which one of them is known.
     pub(crate) heads: Mutex<BTreeMap<String, (Version, Timestamp)>>,
@@ -79,6 +81,7 @@ impl Store {
             clock,
             http,
             kept: Mutex::default(),
+            exported: Mutex::default(),
             heads: Mutex::default(),
         };
         // Runs of a process that died are not running any more.
@@ -319,14 +322,23 @@ impl Store {
     }
 
     /// Writes the forecasts of a pipeline as a table that other tools read. The registry
-    /// holds them; this is an export, made anew each time.
+    /// holds them; this is an export. Once this process has made it whole, forecasts of the
+    /// decision `made` and later ones alone are written again.
     pub(crate) async fn export_forecasts(
         &self,
         pipeline: &Pipeline,
+        made: Option<Timestamp>,
         run: &str,
     ) -> Result<(), PlatformError> {
-        let filter =
-            ForecastFilter { model: Some(pipeline.name.clone()), ..ForecastFilter::default() };
+        let name = &pipeline.name;
+        // Until it has succeeded the next one is whole again.
+        let before = self.exported.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let made = made.filter(|_| before);
+        let filter = ForecastFilter {
+            model: Some(name.clone()),
+            from: made,
+            ..ForecastFilter::default()
+        };
         let mut records = self.registry.forecasts(&filter).await?;
         records.sort_by(|a, b| (a.as_of, &a.id).cmp(&(b.as_of, &b.id)));
         let mut rows: BTreeMap<Timestamp, (RowMeta, [f64; 5])> = BTreeMap::new();
@@ -353,10 +365,14 @@ impl Store {
         let instrument = pipeline.instrument.clone();
         let frame = Frame::new(instrument, pipeline.interval, metas, columns.collect());
         let frame = frame.map_err(|e| PlatformError::Mismatch(format!("forecasts: {e}")))?;
-        let source = frame.fingerprint();
-        let name = &pipeline.name;
-        let version = self.put_frame(Layer::Forecasts, name, &frame, run, source).await?;
-        self.tidy_up(Layer::Forecasts, name, version).await?;
+        let from = made.map_or(Timestamp::MIN, |made| made - pipeline.interval);
+        if !frame.is_empty() {
+            let info = self.commit(run, Some(frame.fingerprint()));
+            let (span, batch) = (from..Timestamp::MAX, frame.to_record_batch());
+            let version = self.put(Layer::Forecasts, name, span, batch, &info).await?;
+            self.tidy_up(Layer::Forecasts, name, version).await?;
+        }
+        self.exported.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
         Ok(())
     }
 
