@@ -32,6 +32,11 @@ impl StoreClock {
         Self { machine, last: AtomicI64::new(i64::MIN) }
     }
 
+    /// The machine's present, no stamp.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.machine.now()
+    }
+
     /// Gives no stamp at or before an instant any more: one that is stored already.
     pub(crate) fn is_past(&self, stored: Timestamp) {
         self.last.fetch_max(stored.micros(), Ordering::SeqCst);
@@ -69,7 +74,7 @@ mod tests {
     fn stamps_stand_in_the_order_they_were_given_though_the_clock_steps_back() {
         let hand = Arc::new(Hand(AtomicI64::new(1_000)));
         let clock = StoreClock::new(hand.clone());
-        let mut stamp = || clock.stamp().micros();
+        let stamp = || clock.stamp().micros();
         assert_eq!([stamp(), stamp()], [1_000, 1_001]);
         hand.0.store(400, Ordering::SeqCst);
         assert_eq!(stamp(), 1_002);

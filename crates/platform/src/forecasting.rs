@@ -295,7 +295,8 @@ impl Store {
             ));
         };
         let at = last.time + pipeline.interval;
-        let (changed_at, now) = (provenance.changed_at, self.clock.now());
+        // What was read is known by then, even when the machine's clock stepped back since.
+        let (changed_at, now) = (provenance.changed_at, self.clock.now().max(provenance.read_at));
         let forecast = make(pipeline, version, &calibration, clean, at, changed_at, now)?;
         match self.registry.forecast(&forecast.id).await {
             Ok(record) => {

@@ -304,7 +304,7 @@ impl Run<'_> {
         let last = clean.rows().last().map_or(self.made.present, |r| r.time + pipeline.interval);
         let row = crate::forecasting::row_at(pipeline, clean, last)?;
         let terms = crate::forecasting::terms(pipeline);
-        let now = self.store.clock.now();
+        let now = self.store.clock.now().max(self.made.read_at);
         Ok(foretell_forecaster::forecast(&version, &judged.calibration, &row, now, &terms)?)
     }
 

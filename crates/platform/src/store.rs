@@ -74,6 +74,7 @@ impl Store {
         // Waits differ from process to process, so that many do not come back together.
         let jitter_seed = clock.now().micros().unsigned_abs() ^ u64::from(std::process::id());
         let http = HttpSettings { jitter_seed, ..HttpSettings::default() };
+        let clock = Arc::new(StoreClock::new(clock));
         let store = Self {
             dir,
             registry,
@@ -334,11 +335,8 @@ impl Store {
         // Until it has succeeded the next one is whole again.
         let before = self.exported.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         let made = made.filter(|_| before);
-        let filter = ForecastFilter {
-            model: Some(name.clone()),
-            from: made,
-            ..ForecastFilter::default()
-        };
+        let filter =
+            ForecastFilter { model: Some(name.clone()), from: made, ..ForecastFilter::default() };
         let mut records = self.registry.forecasts(&filter).await?;
         records.sort_by(|a, b| (a.as_of, &a.id).cmp(&(b.as_of, &b.id)));
         let mut rows: BTreeMap<Timestamp, (RowMeta, [f64; 5])> = BTreeMap::new();

@@ -92,7 +92,7 @@ async fn a_mended_row_replaces_the_refused_one_and_stays_mended() {
     for cell in &mut mended[0].values {
         match cell.column.as_str() {
             "close" => cell.value = Some(right),
-"low" => cell.value = Some(right * 0.5),
+            "low" => cell.value = Some(right * 0.5),
             "high" => cell.value = Some(right * 2.0),
             _ => {}
         }
@@ -140,7 +140,10 @@ async fn a_bar_that_was_published_late_is_asked_for_and_makes_another_forecast()
     let late = world.rows_of(695).await;
     assert_eq!((late.len(), late[0].known_at, late[0].ingested_at), (1, at(696, 0), found));
     assert_ne!(second.id, first.id);
-    assert_eq!((second.as_of, second.known_at, second.abstained.as_ref()), (at(700, 0), found, None));
+    assert_eq!(
+        (second.as_of, second.known_at, second.abstained.as_ref()),
+        (at(700, 0), found, None)
+    );
     for forecast in [&first, &second] {
         world.proves(forecast).await;
     }
