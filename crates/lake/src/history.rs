@@ -65,6 +65,17 @@ impl Provenance {
 }
 
 impl Table {
+    /// The latest version and what its commit says; `None` when there is no table.
+    ///
+    /// # Errors
+    /// When the store or the commit cannot be read.
+    pub async fn latest(&self) -> Result<Option<VersionInfo>, LakeError> {
+        self.check_name()?;
+        let log = self.log();
+        let Some(version) = log.versions().await?.last().copied() else { return Ok(None) };
+        Ok(Some(VersionInfo::new(version, log.provenance(version).await?)))
+    }
+
     /// Every version that the log tells of, oldest first; empty when there is no table.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 //! Several rows of one time are versions of it (or duplicates of one version), told apart
 //! by `known_at` and `ingested_at`: see [`foretell_panel::Vintages`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -183,6 +183,24 @@ fn find<'a>(
     found.ok_or_else(|| RawBatchError::Column { column: column.to_owned(), expected })
 }
 
+/// A position for each row alone. Every answer of an origin counts from 1, so rows of
+/// several ingests share positions: the row taken in last keeps its own, which is where it
+/// stands in the origin as it is now, and the others go behind all.
+fn own_positions(positions: &[i64], rows: &[RowMeta]) -> Vec<u64> {
+    let mut own: Vec<u64> = positions.iter().map(|p| *p as u64).collect();
+    let mut order: Vec<usize> = (0..own.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(rows[i].ingested_at));
+    let mut behind = own.iter().copied().max().unwrap_or(0);
+    let mut taken = BTreeSet::new();
+    for i in order {
+        if !taken.insert(own[i]) {
+            behind += 1;
+            own[i] = behind;
+        }
+    }
+    own
+}
+
 /// The raw table that a record batch holds, in the order of its rows. `instrument`
 /// names what an empty batch is of; `origin` is what findings will name.
 ///
@@ -196,6 +214,7 @@ pub fn raw_from_record_batch(
 ) -> Result<RawTable, RawBatchError> {
     let rows = raw_row_metas(batch)?;
     let positions = find(batch, "position", DataType::Int64)?.as_primitive::<Int64Type>().values();
+    let positions = own_positions(positions, &rows);
     let names = find(batch, "instrument", DataType::Utf8)?.as_string::<i32>();
     if let Some(other) = names.iter().flatten().find(|n| *n != instrument.as_str()) {
         return Err(RawBatchError::Instruments(instrument.clone(), other.to_owned()));
@@ -206,7 +225,7 @@ pub fn raw_from_record_batch(
         let Some(text) = text else { continue };
         let cells: BTreeMap<String, String> = serde_json::from_str(text)
             .map_err(|e| RawBatchError::Cell { column: "faults", row, reason: e.to_string() })?;
-        let position = positions[row] as u64;
+        let position = positions[row];
         faults.extend(cells.into_iter().map(|(column, text)| CellFault { position, column, text }));
     }
     faults.sort_by_key(|fault| fault.position);
@@ -226,7 +245,7 @@ pub fn raw_from_record_batch(
         instrument: instrument.clone(),
         interval,
         origin: origin.into(),
-        positions: positions.iter().map(|p| *p as u64).collect(),
+        positions,
         rows,
         columns,
         faults,
@@ -236,6 +255,35 @@ pub fn raw_from_record_batch(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_several_ingests_have_positions_of_their_own_and_faults_stay_with_their_row() {
+        let row = |hour: i64, ingest: i64| RowMeta {
+            ingested_at: Timestamp::from_secs(ingest),
+            ..RowMeta::at_close(Timestamp::from_secs(hour * 3600), Interval::HOUR)
+        };
+        let table = |positions: Vec<u64>, rows: Vec<RowMeta>, bad: u64| RawTable {
+            instrument: "BTC-USD".parse().unwrap(),
+            interval: Interval::HOUR,
+            origin: "an answer".to_owned(),
+            columns: vec![Column::new("close", vec![f64::NAN; rows.len()])],
+            positions,
+            rows,
+            faults: vec![CellFault {
+                position: bad,
+                column: "close".to_owned(),
+                text: format!("bad {bad}"),
+            }],
+        };
+        let first = raw_to_record_batch(&table(vec![1, 2], vec![row(0, 10), row(1, 10)], 1));
+        let second = raw_to_record_batch(&table(vec![1, 2], vec![row(2, 20), row(3, 20)], 2));
+        let both = arrow::compute::concat_batches(&first.schema(), [&first, &second]).unwrap();
+        let instrument = "BTC-USD".parse().unwrap();
+        let raw = raw_from_record_batch(&both, &instrument, Interval::HOUR, "").unwrap();
+        assert_eq!(raw.positions, [3, 4, 1, 2], "the latest answer keeps its places");
+        let faults: Vec<_> = raw.faults.iter().map(|f| (f.position, f.text.as_str())).collect();
+        assert_eq!(faults, [(2, "bad 2"), (3, "bad 1")]);
+    }
 
     #[test]
     fn a_raw_table_survives_with_its_faults_and_duplicates() {

@@ -27,7 +27,10 @@ impl RowFlags {
     /// A version without values: the row is gone from the origin that had sent it.
     pub const RETRACTED: RowFlags = RowFlags(1 << 7);
 
-    const NAMES: [(RowFlags, &'static str); 8] = [
+    /// Set right by hand: holds in place of what the origin sends, until that changes.
+    pub const MENDED: RowFlags = RowFlags(1 << 8);
+
+    const NAMES: [(RowFlags, &'static str); 9] = [
         (Self::BACKFILLED, "backfilled"),
         (Self::FILLED, "filled"),
         (Self::LATE, "late"),
@@ -36,6 +39,7 @@ impl RowFlags {
         (Self::STALE_SAMPLE, "stale-sample"),
         (Self::TAINTED, "tainted"),
         (Self::RETRACTED, "retracted"),
+        (Self::MENDED, "mended"),
     ];
 
     /// The stored form; unknown bits of later versions are kept.

@@ -28,7 +28,8 @@ pub struct RawTable {
     pub interval: Interval,
     /// Where the rows came from, for people: a path or a URL without secrets.
     pub origin: String,
-    /// Per row: where in the origin it stood (see [`CellFault::position`]).
+    /// Per row: where in the origin it stood (see [`CellFault::position`]). Each row has a
+    /// position of its own, by which faults are told to be its.
     pub positions: Vec<u64>,
     /// Per row: times and marks.
     pub rows: Vec<RowMeta>,

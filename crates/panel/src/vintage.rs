@@ -60,6 +60,11 @@ impl Version {
         self.meta.flags.contains(RowFlags::RETRACTED)
     }
 
+    /// Whether it was set right by hand.
+    fn is_mended(&self) -> bool {
+        self.meta.flags.contains(RowFlags::MENDED)
+    }
+
     /// Whether its known-at was declared and not observed.
     fn is_declared(&self) -> bool {
         self.meta.flags.contains(RowFlags::BACKFILLED)
@@ -218,6 +223,20 @@ impl Vintages {
         let found = self.times.binary_search_by_key(&time, |(time, _)| *time).ok()?;
         self.versions.get(self.times[found].1.end - 1)
     }
+
+    /// What the origin said last of an event time whose row was mended since: the rows of
+    /// that version, none when it sent none or took them back.
+    fn original(&self, rows: &[RowMeta], time: Timestamp) -> &[usize] {
+        let from = self.order.partition_point(|&i| rows[i].time < time);
+        let to = self.order.partition_point(|&i| rows[i].time <= time);
+        let sent = |i: &usize| !rows[*i].flags.contains(RowFlags::MENDED);
+        let of_time = &self.order[from..to];
+        let Some(last) = of_time.iter().rposition(sent) else { return &[] };
+        let key = |i: usize| (rows[i].known_at, rows[i].ingested_at);
+        let same = of_time[..=last].iter().rev().take_while(|i| key(**i) == key(of_time[last]));
+        let group = &of_time[last + 1 - same.count()..=last];
+        if rows[group[0]].flags.contains(RowFlags::RETRACTED) { &[] } else { group }
+    }
 }
 
 /// How rows come again.
@@ -232,6 +251,10 @@ pub enum Arrival {
         /// Whether the file holds the whole history, so that an absent row is retracted.
         whole: bool,
     },
+    /// From a person who set stored rows right: all rows of some event times as they
+    /// should be. They hold, marked [`RowFlags::MENDED`], as long as the origin goes on
+    /// sending what was mended; their known-at is that of an import.
+    Mend,
 }
 
 /// What a new version holds.
@@ -253,7 +276,9 @@ pub struct Addition {
 }
 
 /// The versions that arriving rows add to stored ones, in time order; equal rows add
-/// nothing, and every version comes after those of its event time that are stored.
+/// nothing, nor do those that were mended since and come again as they were, and every
+/// version comes after those of its event time that are stored. A mend retracts the stored
+/// event times that it does not hold.
 /// `equal` compares a stored row with an arriving one by their values. Everything is
 /// taken in at `now`; what arrives observed is known from then on.
 pub fn additions(
@@ -279,13 +304,16 @@ pub fn additions(
         // A table that states several versions of a row is judged by the last of them.
         let groups: Vec<&[usize]> = match arrival {
             Arrival::Vendor => vec![rows],
-            Arrival::Import { .. } => {
+            Arrival::Import { .. } | Arrival::Mend => {
                 rows.chunk_by(|a, b| arriving[*a].known_at == arriving[*b].known_at).collect()
             }
         };
         let held = &before.order[last.rows.clone()];
         let same = |group: &[usize]| !last.is_retracted() && same_rows(held, group, &equal);
-        if groups.last().is_some_and(|group| same(group)) {
+        let mended = last.is_mended() && arrival != Arrival::Mend;
+        let original = if mended { before.original(stored, last.meta.time) } else { &[] };
+        let as_before = |group: &[usize]| mended && same_rows(original, group, &equal);
+        if groups.last().is_some_and(|group| same(group) || as_before(group)) {
             continue;
         }
         for (k, group) in groups.iter().enumerate() {
@@ -301,16 +329,24 @@ pub fn additions(
             added.extend(group.iter().map(correct));
         }
     }
-    if arrival == (Arrival::Import { whole: true }) {
+    if matches!(arrival, Arrival::Import { whole: true } | Arrival::Mend) {
         let present: BTreeSet<Timestamp> = arriving.iter().map(|r| r.time).collect();
         for (time, held) in &before.times {
             let last = &before.versions[held.end - 1];
             if last.is_retracted() || present.contains(time) {
                 continue;
             }
+            // A row that a person put where the origin never had one is not missed there.
+            let mended = last.is_mended() && arrival != Arrival::Mend;
+            if mended && before.original(stored, *time).is_empty() {
+                continue;
+            }
             let gone = before.order[last.rows.start];
             added.push(Addition { content: Content::Retracted(gone), row: retracted(last, now) });
         }
+    }
+    if arrival == Arrival::Mend {
+        added.iter_mut().for_each(|a| a.row.flags |= RowFlags::MENDED);
     }
     added.sort_by_key(|a| a.row.time);
     added
@@ -344,11 +380,13 @@ fn corrected(row: RowMeta, last: &Version, arrival: Arrival, now: Timestamp) -> 
     let declared = row.flags.contains(RowFlags::BACKFILLED);
     let stated = match arrival {
         Arrival::Vendor => None,
-        Arrival::Import { .. } if declared && last.is_declared() => {
+        Arrival::Import { .. } | Arrival::Mend if declared && last.is_declared() => {
             Some(row.known_at.max(last.meta.known_at))
         }
         // A table may say itself that it knew better only later.
-        Arrival::Import { .. } => Some(row.known_at).filter(|at| *at > last.meta.known_at),
+        Arrival::Import { .. } | Arrival::Mend => {
+            Some(row.known_at).filter(|at| *at > last.meta.known_at)
+        }
     };
     let marks = row.flags | RowFlags::CORRECTED;
     match stated {

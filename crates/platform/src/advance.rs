@@ -3,21 +3,20 @@
 //! A forecast is made when the lake gains a row, never by a read.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use foretell_forecaster::observe;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, KnownAt, RawTable};
-use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome, Param};
+use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::PlatformError;
-use crate::forecasting::{CHAMPION, Provenance, StoredForecast};
+use crate::forecasting::{CHAMPION, Made, Provenance, StoredForecast};
 use crate::observer::{Event, Observer, Station, Stop};
-use crate::pipeline::{Pipeline, Present};
-use crate::service::{RunOptions, Service};
+use crate::pipeline::Pipeline;
+use crate::service::Service;
+use crate::versions::Versions;
 use crate::{backfill, extract, gate, market, wording};
 
 /// What an advance did.
@@ -31,23 +30,27 @@ pub struct Advance {
     pub judged: usize,
     /// The forecast that was made, if a row was gained.
     pub forecast: Option<String>,
+    /// The run that refused the rows there are: nothing came since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Advance {
     /// The line for people.
     pub fn summary(&self) -> String {
         let gained = wording::thousands(self.gained as u64);
-        match &self.forecast {
-            Some(id) => format!("{gained} new rows · {} outcomes judged · {id}", self.judged),
-            None => "no new row: nothing to forecast from".to_owned(),
+        match (&self.forecast, &self.refused) {
+            (Some(id), _) => format!("{gained} new rows · {} outcomes judged · {id}", self.judged),
+            (None, Some(run)) => {
+                format!("no new row, and run {run} refused those there are: mend them or wait")
+            }
+            (None, None) => "no new row: nothing to forecast from".to_owned(),
         }
     }
 }
 
-/// How long after a row's close vendors are given to publish it.
-const SETTLE: Duration = Duration::from_secs(5);
-/// How long to rest after a failure.
-const REST: Duration = Duration::from_secs(60);
+/// How many rows before the last one are asked for again.
+const COMES_AGAIN: i64 = 3;
 
 impl Service {
     /// Takes in what is new at the source, judges outcomes that are known now and
@@ -69,11 +72,11 @@ impl Service {
         let clean = store.clean(pipeline).await?;
         let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
         observer.event(Event::Started { station: Station::Extract });
-        // The last known row comes again: a vendor may have corrected it. Of candles that the
-        // vendor has dropped since, the oldest that is left.
+        // Of candles that the vendor has dropped since, the oldest that is left.
         let spec = extract::declared_spec(&pipeline.source)?;
         let oldest = spec.oldest(pipeline.interval, store.clock.now());
-        let since = last.map(|last| oldest.map_or(last, |oldest| oldest.max(last)));
+        let since = self.ask_from(pipeline, last).await?;
+        let since = since.map(|since| oldest.map_or(since, |oldest| oldest.max(since)));
         if let Some((last, oldest)) = last.zip(oldest) {
             backfill::warn_of_lost(pipeline, last, oldest, &*observer);
         }
@@ -81,24 +84,36 @@ impl Service {
         let rows = stop.or_stopped(fetch).await?;
         let changed = store.changes(pipeline, &rows).await?;
         let made = last.is_none_or(|t| self.board.is_made(pipeline, t + pipeline.interval));
-        // Rows that a refused or killed advance left in the raw table are new as well.
-        let known = KnownAt::instant(store.clock.now());
-        let latest = store.versions(pipeline, AsOf::Latest, known).await?;
-        let judged = match (&latest, self.judged_version(pipeline).await?) {
-            // Of the same rows some may have been declared to be known only since then.
-            (Some(latest), Some((version, read_at))) => {
-                let gained = |at| latest.gained(at, known.known_by);
-                latest.version == version && !read_at.is_some_and(gained)
-            }
-            (latest, judged) => latest.is_none() && judged.is_none(),
-        };
-        if rows.is_empty() || (changed == 0 && made && judged) {
-            return Ok(Advance { run: None, gained: 0, judged: 0, forecast: None });
+        // Rows that a killed advance or a back-fill left in the raw table are new as well;
+        // those that the gate refused are not, until something comes to them.
+        let judged = self.judged(pipeline, None).await?;
+        let unjudged = store.unjudged(pipeline, judged.as_ref()).await?;
+        let refused = judged.filter(|j| j.refused).map(|j| j.run);
+        let done = made || refused.is_some();
+        if rows.is_empty() || (changed == 0 && done && !unjudged) {
+            return Ok(Advance { run: None, gained: 0, judged: 0, forecast: None, refused });
         }
         let record = self.begin(pipeline, "advance").await?;
         let outcome = self.advance_run(&record.id, pipeline, &rows, last).await;
         self.end(&record.id, outcome.as_ref().err()).await?;
         outcome
+    }
+
+    /// From where on rows come again: the last ones, which a vendor may have corrected or
+    /// have published late, and what is missing in the window of the next forecast.
+    async fn ask_from(
+        &self,
+        pipeline: &Pipeline,
+        last: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, PlatformError> {
+        let Some(last) = last else { return Ok(None) };
+        let interval = pipeline.interval;
+        let back = |steps: i64| Timestamp::from_micros(last.micros() - steps * interval.micros());
+        let season = pipeline.features.season.secs() / interval.secs().max(1);
+        let reach = (pipeline.features.feature_set()?.warm_up() as i64).max(season);
+        let gaps = self.store.open_gaps(pipeline).await?;
+        let missing = gaps.iter().filter(|g| g.to > back(reach)).map(|g| g.from.max(back(reach)));
+        Ok(missing.chain([back(COMES_AGAIN)]).min())
     }
 
     async fn advance_run(
@@ -110,12 +125,13 @@ impl Service {
     ) -> Result<Advance, PlatformError> {
         let store = &self.store;
         let version = store.put_raw(pipeline, rows, false, run).await?;
-        store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
-        let read_at = store.clock.now();
+        let version = store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
+        let read_at = store.clock.stamp();
         let known = KnownAt::instant(read_at);
         let Some(versions) = store.versions(pipeline, AsOf::Version(version), known).await? else {
             return Err(PlatformError::Mismatch("the raw rows just written are gone".to_owned()));
         };
+        store.keep_judged(run, version, read_at).await?;
         let raw = versions.latest(pipeline)?;
         let present = gate::present(pipeline, &raw, read_at);
         let outcome = gate::gate(pipeline, &raw, present)?;
@@ -130,14 +146,14 @@ impl Service {
         store.tidy_up(Layer::Clean, name, written).await?;
         let gained = clean.rows().iter().filter(|r| last.is_none_or(|l| r.time > l)).count();
         let judged = self.judge_outcomes(pipeline, &clean, present).await?;
-        let provenance = Provenance { run, raw_version: version, present, read_at };
+        let changed_at = changed_behind(&versions, pipeline, &clean);
+        let provenance = Provenance { run, raw_version: version, present, read_at, changed_at };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
-        store.export_forecasts(pipeline, run).await?;
-        let param = |name: &str, value: String| Param { name: name.to_owned(), value };
-        let judged_from =
-            [param("raw_version", version.to_string()), param("read_at", read_at.to_string())];
-        store.registry.put_params(run, &judged_from).await?;
-        Ok(Advance { run: Some(run.to_owned()), gained, judged, forecast })
+        if let Some(last) = clean.rows().last() {
+            store.export_forecasts(pipeline, Some(last.time + pipeline.interval), run).await?;
+        }
+        let (run, refused) = (Some(run.to_owned()), None);
+        Ok(Advance { run, gained, judged, forecast, refused })
     }
 
     /// Makes and serves the champion's forecast from the last clean row.
@@ -147,19 +163,35 @@ impl Service {
         clean: &Frame,
         provenance: Provenance<'_>,
     ) -> Result<Option<String>, PlatformError> {
-        let store = &self.store;
-        let Some(record) = store.registry.aliased(&pipeline.name, CHAMPION).await? else {
+        let Some(record) = self.store.registry.aliased(&pipeline.name, CHAMPION).await? else {
             return Ok(None);
         };
-        let version = store.served_version(pipeline, &record, CHAMPION).await?;
-        let calibration = store.calibration(&record, provenance.present).await?;
-        let made = store.forecast(pipeline, &version, calibration, clean, provenance).await?;
+        let made = self.forecast_of(pipeline, &record, clean, provenance).await?;
+        Ok(Some(self.serve(made).await?))
+    }
+
+    /// The forecast of a version as the champion, not served yet.
+    async fn forecast_of(
+        &self,
+        pipeline: &Pipeline,
+        record: &ModelVersion,
+        clean: &Frame,
+        provenance: Provenance<'_>,
+    ) -> Result<Made, PlatformError> {
+        let store = &self.store;
+        let version = store.served_version(pipeline, record, CHAMPION).await?;
+        let calibration = store.calibration(record, provenance.present).await?;
+        store.forecast(pipeline, &version, calibration, clean, provenance).await
+    }
+
+    /// Keeps and serves a forecast.
+    pub(crate) async fn serve(&self, made: Made) -> Result<String, PlatformError> {
         if let Some(record) = &made.record {
-            store.registry.insert_forecast(record).await?;
+            self.store.registry.insert_forecast(record).await?;
         }
         let id = made.forecast.id.clone();
         self.board.put(made.forecast);
-        Ok(Some(id))
+        Ok(id)
     }
 
     /// Takes outcomes that are known by now into the record and, in the order of their
@@ -216,118 +248,35 @@ impl Service {
         Ok(outcomes.len())
     }
 
-    /// Forecasts again from the rows of the latest run of a pipeline, after its
-    /// champion was changed by hand.
-    pub(crate) async fn forecast_again(&self, name: &str) -> Result<(), PlatformError> {
+    /// The forecast that a version would make as the champion, from the rows of the latest
+    /// run of its pipeline; none when that never ran.
+    pub(crate) async fn forecast_as_champion(
+        &self,
+        record: &ModelVersion,
+    ) -> Result<Option<Made>, PlatformError> {
         let pipelines = self.pipelines().await?;
-        let Some((run, pipeline)) = pipelines.iter().find(|(r, _)| r.pipeline == name) else {
-            return Ok(());
+        let Some((run, pipeline)) = pipelines.iter().find(|(r, _)| r.pipeline == record.name)
+        else {
+            return Ok(None);
         };
-        let read_at = self.store.clock.now();
+        let read_at = self.store.clock.stamp();
         let known = KnownAt::instant(read_at);
         let Some(versions) = self.store.versions(pipeline, AsOf::Latest, known).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let (version, raw) = (versions.version, versions.latest(pipeline)?);
         let present = gate::present(pipeline, &raw, read_at);
         let outcome = gate::gate(pipeline, &raw, present)?;
         let (clean, _) = gate::admit(outcome, &raw, "the stored rows", None)?;
-        let provenance = Provenance { run: &run.id, raw_version: version, present, read_at };
-        self.forecast_from(pipeline, &clean, provenance).await?;
-        Ok(())
-    }
-
-    /// Advances every live pipeline after each of its intervals and refits it at its
-    /// cadence, until cancelled.
-    pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
-        loop {
-            let pipelines = match self.pipelines().await {
-                Ok(pipelines) => pipelines,
-                Err(error) => {
-                    tracing::error!(error = error.chain(), "failed to list pipelines");
-                    Vec::new()
-                }
-            };
-            let live: Vec<Pipeline> =
-                pipelines.into_iter().map(|(_, p)| p).filter(|p| p.as_of == Present::Now).collect();
-            let mut rest = REST;
-            for pipeline in &live {
-                if shutdown.is_cancelled() {
-                    return;
-                }
-                let due = self.due_in(pipeline).await;
-                if !due.is_zero() {
-                    rest = rest.min(due);
-                    continue;
-                }
-                let outcome = match self.refit_is_due(pipeline).await {
-                    true => self.refit(pipeline).await,
-                    false => {
-                        let stop = self.stopping();
-                        let advance = self.advance(pipeline, Arc::new(Quiet), &stop).await;
-                        advance.map(|a| a.gained > 0)
-                    }
-                };
-                match outcome {
-                    Ok(true) => rest = rest.min(self.due_in(pipeline).await.max(SETTLE)),
-                    // The vendor is late: ask again after a rest, not at once.
-                    Ok(false) => {}
-                    Err(PlatformError::Interrupted) => return,
-                    Err(error) => {
-                        let name = &pipeline.name;
-                        tracing::error!(
-                            pipeline = name,
-                            error = error.chain(),
-                            "failed to advance"
-                        );
-                    }
-                }
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(rest) => {}
-            }
-        }
-    }
-
-    /// Whether the champion will be older than its refit cadence at the next decision.
-    async fn refit_is_due(&self, pipeline: &Pipeline) -> bool {
-        let champion = self.store.registry.aliased(&pipeline.name, CHAMPION).await.ok().flatten();
-        let every = pipeline.evaluation.walk_forward.refit_every;
-        champion
-            .is_none_or(|v| v.fitted_as_of + every <= self.store.clock.now() + pipeline.interval)
-    }
-
-    async fn refit(&self, pipeline: &Pipeline) -> Result<bool, PlatformError> {
-        tracing::info!(pipeline = pipeline.name, "refitting at the cadence");
-        let (options, stop) = (RunOptions::default(), self.stopping());
-        self.run(pipeline.clone(), options, Arc::new(Quiet), stop).await.map(|_| true)
-    }
-
-    /// How long until the next row of a pipeline should be there.
-    async fn due_in(&self, pipeline: &Pipeline) -> Duration {
-        let clean = self.store.clean(pipeline).await.ok().flatten();
-        let last = clean.as_ref().and_then(|f| f.rows().last()).map(|r| r.time);
-        let Some(last) = last else { return Duration::ZERO };
-        let lag = pipeline.source.lag_secs;
-        let due = (last + pipeline.interval + pipeline.interval).plus_secs(lag);
-        let micros = due.micros() - self.store.clock.now().micros();
-        match u64::try_from(micros) {
-            Ok(micros) => Duration::from_micros(micros) + SETTLE,
-            Err(_) => Duration::ZERO,
-        }
+        let (run, changed_at) = (&run.id, changed_behind(&versions, pipeline, &clean));
+        let provenance = Provenance { run, raw_version: version, present, read_at, changed_at };
+        Ok(Some(self.forecast_of(pipeline, record, &clean, provenance).await?))
     }
 }
 
-/// Logs what a person would see.
-struct Quiet;
-
-impl Observer for Quiet {
-    fn event(&self, event: Event) {
-        if let Event::Warning { message } = event {
-            tracing::warn!(message, "while advancing");
-        }
-    }
+/// When rows behind the last clean one came or went after it.
+fn changed_behind(versions: &Versions, pipeline: &Pipeline, clean: &Frame) -> Option<Timestamp> {
+    versions.changed_behind(pipeline, clean.rows().last()?.time + pipeline.interval)
 }
 
 /// The price that a forecast's target time brought, and when it was known.

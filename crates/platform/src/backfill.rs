@@ -23,6 +23,7 @@ use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, SourceKind};
 use crate::service::Service;
 use crate::store::Store;
+use crate::turn::Turns;
 use crate::versions::Versions;
 use crate::{extract, market, wording};
 
@@ -148,10 +149,11 @@ fn in_words(wait: Duration) -> String {
 }
 
 /// Who asks for pieces, which decides what happens when the vendor has no time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// A back-fill waits, for hours if need be.
-    Long,
+#[derive(Clone, Copy)]
+pub(crate) enum Patience<'t> {
+    /// A back-fill waits, for hours if need be; it takes its turn for each piece, so that
+    /// other work comes between them.
+    Long(&'t Turns),
     /// A run fails, and the next one goes on.
     Short,
 }
@@ -172,7 +174,7 @@ pub(crate) async fn pieces(
     store: &Store,
     run: &str,
     pipeline: &Pipeline,
-    patient: Patience,
+    patient: Patience<'_>,
     (observer, stop): (&dyn Observer, &Stop),
 ) -> Result<Taken, PlatformError> {
     let (mut stored, mut anew) = match stored_place(store, pipeline) {
@@ -222,7 +224,7 @@ pub(crate) async fn pieces(
             Ok(None) => break,
             Err(error) => {
                 let wait = patience(&error, done.pieces, waits);
-                let Some(wait) = wait.filter(|_| patient == Patience::Long) else {
+                let Some(wait) = wait.filter(|_| matches!(patient, Patience::Long(_))) else {
                     return Err(error.into());
                 };
                 observer.event(Event::Warning {
@@ -241,6 +243,13 @@ pub(crate) async fn pieces(
             }
         };
         waits = 0;
+        let _turn = match patient {
+            Patience::Long(turns) => {
+                let clock = &*store.clock;
+                Some(turns.take("backfill", &pipeline.name, clock, observer, stop).await?)
+            }
+            Patience::Short => None,
+        };
         if !rows.is_empty() {
             store.put_raw(pipeline, &rows, spec.is_whole(), run).await?;
             origin.get_or_insert_with(|| rows.origin.clone());
@@ -259,7 +268,7 @@ pub(crate) async fn pieces(
     // Where a whole history is soon there, runs that follow no back-fill ask for all of it
     // again: it may have been corrected.
     let slow = backfill.cursor().request.feed.as_deref() == Some("trades");
-    if patient == Patience::Short && !begun && !slow {
+    if matches!(patient, Patience::Short) && !begun && !slow {
         let path = place_of(store, pipeline);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -322,12 +331,14 @@ impl Service {
         stop: Arc<Stop>,
     ) -> Result<BackfillDone, PlatformError> {
         let (clock, name) = (&*self.store.clock, &pipeline.name);
-        let _turn = self.turns.take("backfill", name, clock, &*observer, &stop).await?;
+        // One back-fill at a time; other work comes between its pieces.
+        let _turn = self.backfills.take("backfill", name, clock, &*observer, &stop).await?;
         market::check(&self.store, pipeline).await?;
         let record = self.begin(pipeline, "backfill").await?;
         observer.event(Event::Started { station: Station::Extract });
         let heard = (&*observer, &*stop);
-        let taken = pieces(&self.store, &record.id, pipeline, Patience::Long, heard).await;
+        let taken =
+            pieces(&self.store, &record.id, pipeline, Patience::Long(&self.turns), heard).await;
         self.end(&record.id, taken.as_ref().err()).await?;
         taken.map(|taken| taken.done)
     }

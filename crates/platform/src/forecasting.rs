@@ -45,8 +45,11 @@ pub(crate) struct StoredForecast {
     pub(crate) calibration: CalibrationState,
 }
 
-/// The form that this version writes.
-const FORMAT: u32 = 1;
+/// The form that this version writes. In form 1 rows that were added late or retracted
+/// did not count in a forecast's known-at.
+const FORMAT: u32 = 2;
+/// The first form in which they do.
+const LATE_ROWS_COUNT: u32 = 2;
 
 impl StoredForecast {
     /// Reads a stored body.
@@ -57,9 +60,14 @@ impl StoredForecast {
         let stored: Self =
             serde_json::from_str(&record.body_json).map_err(|e| damaged(e.to_string()))?;
         match stored.format {
-            FORMAT => Ok(stored),
+            1..=FORMAT => Ok(stored),
             newer => Err(damaged(format!("its form {newer} is newer than this program"))),
         }
+    }
+
+    /// Whether rows that came or went late count in its known-at.
+    pub(crate) fn late_rows_count(&self) -> bool {
+        self.format >= LATE_ROWS_COUNT
     }
 }
 
@@ -97,11 +105,13 @@ fn abstain(
     version: &ServedVersion,
     clean: &Frame,
     gap: &GapInWindow,
+    changed_at: Option<Timestamp>,
     made_at: Timestamp,
     terms: &Terms,
 ) -> Forecast {
     let behind = clean.rows().iter().filter(|r| r.time < gap.at);
     let last = behind.map(|r| r.known_at).max().unwrap_or(made_at);
+    let last = changed_at.map_or(last, |at| at.max(last));
     let nothing = FingerprintHasher::new("no-feature-row").finish();
     Forecast {
         format: foretell_forecaster::FORECAST_FORMAT,
@@ -151,21 +161,27 @@ struct GapInWindow {
 }
 
 /// The forecast of a version at an instant, or its abstention across a gap: a pure
-/// function of what is stored, so that `verify` makes it again.
+/// function of what is stored, so that `verify` makes it again. `changed_at` is when a row
+/// behind it came or went last, if that was after its own last row came: other rows make
+/// another forecast.
 pub(crate) fn make(
     pipeline: &Pipeline,
     version: &ServedVersion,
     calibration: &CalibrationState,
     clean: &Frame,
     at: Timestamp,
+    changed_at: Option<Timestamp>,
     made_at: Timestamp,
 ) -> Result<Forecast, PlatformError> {
     let terms = terms(pipeline);
     match row_at(pipeline, clean, at) {
-        Ok(row) => Ok(decide(version, calibration, &row, made_at, &terms)?),
+        Ok(mut row) => {
+            row.known_at = changed_at.map_or(row.known_at, |at| at.max(row.known_at));
+            Ok(decide(version, calibration, &row, made_at, &terms)?)
+        }
         Err(PlatformError::Feature(ref error @ FeatureError::Incomplete { gaps, .. })) => {
             let gap = GapInWindow { at, gaps, reason: error.to_string() };
-            Ok(abstain(version, clean, &gap, made_at, &terms))
+            Ok(abstain(version, clean, &gap, changed_at, made_at, &terms))
         }
         Err(error) => Err(error),
     }
@@ -233,6 +249,8 @@ pub(crate) struct Provenance<'a> {
     pub(crate) raw_version: u64,
     pub(crate) present: Timestamp,
     pub(crate) read_at: Timestamp,
+    /// When a row behind the last one came or went after it (see [`make`]).
+    pub(crate) changed_at: Option<Timestamp>,
 }
 
 impl Store {
@@ -280,7 +298,9 @@ impl Store {
             ));
         };
         let at = last.time + pipeline.interval;
-        let forecast = make(pipeline, version, &calibration, clean, at, self.clock.now())?;
+        // What was read is known by then, even when the machine's clock stepped back since.
+        let (changed_at, now) = (provenance.changed_at, self.clock.now().max(provenance.read_at));
+        let forecast = make(pipeline, version, &calibration, clean, at, changed_at, now)?;
         match self.registry.forecast(&forecast.id).await {
             Ok(record) => {
                 let forecast = StoredForecast::read(&record)?.forecast;

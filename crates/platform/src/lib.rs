@@ -20,6 +20,7 @@ mod extract;
 mod forecasting;
 mod gaps;
 mod gate;
+mod judged;
 mod lockbox;
 mod market;
 mod materialise;
@@ -41,6 +42,7 @@ mod turn;
 mod vendor;
 mod versions;
 mod views;
+mod watch;
 pub mod wording;
 
 use std::path::Path;

@@ -69,8 +69,10 @@ impl Store {
         at: AsOf,
     ) -> Result<Forecast, PlatformError> {
         let (present, read_at) = (stored.present, stored.read_at);
-        let (clean, _) = self.clean_from_raw(pipeline, at, present, read_at).await?;
+        let (clean, versions) = self.clean_from_raw(pipeline, at, present, read_at).await?;
         let of = &stored.forecast;
+        let counts = stored.late_rows_count();
+        let changed_at = if counts { versions.changed_behind(pipeline, of.as_of) } else { None };
         let clean = match read_at {
             Some(_) => clean.filter(|_, row| row.time < of.as_of),
             // Forecasts from before rows had versions used what their last row could see.
@@ -80,7 +82,7 @@ impl Store {
                 clean.filter(|_, row| row.known_at <= cutoff && row.time < of.as_of)
             }
         };
-        make(pipeline, served, &stored.calibration, &clean, of.as_of, of.made_at)
+        make(pipeline, served, &stored.calibration, &clean, of.as_of, changed_at, of.made_at)
     }
 
     /// Recomputes a forecast from the raw rows.

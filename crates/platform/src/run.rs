@@ -9,7 +9,7 @@ use foretell_model::evaluate::{
     Aspect, Evaluation, Promotion, Recipe, RecipeEvaluation, SpreadSkill, decide_promotion,
 };
 use foretell_panel::{Column, Dataset, Frame, KnownAt, RawTable, RowMeta};
-use foretell_quality::{GateOutcome, QuarantinedRow, mend};
+use foretell_quality::{GateOutcome, QuarantinedRow};
 use foretell_registry::{
     AuditEvent, DatasetRecord, JudgedTogether, Metric, ModelFilter, ModelVersion, Param, Snapshot,
     SpreadLosses, Trial,
@@ -92,16 +92,9 @@ impl Run<'_> {
         let (store, pipeline) = (self.store, self.pipeline);
         let clock = &*store.clock;
         let observer = Arc::clone(&self.observer);
-        let mend_rows = |rows: RawTable| match &self.mended {
-            None => Ok(rows),
-            Some(mended) => mend(&rows, mended, clock.now()).map_err(|e| PlatformError::Usage {
-                message: e.to_string(),
-                hint: "mend the quarantine file of the latest run".to_owned(),
-            }),
-        };
         let (version, line) = if extract::is_whole(&pipeline.source.kind) {
             let fetch = extract::extract(pipeline, None, None, clock, &store.http, &*observer);
-            let rows = mend_rows(self.stop.or_stopped(fetch).await?)?;
+            let rows = self.stop.or_stopped(fetch).await?;
             let version = store.put_raw(pipeline, &rows, true, self.id).await?;
             (version, extract_line(pipeline, &rows))
         } else {
@@ -109,18 +102,19 @@ impl Run<'_> {
             let heard = (&*observer, &*self.stop);
             let taken = backfill::pieces(store, self.id, pipeline, Patience::Short, heard).await?;
             let there = backfill::stored(store, pipeline).await?;
-            let (mut version, mut rows) = (there.version, there.latest(pipeline)?);
-            if self.mended.is_some() {
-                rows = mend_rows(rows)?;
-                version = store.put_raw(pipeline, &rows, false, self.id).await?;
-            }
+            let (version, mut rows) = (there.version, there.latest(pipeline)?);
             rows.origin = taken.origin.unwrap_or(rows.origin);
             (version, extract_line(pipeline, &rows))
         };
-        store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
+        // What was refused were rows of the lake: those are mended, not what just came.
+        let version = match &self.mended {
+            Some(mended) => store.put_mended(pipeline, mended, self.id).await?,
+            None => version,
+        };
+        let version = store.tidy_up(Layer::Raw, &pipeline.name, version).await?;
         // From here on the rows are those of the lake, which hold what earlier runs took
         // in as well and can be read again.
-        self.made.read_at = clock.now();
+        self.made.read_at = clock.stamp();
         let known = KnownAt::instant(self.made.read_at);
         let versions = store.versions(pipeline, AsOf::Version(version), known).await?;
         self.made.versions = versions.map(Arc::new);
@@ -129,6 +123,7 @@ impl Run<'_> {
         let (_, raw) = needs(&self.made.raw, "the raw table")?;
         self.made.present = gate::present(pipeline, raw, self.made.read_at);
         store.keep_demo(pipeline, self.made.present, self.id).await?;
+        store.keep_judged(self.id, version, self.made.read_at).await?;
         Ok(line)
     }
 
@@ -321,7 +316,7 @@ impl Run<'_> {
         let last = clean.rows().last().map_or(self.made.present, |r| r.time + pipeline.interval);
         let row = crate::forecasting::row_at(pipeline, clean, last)?;
         let terms = crate::forecasting::terms(pipeline);
-        let now = self.store.clock.now();
+        let now = self.store.clock.now().max(self.made.read_at);
         Ok(foretell_forecaster::forecast(&version, &judged.calibration, &row, now, &terms)?)
     }
 
@@ -676,7 +671,11 @@ impl Run<'_> {
 
     fn provenance(&self, raw_version: u64) -> Provenance<'_> {
         let (present, read_at) = (self.made.present, self.made.read_at);
-        Provenance { run: self.id, raw_version, present, read_at }
+        let last = self.made.clean.as_ref().and_then(|(_, clean)| clean.rows().last());
+        let changed_at = self.made.versions.as_ref().zip(last).and_then(|(versions, last)| {
+            versions.changed_behind(self.pipeline, last.time + self.pipeline.interval)
+        });
+        Provenance { run: self.id, raw_version, present, read_at, changed_at }
     }
 
     async fn forecast(&mut self) -> Result<String, PlatformError> {
@@ -696,7 +695,7 @@ impl Run<'_> {
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
         let promotion = needs(&self.made.promotion, "the promotion")?;
         let line = forecast_line(&made.forecast, evaluation, promotion);
-        store.export_forecasts(pipeline, self.id).await?;
+        store.export_forecasts(pipeline, None, self.id).await?;
         self.board.replace(made.forecast);
         self.made.forecast = Some(json);
         Ok(line)

@@ -47,6 +47,8 @@ pub struct Service {
     command: String,
     secret: String,
     pub(crate) turns: Turns,
+    /// Of back-fills, which take the turn of all work only for storing a piece.
+    pub(crate) backfills: Turns,
     running: AtomicUsize,
     /// Raised when the process ends: work of callers stops at its next safe point.
     stop: Arc<Stop>,
@@ -96,6 +98,7 @@ impl Service {
             // Two identifiers hold 160 random bits.
             secret: format!("{}{}", Ulid::generate(), Ulid::generate()),
             turns: Turns::default(),
+            backfills: Turns::default(),
             running: AtomicUsize::new(0),
             stop: Arc::new(Stop::default()),
             known: Mutex::new(None),
@@ -179,29 +182,6 @@ impl Service {
         found.sort_by(|a, b| a.0.pipeline.cmp(&b.0.pipeline));
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
         Ok(found)
-    }
-
-    /// The raw version that the latest successful run or advance of a pipeline was made
-    /// from, and when it was read.
-    pub(crate) async fn judged_version(
-        &self,
-        pipeline: &Pipeline,
-    ) -> Result<Option<(u64, Option<Timestamp>)>, PlatformError> {
-        let filter = RunFilter {
-            pipeline: Some(pipeline.name.clone()),
-            status: Some(Status::Succeeded),
-            limit: Some(8),
-            ..Default::default()
-        };
-        for run in self.store.registry.runs(&filter).await? {
-            let params = self.store.registry.params(&run.id).await?;
-            let param = |name: &str| params.iter().find(|p| p.name == name).map(|p| &p.value);
-            if let Some(version) = param("raw_version").and_then(|value| value.parse().ok()) {
-                let read_at = param("read_at").and_then(|value| value.parse().ok());
-                return Ok(Some((version, read_at)));
-            }
-        }
-        Ok(None)
     }
 
     /// Runs a pipeline: every station of the river, then the forecast and the report.
@@ -444,18 +424,21 @@ impl Service {
     }
 
     /// Makes a version the champion by hand; without a number, the champion before the
-    /// present one. The audit trail keeps it, and the next forecast comes from it.
+    /// present one. The audit trail keeps it, and the forecast that is served comes from
+    /// it. Waits for work that goes on.
     ///
     /// # Errors
-    /// When there is no such model or version.
+    /// When there is no such model or version, or it cannot forecast from the rows there
+    /// are: then the champion stays.
     pub async fn promote(
         &self,
         name: &str,
         version: Option<u32>,
     ) -> Result<ModelView, PlatformError> {
-        let registry = &self.store.registry;
+        let (registry, clock) = (&self.store.registry, &*self.store.clock);
         // A wrong name is told before anything is looked for in its history.
         self.store.model_named(name, version).await?;
+        let _turn = self.turns.take("promote", name, clock, &(), &self.stop).await?;
         let (number, action) = match version {
             Some(number) => (number, "promote"),
             None => {
@@ -488,8 +471,12 @@ impl Service {
             subject: format!("{name} version {number}"),
             detail_json: "{}".to_owned(),
         };
+        let record = self.store.model_named(name, Some(number)).await?;
+        let forecast = self.forecast_as_champion(&record).await?;
         registry.promote(name, number, CHAMPION, &audit).await?;
-        self.forecast_again(name).await?;
+        if let Some(forecast) = forecast {
+            self.serve(forecast).await?;
+        }
         let filter = ModelFilter { name: Some(name.to_owned()), ..Default::default() };
         let views = self.model_views(&filter).await?;
         views.into_iter().find(|v| v.version == number).ok_or_else(missing)

@@ -1,6 +1,6 @@
 //! The stores of a data directory, opened together: registry, lake, clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,10 +8,12 @@ use foretell_lake::{AsOf, CommitInfo, Lake, LakeError, Layer, Version, raw_to_re
 use foretell_market::{Clock, Fingerprint, Interval, RowFlags, Timestamp};
 use foretell_panel::arrow::record_batch::RecordBatch;
 use foretell_panel::{Arrival, Column, Frame, KnownAt, RawTable, RowMeta};
+use foretell_quality::QuarantinedRow;
 use foretell_registry::{ForecastFilter, Registry};
 use foretell_source::HttpSettings;
 use url::Url;
 
+use crate::clock::StoreClock;
 use crate::data_dir::DataDir;
 use crate::error::PlatformError;
 use crate::pipeline::Pipeline;
@@ -28,11 +30,17 @@ pub(crate) struct Store {
     pub(crate) dir: DataDir,
     pub(crate) registry: Registry,
     pub(crate) lake: Lake,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// Of one process and this store: see [`StoreClock`].
+    pub(crate) clock: Arc<StoreClock>,
     /// One for the process: vendors' rate budgets are shared by everything it does.
     pub(crate) http: HttpSettings,
     /// The clean rows that were read last, by pipeline.
     kept: Mutex<BTreeMap<String, Kept>>,
+    /// The pipelines whose forecasts this process has exported whole.
+    exported: Mutex<BTreeSet<String>>,
+    /// Of the raw rows that were read last, by pipeline: the version of their table and
+    /// the latest instant at which one of them is known.
+    pub(crate) heads: Mutex<BTreeMap<String, (Version, Timestamp)>>,
 }
 
 /// Decoded rows with the version that they are.
@@ -66,10 +74,34 @@ impl Store {
         // Waits differ from process to process, so that many do not come back together.
         let jitter_seed = clock.now().micros().unsigned_abs() ^ u64::from(std::process::id());
         let http = HttpSettings { jitter_seed, ..HttpSettings::default() };
-        let store = Self { dir, registry, lake, clock, http, kept: Mutex::default() };
+        let clock = Arc::new(StoreClock::new(clock));
+        let store = Self {
+            dir,
+            registry,
+            lake,
+            clock,
+            http,
+            kept: Mutex::default(),
+            exported: Mutex::default(),
+            heads: Mutex::default(),
+        };
         // Runs of a process that died are not running any more.
         store.registry.cancel_unfinished(store.clock.now()).await?;
+        store.set_clock().await?;
         Ok(store)
+    }
+
+    /// Puts the clock behind everything that is stored: what was read and taken in.
+    async fn set_clock(&self) -> Result<(), PlatformError> {
+        let read = self.registry.params_named("read_at").await?;
+        let read = read.values().filter_map(|at| at.parse().ok()).max();
+        read.into_iter().for_each(|at| self.clock.is_past(at));
+        let failed = |e| PlatformError::lake("looking for the latest rows")(e);
+        for name in self.lake.tables(Layer::Raw).await.map_err(failed)? {
+            let latest = self.lake.table(Layer::Raw, &name).latest().await.map_err(failed)?;
+            latest.and_then(|v| v.at).into_iter().for_each(|at| self.clock.is_past(at));
+        }
+        Ok(())
     }
 
     /// What a commit of a run says of itself.
@@ -104,7 +136,17 @@ impl Store {
         let Some((version, batch)) = self.raw_batch(pipeline, at, None).await? else {
             return Ok(None);
         };
-        Ok(Some(Versions::new(pipeline, version, batch, known)?))
+        let versions = Versions::new(pipeline, version, batch, known)?;
+        let latest = versions.rows.iter().map(|r| r.known_at).max();
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = (version, latest.unwrap_or(Timestamp::MIN));
+        // Reading an old version says nothing of the present one.
+        match heads.get(&pipeline.name) {
+            Some((newer, _)) if *newer > version => {}
+            _ => drop(heads.insert(pipeline.name.clone(), head)),
+        }
+        drop(heads);
+        Ok(Some(versions))
     }
 
     /// Raw rows of a pipeline as of a version, every version of them, if there is a table.
@@ -145,7 +187,8 @@ impl Store {
         pipeline: &Pipeline,
         rows: &RawTable,
     ) -> Result<usize, PlatformError> {
-        Ok(self.additions(pipeline, rows, false).await?.1.map_or(0, |added| added.len()))
+        let now = self.clock.now();
+        Ok(self.additions(pipeline, rows, false, now).await?.1.map_or(0, |added| added.len()))
     }
 
     /// The present version of the raw table, and what these rows add to it. Reads no more
@@ -155,11 +198,11 @@ impl Store {
         pipeline: &Pipeline,
         rows: &RawTable,
         whole: bool,
+        now: Timestamp,
     ) -> Result<(Option<Version>, Option<RawTable>), PlatformError> {
         let Some(span) = span(rows.rows.iter().map(|r| r.time), pipeline) else {
             return Ok((None, None));
         };
-        let now = self.clock.now();
         let arrival = match extract::is_whole(&pipeline.source.kind) {
             true => Arrival::Import { whole },
             false => Arrival::Vendor,
@@ -200,16 +243,48 @@ impl Store {
                 "check `from` and `to` of [source], and that the file is not empty",
             ));
         }
-        let additions = self.additions(pipeline, rows, whole).await?;
+        let now = self.clock.stamp();
+        let additions = self.additions(pipeline, rows, whole, now).await?;
         market::keep(self, pipeline)?;
         let added = match additions {
             (Some(version), None) => return Ok(version),
             (_, added) => added.unwrap_or_else(|| rows.clone()),
         };
+        self.append_raw(pipeline, &added, CommitInfo::new(run, now)).await
+    }
+
+    /// Appends versions of raw rows, in a commit that is as late as they are.
+    async fn append_raw(
+        &self,
+        pipeline: &Pipeline,
+        rows: &RawTable,
+        info: CommitInfo,
+    ) -> Result<Version, PlatformError> {
         let what = format!("writing {}/{}", Layer::Raw, pipeline.name);
         let table = self.lake.table(Layer::Raw, &pipeline.name);
-        let added = table.append(&raw_to_record_batch(&added), &self.commit(run, None)).await;
+        let added = table.append(&raw_to_record_batch(rows), &info).await;
         added.map_err(PlatformError::lake(&what))
+    }
+
+    /// Stores mended rows of a quarantine as versions of those they were, and answers with
+    /// the version of the table that holds them. They hold until the origin sends others
+    /// than those that were mended.
+    pub(crate) async fn put_mended(
+        &self,
+        pipeline: &Pipeline,
+        mended: &[QuarantinedRow],
+        run: &str,
+    ) -> Result<Version, PlatformError> {
+        let now = self.clock.stamp();
+        let Some(there) = self.versions(pipeline, AsOf::Latest, KnownAt::instant(now)).await?
+        else {
+            return Err(PlatformError::not_found(
+                format!("raw row of `{}`", pipeline.name),
+                "run the pipeline first",
+            ));
+        };
+        let Some(rows) = there.mended(pipeline, mended, now)? else { return Ok(there.version) };
+        self.append_raw(pipeline, &rows, CommitInfo::new(run, now)).await
     }
 
     /// Stores a frame of a derived layer in place of what was derived before: it was
@@ -235,19 +310,21 @@ impl Store {
 
     /// Keeps the derived tables small: one checkpoint and one vacuum every so many
     /// versions. Versions that datasets were made from stay readable, and raw rows are
-    /// never removed: forecasts are proved from them.
+    /// never removed: forecasts are proved from them. Answers with the version that holds
+    /// the rows now.
     pub(crate) async fn tidy_up(
         &self,
         layer: Layer,
         name: &str,
         version: Version,
-    ) -> Result<(), PlatformError> {
+    ) -> Result<Version, PlatformError> {
         if version == 0 || !version.is_multiple_of(VERSIONS_BETWEEN_UPKEEP) {
-            return Ok(());
+            return Ok(version);
         }
         let table = self.lake.table(layer, name);
         let info = CommitInfo::new("upkeep", self.clock.now());
-        table.compact(&info).await.map_err(PlatformError::lake("putting files together"))?;
+        let compacted = table.compact(&info).await;
+        let compacted = compacted.map_err(PlatformError::lake("putting files together"))?;
         table.checkpoint().await.map_err(PlatformError::lake("writing a checkpoint"))?;
         if layer != Layer::Raw {
             let layer_name = layer.to_string();
@@ -256,18 +333,24 @@ impl Store {
             let vacuumed = table.vacuum(&kept, self.clock.now(), RETENTION).await;
             vacuumed.map_err(PlatformError::lake("removing old files"))?;
         }
-        Ok(())
+        Ok(compacted.version)
     }
 
     /// Writes the forecasts of a pipeline as a table that other tools read. The registry
-    /// holds them; this is an export, made anew each time.
+    /// holds them; this is an export. Once this process has made it whole, forecasts of the
+    /// decision `made` and later ones alone are written again.
     pub(crate) async fn export_forecasts(
         &self,
         pipeline: &Pipeline,
+        made: Option<Timestamp>,
         run: &str,
     ) -> Result<(), PlatformError> {
+        let name = &pipeline.name;
+        // Until it has succeeded the next one is whole again.
+        let before = self.exported.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let made = made.filter(|_| before);
         let filter =
-            ForecastFilter { model: Some(pipeline.name.clone()), ..ForecastFilter::default() };
+            ForecastFilter { model: Some(name.clone()), from: made, ..ForecastFilter::default() };
         let mut records = self.registry.forecasts(&filter).await?;
         records.sort_by(|a, b| (a.as_of, &a.id).cmp(&(b.as_of, &b.id)));
         let mut rows: BTreeMap<Timestamp, (RowMeta, [f64; 5])> = BTreeMap::new();
@@ -294,10 +377,15 @@ impl Store {
         let instrument = pipeline.instrument.clone();
         let frame = Frame::new(instrument, pipeline.interval, metas, columns.collect());
         let frame = frame.map_err(|e| PlatformError::Mismatch(format!("forecasts: {e}")))?;
-        let source = frame.fingerprint();
-        let name = &pipeline.name;
-        let version = self.put_frame(Layer::Forecasts, name, &frame, run, source).await?;
-        self.tidy_up(Layer::Forecasts, name, version).await
+        let from = made.map_or(Timestamp::MIN, |made| made - pipeline.interval);
+        if !frame.is_empty() {
+            let info = self.commit(run, Some(frame.fingerprint()));
+            let (span, batch) = (from..Timestamp::MAX, frame.to_record_batch());
+            let version = self.put(Layer::Forecasts, name, span, batch, &info).await?;
+            self.tidy_up(Layer::Forecasts, name, version).await?;
+        }
+        self.exported.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        Ok(())
     }
 
     fn kept(&self, pipeline: &Pipeline) -> Option<Kept> {

@@ -12,6 +12,7 @@ use foretell_panel::arrow::record_batch::RecordBatch;
 use foretell_panel::{
     Arrival, Column, Content, Frame, KnownAt, RawTable, RowMeta, Vintage, Vintages, additions,
 };
+use foretell_quality::{QuarantinedRow, mend};
 
 use crate::error::PlatformError;
 use crate::gate;
@@ -31,6 +32,8 @@ pub(crate) struct Versions {
     pub(crate) rows: Vec<RowMeta>,
     /// Which of them were known, and when they changed.
     history: Vintages,
+    /// As known at which instant.
+    known: KnownAt,
     batch: RecordBatch,
 }
 
@@ -43,7 +46,7 @@ impl Versions {
     ) -> Result<Self, PlatformError> {
         let rows = raw_row_metas(&batch).map_err(|e| others(pipeline, &e))?;
         let history = Vintages::new(&rows, known);
-        Ok(Self { version, rows, history, batch })
+        Ok(Self { version, rows, history, known, batch })
     }
 
     /// The latest version of every row.
@@ -61,6 +64,23 @@ impl Versions {
         self.rows.iter().any(|r| after < r.known_at && r.known_at <= by)
     }
 
+    /// When a row behind a decision came, was corrected or was retracted, if that was after
+    /// the decision's own last row had come: the latest such instant, on whichever clock.
+    pub(crate) fn changed_behind(
+        &self,
+        pipeline: &Pipeline,
+        decision: Timestamp,
+    ) -> Option<Timestamp> {
+        let seen = |r: &&RowMeta| {
+            r.known_at <= self.known.known_by && r.ingested_at <= self.known.taken_in_by
+        };
+        let seen = || self.rows.iter().filter(seen).filter(|r| r.time < decision);
+        let last = decision - pipeline.interval;
+        let came = seen().filter(|r| r.time == last).map(|r| r.ingested_at).min()?;
+        let late = seen().filter(|r| r.ingested_at > came);
+        late.map(|r| r.known_at.max(r.ingested_at)).max()
+    }
+
     fn origin(&self, pipeline: &Pipeline) -> String {
         format!("raw/{} version {}", pipeline.name, self.version)
     }
@@ -69,6 +89,39 @@ impl Versions {
         let known = raw_take(&self.batch, rows)
             .map_err(|e| PlatformError::Mismatch(format!("raw rows: {e}")))?;
         table(pipeline, &known, &self.origin(pipeline))
+    }
+
+    /// What mended rows of a quarantine add to the rows that were judged; `None` when they
+    /// are as they were.
+    ///
+    /// # Errors
+    /// When they do not fit the table.
+    pub(crate) fn mended(
+        &self,
+        pipeline: &Pipeline,
+        mended: &[QuarantinedRow],
+        now: Timestamp,
+    ) -> Result<Option<RawTable>, PlatformError> {
+        let judged = self.latest(pipeline)?;
+        let table = mend(&judged, mended, now).map_err(|e| PlatformError::Usage {
+            message: e.to_string(),
+            hint: "mend the quarantine file of the latest run".to_owned(),
+        })?;
+        // A version is all rows of its event time: those beside a mended one stay.
+        let mut times = BTreeSet::new();
+        for (i, row) in table.rows.iter().enumerate() {
+            let was = judged.rows.get(i);
+            if was != Some(row) {
+                times.extend(was.map(|r| r.time).into_iter().chain([row.time]));
+            }
+        }
+        let at_those = |rows: &[RowMeta]| -> Vec<usize> {
+            (0..rows.len()).filter(|&i| times.contains(&rows[i].time)).collect()
+        };
+        let stored = raw_take(&self.batch, &at_those(&self.rows))
+            .map_err(|e| PlatformError::Mismatch(format!("raw rows: {e}")))?;
+        let arriving = part(&table, &at_those(&table.rows));
+        added(&arriving, &stored, Arrival::Mend, now)
     }
 
     /// What models learn from: one frame when nothing was corrected later, and else each
@@ -165,6 +218,27 @@ pub(crate) fn table(
 ) -> Result<RawTable, PlatformError> {
     raw_from_record_batch(batch, &pipeline.instrument, pipeline.interval, origin)
         .map_err(|e| others(pipeline, &e))
+}
+
+/// The named rows of a raw table.
+fn part(table: &RawTable, rows: &[usize]) -> RawTable {
+    let positions: Vec<u64> = rows.iter().map(|&i| table.positions[i]).collect();
+    let present: BTreeSet<u64> = positions.iter().copied().collect();
+    let columns = table.columns.iter();
+    let columns = columns
+        .map(|c| Column::new(c.name.clone(), rows.iter().map(|&i| c.values[i]).collect()))
+        .collect();
+    let mut faults = table.faults.clone();
+    faults.retain(|f| present.contains(&f.position));
+    RawTable {
+        instrument: table.instrument.clone(),
+        interval: table.interval,
+        origin: table.origin.clone(),
+        positions,
+        rows: rows.iter().map(|&i| table.rows[i]).collect(),
+        columns,
+        faults,
+    }
 }
 
 /// The rows that arriving ones add to stored ones; `None` when they add nothing.

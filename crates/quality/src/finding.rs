@@ -108,6 +108,10 @@ pub struct QuarantinedRow {
     pub position: u64,
     /// Start of its interval (UTC).
     pub time: Timestamp,
+    /// [`QuarantinedRow::time`] as it stood, by which the row is found when its time was
+    /// mended. Absent in files from before it was written: then the time counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood_at: Option<Timestamp>,
     /// When a decision could have used it.
     pub known_at: Timestamp,
     /// When it was taken in.
@@ -153,6 +157,7 @@ impl QuarantinedRow {
         Self {
             position,
             time: meta.time,
+            stood_at: Some(meta.time),
             known_at: meta.known_at,
             ingested_at: meta.ingested_at,
             flags: meta.flags.bits(),

@@ -12,7 +12,7 @@ use crate::{Expectations, GateOutcome, QuarantinedRow, gate};
 /// Why mended rows do not fit the table they came from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
-    /// Two mended rows claim one place.
+    /// Two mended rows claim one row of the table.
     #[error("row {0} is there twice among the mended rows: keep one of them")]
     Twice(u64),
     /// A mended row has a column that the table does not have.
@@ -44,17 +44,21 @@ pub enum ReplayError {
     Shape(String),
 }
 
-/// The table with mended rows in the place of those at their positions; rows at
-/// positions that the table does not hold are added at its end, so that an empty table
-/// with the right columns gives the mended rows alone.
+/// The table with mended rows in the place of those they were. A row is known again by
+/// its time and ingest; where several share both, or its ingest is another because the
+/// table was read anew, its position tells. Positions alone would not do: they count from
+/// the beginning of an answer, and the next answer begins elsewhere. Rows that the table
+/// does not hold are added at its end, so that an empty table with the right columns gives
+/// the mended rows alone.
 ///
-/// A row whose values or time were changed carries [`RowFlags::CORRECTED`] and counts as taken in at
-/// `mended_at`; it is known from then on, unless it is marked
-/// [`RowFlags::BACKFILLED`], whose known-at is declared and not observed. A row that is
-/// put back as it was stays as it was.
+/// A row whose values or time were changed carries [`RowFlags::CORRECTED`] and
+/// [`RowFlags::MENDED`] and counts as taken in at `mended_at`; it is known from then on,
+/// unless it is marked [`RowFlags::BACKFILLED`], whose known-at is declared and not
+/// observed. A row that is put back as it was stays as it was.
 ///
 /// # Errors
-/// When a position is there twice, a column is unknown, or a value is still unreadable.
+/// When two mended rows are one row of the table, a column is unknown, or a value is still
+/// unreadable.
 pub fn mend(
     raw: &RawTable,
     mended: &[QuarantinedRow],
@@ -63,39 +67,41 @@ pub fn mend(
     if let Some(fault) = crate::checks::shape(raw).into_iter().next() {
         return Err(ReplayError::Shape(fault));
     }
-    let mut by_position: BTreeMap<u64, &QuarantinedRow> = BTreeMap::new();
     for row in mended {
         accept(raw, row)?;
-        if by_position.insert(row.position, row).is_some() {
-            return Err(ReplayError::Twice(row.position));
-        }
     }
-    let touched: BTreeSet<u64> = by_position.keys().copied().collect();
+    let places = places(raw, mended)?;
     let faulty: BTreeSet<u64> = raw.faults.iter().map(|f| f.position).collect();
     let mut table = raw.clone();
     let mut columns: Vec<Vec<f64>> = raw.columns.iter().map(|c| c.values.to_vec()).collect();
-    for (i, position) in raw.positions.iter().enumerate() {
-        if let Some(row) = by_position.remove(position) {
-            let values: Vec<f64> = raw.columns.iter().map(|c| row.value(&c.name)).collect();
-            let was = raw.columns.iter().map(|c| c.values[i]);
-            let same = |(a, b): (&f64, f64)| *a == b || (a.is_nan() && b.is_nan());
-            let kept = row.time == raw.rows[i].time
-                && values.iter().zip(was).all(same)
-                && !faulty.contains(position);
-            table.rows[i] = if kept { raw.rows[i] } else { corrected(row, mended_at) };
-            for (column, value) in columns.iter_mut().zip(values) {
-                column[i] = value;
-            }
-        }
+    let mut touched = BTreeSet::new();
+    let mut behind = raw.positions.iter().copied().max().unwrap_or(0);
+    let mut taken: BTreeSet<u64> = raw.positions.iter().copied().collect();
+    for (row, place) in mended.iter().zip(places) {
+        let values = raw.columns.iter().map(|c| row.value(&c.name));
+        let Some(i) = place else {
+            let position = match taken.insert(row.position) {
+                true => row.position,
+                false => behind + 1,
+            };
+            behind = behind.max(position);
+            taken.insert(position);
+            table.positions.push(position);
+            table.rows.push(corrected(row, mended_at));
+            columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+            continue;
+        };
+        let position = raw.positions[i];
+        touched.insert(position);
+        let was = raw.columns.iter().map(|c| c.values[i]);
+        let same = |(a, b): (f64, f64)| a == b || (a.is_nan() && b.is_nan());
+        let kept = row.time == raw.rows[i].time
+            && values.clone().zip(was).all(same)
+            && !faulty.contains(&position);
+        table.rows[i] = if kept { raw.rows[i] } else { corrected(row, mended_at) };
+        columns.iter_mut().zip(values).for_each(|(column, value)| column[i] = value);
     }
     table.faults.retain(|f| !touched.contains(&f.position));
-    for (position, row) in by_position {
-        table.positions.push(position);
-        table.rows.push(corrected(row, mended_at));
-        for (values, column) in columns.iter_mut().zip(&raw.columns) {
-            values.push(row.value(&column.name));
-        }
-    }
     table.columns = raw
         .columns
         .iter()
@@ -103,6 +109,37 @@ pub fn mend(
         .map(|(column, values)| Column::new(column.name.clone(), values))
         .collect();
     Ok(table)
+}
+
+/// Which rows of the table the mended ones are.
+fn places(raw: &RawTable, mended: &[QuarantinedRow]) -> Result<Vec<Option<usize>>, ReplayError> {
+    let mut by_time: BTreeMap<Timestamp, Vec<usize>> = BTreeMap::new();
+    let mut by_ingest: BTreeMap<(Timestamp, u64), usize> = BTreeMap::new();
+    for (i, row) in raw.rows.iter().enumerate() {
+        by_time.entry(row.time).or_default().push(i);
+        by_ingest.insert((row.ingested_at, raw.positions[i]), i);
+    }
+    let (mut claimed, mut added) = (BTreeSet::new(), BTreeSet::new());
+    let place = |row: &QuarantinedRow| {
+        let there = by_time.get(&row.stood_at.unwrap_or(row.time)).map_or(&[][..], |rows| rows);
+        let of_ingest: Vec<usize> =
+            there.iter().copied().filter(|&i| raw.rows[i].ingested_at == row.ingested_at).collect();
+        let told_by_position = |rows: &[usize]| match rows {
+            [one] => Some(*one),
+            several => several.iter().copied().find(|&i| raw.positions[i] == row.position),
+        };
+        let moved = || by_ingest.get(&(row.ingested_at, row.position)).copied();
+        told_by_position(&of_ingest).or_else(moved).or_else(|| told_by_position(there))
+    };
+    let claim = |row: &QuarantinedRow| {
+        let place = place(row);
+        let free = match place {
+            Some(i) => claimed.insert(i),
+            None => added.insert((row.time, row.position)),
+        };
+        if free { Ok(place) } else { Err(ReplayError::Twice(row.position)) }
+    };
+    mended.iter().map(claim).collect()
 }
 
 /// The gate's judgement of the table with the mended rows in their places: [`mend`],
@@ -138,7 +175,7 @@ fn accept(raw: &RawTable, row: &QuarantinedRow) -> Result<(), ReplayError> {
 }
 
 fn corrected(row: &QuarantinedRow, mended_at: Timestamp) -> RowMeta {
-    let flags = row.marks() | RowFlags::CORRECTED;
+    let flags = row.marks() | RowFlags::CORRECTED | RowFlags::MENDED;
     let declared = flags.contains(RowFlags::BACKFILLED);
     let known_at = if declared { row.known_at } else { row.known_at.max(mended_at) };
     RowMeta { time: row.time, known_at, ingested_at: mended_at, flags }

@@ -58,7 +58,8 @@ fn whole_river(url: &str, settings: &[(&str, String)], key: &str) {
     let forecast = report["forecast"]["id"].as_str().expect("an id");
     let proof = json(&market, url, settings, &["verify", forecast]);
     assert_eq!(proof["matches"], true, "{proof}");
-    let proof = json(&market, url, settings, &["reproduce", report["run"].as_str().expect("an id")]);
+    let proof =
+        json(&market, url, settings, &["reproduce", report["run"].as_str().expect("an id")]);
     assert_eq!(proof["matches"], true, "{proof}");
     assert!(!market.file(".foretell/lake/raw").exists(), "the lake is in the bucket");
 

@@ -272,3 +272,46 @@ fn rows_without_corrections_are_one_vintage() {
     assert_eq!(history.first_to_see(hour(2), hour(5)), Some(hour(4)));
     assert_eq!(history.first_to_see(hour(2), hour(6)), None);
 }
+
+#[test]
+fn a_mend_holds_until_the_origin_sends_something_else() {
+    for arrival in [Arrival::Vendor, Arrival::Import { whole: true }] {
+        let mut store = Store::default();
+        let event = |arrival, cells: &[(i64, i8)]| Event {
+            arrival,
+            cells: cells.to_vec(),
+            lag: 0,
+            pause: 0,
+        };
+        let sent = event(arrival, &[(0, 0), (1, 1), (2, 2)]);
+        assert_eq!(store.take_in(&sent, hour(3)), 3);
+        // A person sets row 1 right and moves row 2 to where the origin has none.
+        let mend = Event { cells: vec![(-3, 2), (1, 7)], ..event(Arrival::Mend, &[]) };
+        let touched: Vec<usize> = vec![1, 2];
+        let part = Store {
+            rows: touched.iter().map(|&i| store.rows[i]).collect(),
+            values: touched.iter().map(|&i| store.values[i]).collect(),
+        };
+        let mut mended = part.clone();
+        assert_eq!(mended.take_in(&mend, hour(4)), 3);
+        let new = mended.rows.split_off(2);
+        assert!(new.iter().all(|r| r.flags.contains(RowFlags::MENDED)), "{new:?}");
+        store.rows.extend(new);
+        store.values.extend(mended.values.split_off(2));
+        let now = |store: &Store| -> Vec<(Timestamp, Vec<i8>)> {
+            store.read(KnownAt::EVER).into_iter().collect()
+        };
+        let right = vec![(hour(-3), vec![2]), (hour(0), vec![0]), (hour(1), vec![7])];
+        assert_eq!(now(&store), right);
+        // The origin goes on sending what was mended: nothing is added.
+        for at in [5, 6] {
+            assert_eq!(store.take_in(&sent, hour(at)), 0, "{arrival:?}");
+        }
+        assert_eq!(now(&store), right);
+        // It sends another value: that is a correction like any other.
+        let corrected = event(arrival, &[(0, 0), (1, 9), (2, 2)]);
+        assert_eq!(store.take_in(&corrected, hour(7)), 1);
+        assert_eq!(now(&store)[2], (hour(1), vec![9]));
+        assert_eq!(store.take_in(&corrected, hour(8)), 0);
+    }
+}

@@ -16,6 +16,8 @@ use crate::data_dir::{DataDir, Ownership};
 use crate::service::{RunOptions, Service};
 use crate::{Forecast, Stop, gate};
 
+mod unattended;
+
 /// The beginning of the market, 2024-01-01 UTC, in seconds.
 const START: i64 = 1_704_067_200;
 
@@ -65,10 +67,14 @@ fn vendor(closes: Closes) -> String {
     url
 }
 
+/// What a close holds that is not published yet, added to it.
+const UNPUBLISHED: f64 = 1e9;
+
 fn klines(closes: &[f64], from: i64, to: i64) -> String {
-    let rows = closes.iter().enumerate().filter_map(|(i, close)| {
+    let rows = closes.iter().enumerate().filter(|(_, c)| **c < UNPUBLISHED / 2.0);
+    let rows = rows.filter_map(|(i, close)| {
         let open_time = (START + i as i64 * 3_600) * 1_000;
-        let open = if i == 0 { *close } else { closes[i - 1] };
+        let open = if i == 0 { *close } else { closes[i - 1].abs() % UNPUBLISHED };
         let (high, low) = (open.max(*close) * 1.01, open.min(*close) * 0.99);
         let close_time = open_time + 3_599_999;
         let row = serde_json::json!([

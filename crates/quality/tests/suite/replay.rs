@@ -111,11 +111,48 @@ fn rows_of_a_table_that_is_gone_stand_for_themselves() {
 }
 
 #[test]
+fn a_row_is_known_again_by_its_time_when_positions_have_shifted() {
+    let raw = bad();
+    let rows = mended(&raw);
+    // The next answer begins three rows later: place 5 is a healthy row's.
+    let mut later = raw.clone();
+    let keep = 3..raw.len();
+    later.rows = raw.rows[keep.clone()].to_vec();
+    later.positions.truncate(later.rows.len());
+    for column in &mut later.columns {
+        column.values = column.values[keep.clone()].to_vec().into();
+    }
+    for fault in &mut later.faults {
+        fault.position -= 3;
+    }
+    let table = mend(&later, &rows, mended_at()).unwrap();
+    let is_mended = |i: &usize| table.rows[*i].flags.contains(RowFlags::MENDED);
+    assert_eq!((0..table.len()).filter(is_mended).collect::<Vec<_>>(), [0, 4]);
+    assert_eq!(table.column("low").unwrap()[0], 48_010.0);
+    assert_eq!(table.column("close").unwrap()[4], 48_080.0);
+    assert_eq!((table.len(), table.faults.len()), (later.len(), 0));
+}
+
+#[test]
+fn a_mended_time_moves_its_row_whatever_its_position() {
+    let mut raw = bad();
+    let mut rows = mended(&raw);
+    let stood = rows[0].time;
+    rows[0].time = stood.plus_secs(-240 * 3_600);
+    raw.positions.iter_mut().for_each(|p| *p += 40);
+    raw.faults.iter_mut().for_each(|f| f.position += 40);
+    let table = mend(&raw, &rows, mended_at()).unwrap();
+    assert_eq!(table.len(), raw.len());
+    assert_eq!(table.rows[3].time, rows[0].time);
+    assert!(table.rows.iter().all(|r| r.time != stood));
+}
+
+#[test]
 fn what_does_not_fit_is_refused_in_words() {
     let raw = bad();
     let error = |rows: &[QuarantinedRow]| mend(&raw, rows, mended_at()).unwrap_err().to_string();
     let mut rows = mended(&raw);
-    rows[1].position = rows[0].position;
+    rows[1] = rows[0].clone();
     assert_eq!(error(&rows), "row 5 is there twice among the mended rows: keep one of them");
     let unmended = refused(&raw).quarantined;
     assert_eq!(
