@@ -236,7 +236,8 @@ proptest! {
         for name in NAMES {
             prop_assert_eq!(frame.column(name), good.column(name));
         }
-        let marked = frame.rows().iter().filter(|r| r.flags == RowFlags::CORRECTED).count();
+        let mended = RowFlags::CORRECTED | RowFlags::MENDED;
+        let marked = frame.rows().iter().filter(|r| r.flags == mended).count();
         prop_assert_eq!(marked, rows.len());
     }
 

@@ -1,11 +1,13 @@
 //! What happens when nobody looks: feeds that freeze, bars that stay bad, rows that come
 //! late.
 
-use foretell_registry::RunFilter;
+use foretell_registry::{ModelFilter, RunFilter};
 
 use super::*;
 use crate::PlatformError;
 use crate::advance::Advance;
+use crate::forecasting::CHAMPION;
+use crate::observer::{Event, Observer};
 use crate::watch::Patience;
 
 impl World {
@@ -173,4 +175,101 @@ async fn a_retracted_row_changes_what_is_behind_a_decision() {
     assert_eq!(versions.changed_behind(&world.pipeline, at(2, 0)), None, "it lies ahead");
     let before = changed(at(10, 1)).await;
     assert_eq!(before.changed_behind(&world.pipeline, at(4, 0)), None, "as it was known then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_cannot_forecast_is_not_made_champion() {
+    let world = World::live().await;
+    world.set(at(700, 20));
+    world.run().await;
+    let (registry, name) = (&world.service.store.registry, &world.pipeline.name);
+    let champion = async || registry.aliased(name, CHAMPION).await.unwrap().unwrap().version;
+    let reigning = champion().await;
+    let all = registry.model_versions(&ModelFilter::default()).await.unwrap();
+    let other = all.iter().find(|v| v.version != reigning).unwrap().version;
+    world.correct(700, -1.0);
+    world.set(at(701, 20));
+    world.try_advance().await.unwrap_err();
+    let refused = world.service.promote(name, Some(other)).await;
+    assert!(matches!(refused, Err(PlatformError::Gate(_))), "{refused:?}");
+    assert_eq!(champion().await, reigning);
+    world.correct(700, -1.0);
+    world.set(at(701, 600));
+    world.advance().await.unwrap();
+    world.service.promote(name, Some(other)).await.unwrap();
+    assert_eq!(champion().await, other);
+    let served = world.service.board.get(&world.pipeline.instrument, None, None).unwrap();
+    assert_eq!((served.model.version, served.as_of), (other, at(701, 0)));
+    world.proves(&served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_begins_with_a_clock_that_stepped_back_stamps_behind_what_is_stored() {
+    let world = World::live().await;
+    world.set(at(700, 20));
+    world.run().await;
+    let World { _folder: folder, clock, service, .. } = world;
+    drop(service);
+    clock.0.store(at(600, 0).micros(), Ordering::Relaxed);
+    let Ownership::Mine(dir) = DataDir::take(&folder.path().join("data"), "test").unwrap() else {
+        panic!("nobody owns the folder any more")
+    };
+    let service = Service::open(dir, None, "test", clock).await.unwrap();
+    assert_eq!(service.store.clock.now(), at(600, 0));
+    assert!(service.store.clock.stamp() > at(700, 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advance_exports_its_own_forecast_beside_those_before() {
+    let world = World::live().await;
+    world.set(at(700, 20));
+    world.run().await;
+    for hour in 701..704 {
+        world.set(at(hour, 20));
+        world.advance().await.unwrap();
+    }
+    // One decision is forecast again: the newer forecast stands in the export.
+    world.correct(702, 1.001);
+    world.set(at(703, 900));
+    let again = world.advance().await.unwrap();
+    let table = world.service.store.lake.table(Layer::Forecasts, &world.pipeline.name);
+    let rows = table.read(AsOf::Latest, None).await.unwrap();
+    let rows = Frame::from_record_batch(&rows, Interval::HOUR).unwrap();
+    let times: Vec<Timestamp> = rows.rows().iter().map(|r| r.time).collect();
+    assert_eq!(times, (699..703).map(|h| at(h, 0)).collect::<Vec<_>>());
+    assert_eq!(rows.column("base_price").unwrap()[3], again.base_price);
+}
+
+/// Hears what happens.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>);
+
+impl Observer for Heard {
+    fn event(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_back_fill_fetches_while_other_work_goes_on_and_takes_its_turn_to_store() {
+    let world = World::live().await;
+    world.set(at(700, 20));
+    let (service, pipeline, heard) = (&world.service, &world.pipeline, Arc::new(Heard::default()));
+    let (clock, stop) = (&*service.store.clock, Arc::new(Stop::default()));
+    let turn = service.turns.take("run", "another", clock, &(), &stop).await.unwrap();
+    let filled = service.backfill(pipeline, heard.clone(), Arc::clone(&stop));
+    let other = async {
+        // It has fetched a piece and waits for its turn to store it.
+        while !heard.0.lock().unwrap().iter().any(|e| matches!(e, Event::Warning { .. })) {
+            tokio::task::yield_now().await;
+        }
+        let first = heard.0.lock().unwrap()[0].clone();
+        assert!(matches!(first, Event::Started { .. }), "{first:?}");
+        let known = KnownAt::EVER;
+        let stored = service.store.versions(pipeline, AsOf::Latest, known).await.unwrap();
+        assert!(stored.is_none(), "nothing is stored out of turn");
+        drop(turn);
+    };
+    let (filled, ()) = tokio::join!(filled, other);
+    assert_eq!(filled.unwrap().rows, 700);
 }
