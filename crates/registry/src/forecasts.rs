@@ -86,6 +86,10 @@ pub struct ForecastFilter {
 
 const KIND: &str = "forecast";
 
+/// The latest decision first; of two for the same decision the one made later, which
+/// knows a correction. An id is a hash and tells nothing of time.
+const NEWEST: &str = "f.as_of DESC, f.made_at DESC, f.id DESC";
+
 impl ForecastRecord {
     /// The place of this forecast in a list, to ask for what follows.
     pub fn cursor(&self) -> Cursor {
@@ -120,7 +124,7 @@ impl ForecastFilter {
             .when("f.alias =", self.alias.clone())
             .when("f.as_of >=", self.from.map(Timestamp::micros))
             .when("f.as_of <", self.to.map(Timestamp::micros))
-            .after("(f.as_of, f.id)", self.after.as_ref())
+            .after_made(self.after.as_ref())
     }
 }
 
@@ -204,7 +208,8 @@ impl Registry {
         row.as_ref().map(ForecastRecord::read).transpose()
     }
 
-    /// Forecasts, the latest decision first.
+    /// Forecasts, the latest decision first; of two for the same decision, the one made
+    /// later first.
     ///
     /// # Errors
     /// When the database fails.
@@ -214,7 +219,7 @@ impl Registry {
     ) -> Result<Vec<ForecastRecord>, RegistryError> {
         let rows = filter
             .select("SELECT f.* FROM forecasts f")
-            .rows("f.as_of DESC, f.id DESC", filter.limit, &self.readers)
+            .rows(NEWEST, filter.limit, &self.readers)
             .await?;
         rows.iter().map(ForecastRecord::read).collect()
     }
@@ -233,7 +238,7 @@ impl Registry {
             .select("SELECT f.* FROM forecasts f")
             .when("f.target_time <=", Some(now.micros()))
             .always("NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.forecast_id = f.id)")
-            .rows("f.as_of DESC, f.id DESC", filter.limit, &self.readers)
+            .rows(NEWEST, filter.limit, &self.readers)
             .await?;
         rows.iter().map(ForecastRecord::read).collect()
     }
@@ -259,7 +264,7 @@ impl Registry {
                 Some(known_at.micros()),
             )
             .push(")")
-            .rows("f.as_of DESC, f.id DESC", filter.limit, &self.readers)
+            .rows(NEWEST, filter.limit, &self.readers)
             .await?;
         let read = |row: &SqliteRow| {
             let columns = Columns::new(row, "outcome");
