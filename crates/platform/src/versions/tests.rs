@@ -152,7 +152,8 @@ impl World {
     }
 
     async fn advance(&self) -> Option<Forecast> {
-        let done = self.service.advance(&self.pipeline, Arc::new(()), &Stop::default()).await.unwrap();
+        let done =
+            self.service.advance(&self.pipeline, Arc::new(()), &Stop::default()).await.unwrap();
         match done.forecast {
             Some(id) => Some(self.stored(&id).await),
             None => None,
