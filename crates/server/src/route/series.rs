@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use foretell_platform::{CandleRange, Service};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::Segment;
 use crate::problem::Problem;
 use crate::wire;
 
@@ -22,6 +23,7 @@ pub(crate) async fn instruments(
 
 /// Which candles.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CandleQuery {
     /// Interval, when the instrument has several: `1h`, `1d`.
@@ -35,11 +37,12 @@ pub(crate) struct CandleQuery {
 }
 
 /// Clean candles in time order.
-#[utoipa::path(get, path = "/api/v1/candles/{instrument}", params(CandleQuery),
+#[utoipa::path(get, path = "/api/v1/candles/{instrument}",
+    params(("instrument" = String, Path, description = "Such as BTC-USD."), CandleQuery),
     responses((status = 200, body = wire::Candles), (status = 404, body = Problem)))]
 pub(crate) async fn candles(
     State(service): State<Arc<Service>>,
-    Path(instrument): Path<String>,
+    Segment(instrument): Segment,
     query: Result<Query<CandleQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<wire::Candles>, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
