@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
+use foretell_platform::Served;
 use metrics::{Gauge, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -53,7 +54,7 @@ impl Metrics {
         recorder.describe_gauge(
             "forecast_age_seconds".into(),
             None,
-            "Age of the served forecast, by instrument and horizon.".into(),
+            "Age of the served forecast, by instrument, horizon and pipeline.".into(),
         );
         let info = Key::from_parts(
             "foretell_build_info",
@@ -64,13 +65,14 @@ impl Metrics {
     }
 
     /// Sets the age of a served forecast.
-    pub(crate) fn forecast_age(&self, instrument: &str, horizon: &str, seconds: f64) {
+    pub(crate) fn forecast_age(&self, served: &Served) {
         let labels = vec![
-            Label::new("instrument", instrument.to_owned()),
-            Label::new("horizon", horizon.to_owned()),
+            Label::new("instrument", served.instrument.to_string()),
+            Label::new("horizon", served.horizon.to_string()),
+            Label::new("pipeline", served.pipeline.clone()),
         ];
         let key = Key::from_parts("forecast_age_seconds", labels);
-        self.recorder.register_gauge(&key, &METADATA).set(seconds);
+        self.recorder.register_gauge(&key, &METADATA).set(served.age_seconds as f64);
     }
 
     /// Counts a forecast that was read.

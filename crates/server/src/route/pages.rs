@@ -23,8 +23,7 @@ pub(crate) async fn health(State(service): State<Arc<Service>>) -> Json<wire::He
     responses((status = 200, body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     for served in app.service.served() {
-        let (instrument, horizon) = (served.instrument.as_str(), served.horizon.to_string());
-        app.metrics.forecast_age(instrument, &horizon, served.age_seconds as f64);
+        app.metrics.forecast_age(&served);
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.render())

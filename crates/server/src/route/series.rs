@@ -12,7 +12,7 @@ use super::Segment;
 use crate::problem::Problem;
 use crate::wire;
 
-/// Every instrument with a pipeline.
+/// The instrument of every pipeline, with that pipeline's own rows.
 #[utoipa::path(get, path = "/api/v1/instruments",
     responses((status = 200, body = Vec<wire::Instrument>)))]
 pub(crate) async fn instruments(
@@ -26,6 +26,9 @@ pub(crate) async fn instruments(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CandleQuery {
+    /// The pipeline whose rows are meant; the one whose forecast would be served when
+    /// left out.
+    pipeline: Option<String>,
     /// Interval, when the instrument has several: `1h`, `1d`.
     interval: Option<String>,
     /// First open time, RFC 3339 or a date (UTC).
@@ -51,6 +54,7 @@ pub(crate) async fn candles(
         return Err(Problem::bad_request("`limit` must be from 1 to 10,000"));
     }
     let range = CandleRange {
+        pipeline: query.pipeline,
         interval: wire::parse(query.interval.as_deref())?,
         from: wire::parse(query.from.as_deref())?,
         to: wire::parse(query.to.as_deref())?,
