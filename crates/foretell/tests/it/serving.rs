@@ -191,6 +191,74 @@ fn serving_ends_cleanly_on_a_signal_and_frees_the_directory() {
     assert!(free, "the directory was not freed");
 }
 
+/// A client that has asked for work and then says nothing more.
+fn silent_client(market: &Market, serving: &Serving) -> std::net::TcpStream {
+    let owner: serde_json::Value =
+        serde_json::from_str(&market.read(".foretell/owner.json")).unwrap();
+    let host = serving.url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let head = format!(
+        "POST /api/v1/runs HTTP/1.1\r\nhost: {host}\r\nx-foretell-secret: {}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{",
+        owner["secret"].as_str().unwrap()
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    stream
+}
+
+/// Waits until the request of a silent client is being answered.
+async fn until_asked(serving: &Serving) {
+    let begun = Instant::now();
+    loop {
+        let text = reqwest::get(format!("{}/metrics", serving.url)).await.unwrap();
+        // This request is the other one.
+        if text.text().await.unwrap().contains("api_active_requests 2") {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "the request did not come in");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_more_does_not_hold_the_server() {
+    let market = Market::new(Kind::Noise, 900, 9);
+    market.ok(&["run", "pipeline.toml"]);
+    let mut serving = market.serve(&[]);
+    let client = silent_client(&market, &serving);
+    until_asked(&serving).await;
+    crate::market::signal(serving.id(), "TERM");
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(code) = serving.ended() {
+            break code;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it did not end");
+        std::thread::yield_now();
+    };
+    assert_eq!(code, 0);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_second_termination_signal_ends_the_server_at_once() {
+    let market = Market::new(Kind::Noise, 900, 10);
+    market.ok(&["run", "pipeline.toml"]);
+    let mut serving = market.serve(&[]);
+    let client = silent_client(&market, &serving);
+    until_asked(&serving).await;
+    let begun = Instant::now();
+    // Signals that come close together are one.
+    let code = loop {
+        crate::market::signal(serving.id(), "TERM");
+        if let Some(code) = serving.ended() {
+            break code;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(8), "only its patience ended it");
+    };
+    assert_eq!(code, 143);
+    drop(client);
+}
+
 #[test]
 fn a_signal_ends_the_server_even_while_it_runs_a_pipeline() {
     let market = Market::new(Kind::Noise, 900, 6);
