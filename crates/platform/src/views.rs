@@ -323,6 +323,9 @@ pub struct GapView {
     pub closed_by: Option<String>,
     /// When.
     pub closed_at: Option<Timestamp>,
+    /// Whether intervals in it were still missing then, which later records name.
+    #[serde(default)]
+    pub partly: bool,
 }
 
 /// A run with everything that is recorded of it.

@@ -268,7 +268,11 @@ fn list_gaps(gaps: &[GapView], limit: u32) {
             format!("{} × {}", thousands(gap.intervals), gap.interval),
             gap.first_seen_at.human(),
             gap.first_seen_by.clone(),
-            gap.closed_at.map_or_else(|| "open".to_owned(), Timestamp::human),
+            match (gap.closed_at, gap.partly) {
+                (None, _) => "open".to_owned(),
+                (Some(at), false) => at.human(),
+                (Some(at), true) => format!("{} in part", at.human()),
+            },
             or_dash(gap.closed_by.clone()),
         ]);
     }
