@@ -24,6 +24,7 @@ mod lockbox;
 mod materialise;
 mod named;
 mod observer;
+mod outcomes;
 mod overfitting;
 pub mod pipeline;
 mod prove;

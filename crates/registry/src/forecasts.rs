@@ -279,6 +279,37 @@ impl Registry {
         rows.iter().map(read).collect()
     }
 
+    /// The target time of every forecast that has an outcome, with the outcome that was
+    /// known last; the latest decision first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn latest_outcomes(
+        &self,
+        filter: &ForecastFilter,
+    ) -> Result<Vec<(Timestamp, Outcome)>, RegistryError> {
+        let rows = filter
+            .select(
+                "SELECT f.target_time, o.forecast_id, o.value, o.known_at \
+                 FROM forecasts f JOIN outcomes o ON o.forecast_id = f.id",
+            )
+            .always(
+                "o.known_at = (SELECT max(p.known_at) FROM outcomes p WHERE p.forecast_id = f.id)",
+            )
+            .rows(NEWEST, filter.limit, &self.readers)
+            .await?;
+        let read = |row: &SqliteRow| {
+            let columns = Columns::new(row, "outcome");
+            let outcome = Outcome {
+                forecast_id: columns.get("forecast_id")?,
+                value: columns.get("value")?,
+                known_at: columns.time("known_at")?,
+            };
+            Ok((columns.time("target_time")?, outcome))
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// Records what came of a forecast.
     ///
     /// # Errors

@@ -128,6 +128,9 @@ async fn outcomes_are_judged_as_they_were_known() {
     assert_eq!(judged(8_999).await, [of(&first)]);
     assert_eq!(judged(9_000).await, [of(&corrected)]);
 
+    let latest = registry.latest_outcomes(&all).await.unwrap();
+    assert_eq!(latest, [(forecast("f_1", 1).target_time, corrected)]);
+
     let open = registry.unjudged_forecasts(at(2 * 3600), &all).await.unwrap();
     assert_eq!(open.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["f_0"]);
     let open = registry.unjudged_forecasts(at(3 * 3600), &all).await.unwrap();
