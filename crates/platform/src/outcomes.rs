@@ -117,10 +117,34 @@ fn price_at(pipeline: &Pipeline, clean: &Frame, at: Timestamp) -> Option<(f64, T
 
 #[cfg(test)]
 mod tests {
+    use foretell_panel::{Column, RowMeta};
+
     use super::*;
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
+    }
+
+    #[test]
+    fn a_filled_row_is_no_price() {
+        let text = "name = \"p\"\ninstrument = \"BTC-USDT\"\ninterval = \"1h\"\n\
+             as_of = \"now\"\n[source]\nkind = \"binance\"\nfrom = \"2024-01-01\"\n\
+             [features]\nset = \"candle-base\"\nseason = \"24h\"\n[label]\n\
+             horizon = \"1h\"\n[evaluation]\ninitial_train = \"300h\"\n\
+             refit_every = \"100h\"\nbootstrap_draws = 100\nmin_refits = 2\n\
+             [[models]]\nkind = \"historical_mean\"\n";
+        let pipeline = Pipeline::parse(text, std::path::Path::new("p.toml")).unwrap();
+        let hour = |h: i64| at(h * 3_600);
+        let row = |h: i64, flags| {
+            let known_at = hour(h + 1);
+            RowMeta { time: hour(h), known_at, ingested_at: known_at, flags }
+        };
+        let rows = vec![row(0, RowFlags::NONE), row(1, RowFlags::FILLED), row(2, RowFlags::NONE)];
+        let close = vec![Column::new("close", vec![100.0, 100.0, 102.0])];
+        let instrument = pipeline.instrument.clone();
+        let clean = Frame::new(instrument, pipeline.interval, rows, close).unwrap();
+        let prices: Vec<_> = (1..=4).map(|h| price_at(&pipeline, &clean, hour(h))).collect();
+        assert_eq!(prices, [Some((100.0, hour(1))), None, Some((102.0, hour(3))), None]);
     }
 
     #[test]
