@@ -98,8 +98,13 @@ fn amend(path: &str, method: &str, operation: &mut Value) {
         operation["responses"][status.to_string()] =
             json!({ "description": "", "content": { MEDIA_TYPE: problem } });
     }
+    let summary = operation["summary"].clone();
     for (status, response) in entries(&mut operation["responses"]) {
-        let Some(words) = words(status) else { continue };
+        let Some(words) = words(status) else {
+            // The format asks for a description; the summary says what is answered.
+            response["description"] = summary.clone();
+            continue;
+        };
         response["description"] = words.into();
         if let Some(content) = response["content"].as_object_mut()
             && let Some(problem) = content.remove("application/json")
