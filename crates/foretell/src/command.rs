@@ -12,9 +12,13 @@ use std::sync::Arc;
 
 use clap::CommandFactory as _;
 use foretell_platform::{Connection, Place, PlatformError, Stop, connect, connect_existing};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Arguments, Command};
 use crate::output::say_warning;
+
+/// How many owners may end before a question is given up.
+const ASKED_AGAIN: u32 = 8;
 
 /// What every verb is given.
 pub(crate) struct Session {
@@ -35,6 +39,23 @@ impl Session {
         connect_existing(self.place(command)).await
     }
 
+    /// Asks a question that may be asked twice. A command that owns the directory only for
+    /// its own work may end between its sign of life and its answer: then whoever has the
+    /// directory next is asked, and that may be this process.
+    async fn question<T>(
+        &self,
+        command: &str,
+        put: impl AsyncFn(Connection) -> Result<T, PlatformError>,
+    ) -> Result<T, PlatformError> {
+        let mut left = ASKED_AGAIN;
+        loop {
+            match put(self.ask(command).await?).await {
+                Err(PlatformError::Gone(_)) if left > 0 => left -= 1,
+                answer => return answer,
+            }
+        }
+    }
+
     /// Takes the data directory for work, or finds who does the work; waits its turn.
     async fn take(&self, command: &str) -> Result<Connection, PlatformError> {
         connect(self.place(command), say_warning).await
@@ -44,7 +65,7 @@ impl Session {
 pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
     let Arguments { data_dir, lake, json, command, .. } = arguments;
     let session = Session { data_dir, lake, json, stop: Arc::new(Stop::default()) };
-    stop_on_interrupt(Arc::clone(&session.stop));
+    stop_on_signals(&session.stop);
     match command {
         Command::Init(args) => files::init(&session, &args),
         Command::Check(args) => files::check(&session, &args).await,
@@ -76,18 +97,22 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
     }
 }
 
-/// The first Ctrl-C asks the work to stop at the next safe point; the second ends
-/// the process at once (what was committed is kept either way).
-fn stop_on_interrupt(stop: Arc<Stop>) {
-    // Listened to before anything begins: until then Ctrl-C would end the process outright.
-    let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
-    let Ok(mut interrupt) = interrupt else { return };
-    tokio::spawn(async move {
-        while interrupt.recv().await.is_some() {
-            if stop.is_stopped() {
-                std::process::exit(130);
+/// The first Ctrl-C or termination signal asks the work to stop at the next safe point; the
+/// second ends the process at once (what was committed is kept either way).
+fn stop_on_signals(stop: &Arc<Stop>) {
+    // Exit codes as shells tell them: 128 and the signal's number.
+    for (kind, code) in [(SignalKind::interrupt(), 130), (SignalKind::terminate(), 143)] {
+        // Listened to before anything begins, or the signal would end the process outright;
+        // and until the end, or a second one would be swallowed.
+        let Ok(mut signals) = signal(kind) else { continue };
+        let stop = Arc::clone(stop);
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if stop.is_stopped() {
+                    std::process::exit(code);
+                }
+                stop.stop();
             }
-            stop.stop();
-        }
-    });
+        });
+    }
 }

@@ -4,15 +4,14 @@
 
 use std::sync::Arc;
 
-use foretell_forecaster::observe;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, KnownAt, RawTable};
-use foretell_registry::{Calibration, ForecastFilter, ModelVersion, Outcome};
+use foretell_registry::ModelVersion;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
-use crate::forecasting::{CHAMPION, Made, Provenance, StoredForecast};
+use crate::forecasting::{CHAMPION, Made, Provenance};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
 use crate::service::Service;
@@ -145,7 +144,7 @@ impl Service {
         let written = store.put_frame(Layer::Clean, name, &clean, run, source).await?;
         store.tidy_up(Layer::Clean, name, written).await?;
         let gained = clean.rows().iter().filter(|r| last.is_none_or(|l| r.time > l)).count();
-        let judged = self.judge_outcomes(pipeline, &clean, present).await?;
+        let judged = store.judge_outcomes(pipeline, &clean, present, read_at).await?;
         let changed_at = changed_behind(&versions, pipeline, &clean);
         let provenance = Provenance { run, raw_version: version, present, read_at, changed_at };
         let forecast = self.forecast_from(pipeline, &clean, provenance).await?;
@@ -194,60 +193,6 @@ impl Service {
         Ok(id)
     }
 
-    /// Takes outcomes that are known by now into the record and, in the order of their
-    /// target times, into the calibration of the champion.
-    async fn judge_outcomes(
-        &self,
-        pipeline: &Pipeline,
-        clean: &Frame,
-        present: Timestamp,
-    ) -> Result<usize, PlatformError> {
-        let registry = &self.store.registry;
-        let filter = ForecastFilter {
-            instrument: Some(pipeline.instrument.clone()),
-            horizon: Some(pipeline.label.horizon),
-            model: Some(pipeline.name.clone()),
-            ..Default::default()
-        };
-        let mut open = registry.unjudged_forecasts(present, &filter).await?;
-        open.sort_by_key(|f| (f.target_time, f.as_of));
-        let champion = registry.aliased(&pipeline.name, CHAMPION).await?;
-        let mut calibration = match &champion {
-            Some(record) => Some(self.store.calibration(record, present).await?),
-            None => None,
-        };
-        let mut outcomes = Vec::new();
-        for record in open {
-            let Some((price, known_at)) = price_at(pipeline, clean, record.target_time) else {
-                continue;
-            };
-            outcomes.push(Outcome { forecast_id: record.id.clone(), value: price, known_at });
-            let is_champion =
-                |v: &ModelVersion| v.version == record.version && v.name == record.model;
-            if let (Some(version), Some(state)) = (&champion, &mut calibration)
-                && is_champion(version)
-            {
-                let forecast = StoredForecast::read(&record)?.forecast;
-                // A forecast that abstained may hold nothing to calibrate with.
-                if let Err(error) = observe(state, &forecast, price) {
-                    tracing::debug!(forecast = record.id, %error, "left out of the calibration");
-                }
-            }
-        }
-        if outcomes.is_empty() {
-            return Ok(0);
-        }
-        let calibration = champion.zip(calibration).map(|(version, state)| Calibration {
-            model: version.name,
-            version: version.version,
-            as_of: present,
-            state_json: serde_json::to_string(&state).unwrap_or_default(),
-        });
-        // One transaction: an outcome is counted once or not at all.
-        registry.insert_outcomes(&outcomes, calibration.as_ref()).await?;
-        Ok(outcomes.len())
-    }
-
     /// The forecast that a version would make as the champion, from the rows of the latest
     /// run of its pipeline; none when that never ran.
     pub(crate) async fn forecast_as_champion(
@@ -277,12 +222,4 @@ impl Service {
 /// When rows behind the last clean one came or went after it.
 fn changed_behind(versions: &Versions, pipeline: &Pipeline, clean: &Frame) -> Option<Timestamp> {
     versions.changed_behind(pipeline, clean.rows().last()?.time + pipeline.interval)
-}
-
-/// The price that a forecast's target time brought, and when it was known.
-fn price_at(pipeline: &Pipeline, clean: &Frame, at: Timestamp) -> Option<(f64, Timestamp)> {
-    let rows = clean.rows();
-    let found = rows.binary_search_by_key(&(at - pipeline.interval), |r| r.time).ok()?;
-    let price = clean.column(&pipeline.label.price)?[found];
-    price.is_finite().then_some((price, rows[found].known_at))
 }

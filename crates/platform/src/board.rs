@@ -52,11 +52,19 @@ impl Board {
         horizon: Option<Interval>,
         pipeline: Option<&str>,
     ) -> Option<Arc<Forecast>> {
+        self.best(instrument, horizon, |name| pipeline.is_none_or(|p| p == name))
+    }
+
+    /// [`Board::get`] among some pipelines.
+    pub(crate) fn best(
+        &self,
+        instrument: &Instrument,
+        horizon: Option<Interval>,
+        among: impl Fn(&str) -> bool,
+    ) -> Option<Arc<Forecast>> {
         let board = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let fits = |(name, ahead, of): &Place| {
-            name == instrument
-                && horizon.is_none_or(|h| h == *ahead)
-                && pipeline.is_none_or(|p| p == of)
+            name == instrument && horizon.is_none_or(|h| h == *ahead) && among(of)
         };
         let found: Vec<&Arc<Forecast>> =
             board.iter().filter(|(key, _)| fits(key)).map(|(_, f)| f).collect();

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use foretell_market::{Clock as _, Timestamp};
@@ -115,10 +116,8 @@ impl DataDir {
     /// When the note cannot be written.
     pub fn announce(&self, owner: &Owner) -> Result<(), PlatformError> {
         let json = serde_json::to_vec_pretty(owner).unwrap_or_default();
-        let path = self.path.join("owner.json");
-        write_atomically(&path, &json)?;
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(&path, private).map_err(|source| PlatformError::Write { path, source })
+        // The secret must not lie open for a moment: the file is its user's from the start.
+        replace(&self.path.join("owner.json"), &json, Some(0o600))
     }
 
     /// Since when this process has it (UTC).
@@ -164,12 +163,29 @@ fn owner_of(path: &Path) -> Owner {
 /// # Errors
 /// When the folder cannot be written.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PlatformError> {
+    replace(path, bytes, None)
+}
+
+/// [`write_atomically`], with the access rights that the file is made with.
+fn replace(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), PlatformError> {
     let fail = |source| PlatformError::Write { path: path.to_owned(), source };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let mut file = File::create(&partial)?;
+        let mut options = OpenOptions::new();
+        options.write(true);
+        match mode {
+            // What a process of this number left behind may be open to others.
+            Some(mode) => {
+                let _ = fs::remove_file(&partial);
+                options.create_new(true).mode(mode);
+            }
+            None => {
+                options.create(true).truncate(true);
+            }
+        }
+        let mut file = options.open(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&partial, path)
@@ -210,6 +226,23 @@ mod tests {
         assert_eq!(found.describe(), words);
         drop(mine);
         assert!(matches!(DataDir::take(&path, "foretell run").unwrap(), Ownership::Mine(_)));
+    }
+
+    #[test]
+    fn the_note_with_the_secret_is_made_for_its_user_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("owner.json");
+        // Left behind, and open to others.
+        let partial = format!(".owner.json.{}.partial", std::process::id());
+        fs::write(folder.path().join(partial), b"old").unwrap();
+        replace(&path, b"secret", Some(0o600)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+        let mode = |path: &Path| {
+            let rights = fs::metadata(path).unwrap().permissions();
+            std::os::unix::fs::PermissionsExt::mode(&rights) & 0o777
+        };
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

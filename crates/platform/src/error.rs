@@ -86,6 +86,9 @@ pub enum PlatformError {
     /// The process that owns the data directory answered with an error.
     #[error("{0}")]
     Remote(String),
+    /// The process that owned the data directory ended before it had answered.
+    #[error("{0}")]
+    Gone(String),
     /// Work that another process did for this one failed there.
     #[error("{message}")]
     RemoteFailed {

@@ -79,6 +79,7 @@ fn step_error(error: &PlatformError) -> StepError {
         | PlatformError::Registry(_)
         | PlatformError::Forecast(_)
         | PlatformError::Remote(_)
+        | PlatformError::Gone(_)
         | PlatformError::RemoteFailed { .. }
         | PlatformError::Mismatch(_) => StepError::internal(message),
     }

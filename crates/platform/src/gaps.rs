@@ -38,6 +38,7 @@ fn gap_view(record: GapRecord) -> GapView {
         first_seen_at: record.first_seen.at,
         closed_by,
         closed_at,
+        partly: record.partly,
     }
 }
 

@@ -26,6 +26,7 @@ mod market;
 mod materialise;
 mod named;
 mod observer;
+mod outcomes;
 mod overfitting;
 pub mod pipeline;
 mod prove;

@@ -107,9 +107,7 @@ impl Remote {
             Some(secret) => request.header(SECRET_HEADER, secret),
             None => request,
         };
-        let response = request.send().await.map_err(|e| {
-            PlatformError::Remote(format!("the process at {} does not answer: {e}", self.base))
-        })?;
+        let response = request.send().await.map_err(|e| self.lost(&e))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -137,7 +135,7 @@ impl Remote {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PlatformError> {
         let request = self.http.get(format!("{}{path}", self.base));
         let response = self.send(request.timeout(Duration::from_secs(60))).await?;
-        response.json().await.map_err(|e| self.unreadable(&e))
+        self.read(response).await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -147,12 +145,28 @@ impl Remote {
     ) -> Result<T, PlatformError> {
         let request = self.http.post(format!("{}{path}", self.base)).json(body);
         let response = self.send(request.timeout(LONG_WORK)).await?;
-        response.json().await.map_err(|e| self.unreadable(&e))
+        self.read(response).await
     }
 
-    fn unreadable(&self, error: &reqwest::Error) -> PlatformError {
-        let base = &self.base;
-        PlatformError::Remote(format!("the answer of {base} cannot be read: {error}"))
+    async fn read<T: DeserializeOwned>(
+        &self,
+        response: reqwest::Response,
+    ) -> Result<T, PlatformError> {
+        let bytes = response.bytes().await.map_err(|e| self.lost(&e))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let base = &self.base;
+            PlatformError::Remote(format!("the answer of {base} cannot be read: {error}"))
+        })
+    }
+
+    /// Why there is no whole answer. A process that answered just now and whose connection
+    /// fails has ended; one that is too slow has not.
+    fn lost(&self, error: &reqwest::Error) -> PlatformError {
+        let message = format!("the process at {} does not answer: {error}", self.base);
+        match error.is_timeout() {
+            true => PlatformError::Remote(message),
+            false => PlatformError::Gone(message),
+        }
     }
 
     /// The latest forecast, as the API serves it.
@@ -216,7 +230,7 @@ impl Remote {
         let path = run.map_or_else(|| "/".to_owned(), |id| format!("/reports/{}", segment(id)));
         let request = self.http.get(format!("{}{path}", self.base));
         let response = self.send(request.timeout(Duration::from_secs(60))).await?;
-        response.text().await.map_err(|e| self.unreadable(&e))
+        response.text().await.map_err(|e| self.lost(&e))
     }
 
     /// Recomputes a forecast.
@@ -328,9 +342,8 @@ impl Remote {
         let request = request.header("accept", EVENTS).timeout(LONG_WORK);
         let mut response = stop.or_stopped(self.send(request)).await?;
         let mut buffer = Vec::new();
-        while let Some(chunk) = stop
-            .or_stopped(async { response.chunk().await.map_err(|e| self.unreadable(&e)) })
-            .await?
+        while let Some(chunk) =
+            stop.or_stopped(async { response.chunk().await.map_err(|e| self.lost(&e)) }).await?
         {
             buffer.extend_from_slice(&chunk);
             while let Some(end) = buffer.iter().position(|b| *b == b'\n') {

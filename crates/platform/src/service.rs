@@ -326,13 +326,14 @@ impl Service {
         let served = self.board.all();
         let served = served.iter().map(|f| Served {
             instrument: f.instrument.clone(),
+            pipeline: f.model.name.clone(),
             horizon: f.horizon,
             age_seconds: age(f),
         });
         served.collect()
     }
 
-    /// Every instrument with a pipeline that ran.
+    /// The instrument of every pipeline that ran, with that pipeline's own rows.
     ///
     /// # Errors
     /// When the registry or the lake cannot be read.
@@ -343,18 +344,10 @@ impl Service {
             let rows = clean.as_ref().map_or(&[][..], |c| c.rows());
             let demo = pipeline.as_of == Present::EndOfData;
             let end = rows.last().map(|r| r.time + pipeline.interval);
-            let same = |v: &&mut InstrumentView| {
-                v.instrument == pipeline.instrument && v.interval == pipeline.interval
-            };
-            if let Some(view) = views.iter_mut().find(same) {
-                view.pipelines.push(pipeline.name.clone());
-                view.horizons.push(pipeline.label.horizon);
-                continue;
-            }
             views.push(InstrumentView {
                 instrument: pipeline.instrument.clone(),
-                pipelines: vec![pipeline.name.clone()],
-                horizons: vec![pipeline.label.horizon],
+                pipeline: pipeline.name.clone(),
+                horizon: pipeline.label.horizon,
                 interval: pipeline.interval,
                 from: rows.first().map(|r| r.time),
                 to: rows.last().map(|r| r.time),
@@ -365,10 +358,12 @@ impl Service {
         Ok(views)
     }
 
-    /// Clean candles of an instrument.
+    /// Clean candles of an instrument: the rows of the pipeline that is asked for, or of
+    /// the one whose forecast would be served, so that candles and forecast fit together.
+    /// Where none of them forecasts, those of the shortest interval.
     ///
     /// # Errors
-    /// When no pipeline of that instrument (and interval) ran.
+    /// When no such pipeline of that instrument (and interval) ran.
     pub async fn candles(
         &self,
         instrument: &Instrument,
@@ -376,12 +371,17 @@ impl Service {
     ) -> Result<CandlesView, PlatformError> {
         let pipelines = self.pipelines().await?;
         let wanted = |p: &&(RunRecord, Pipeline)| {
-            p.1.instrument == *instrument && range.interval.is_none_or(|i| i == p.1.interval)
+            p.1.instrument == *instrument
+                && range.interval.is_none_or(|i| i == p.1.interval)
+                && range.pipeline.as_ref().is_none_or(|name| *name == p.1.name)
         };
-        let found = pipelines.iter().filter(wanted).min_by_key(|p| p.1.interval);
-        let Some((_, pipeline)) = found else {
-            let names: Vec<String> =
-                pipelines.iter().map(|(_, p)| format!("{} {}", p.instrument, p.interval)).collect();
+        let found: Vec<&Pipeline> = pipelines.iter().filter(wanted).map(|(_, p)| p).collect();
+        let served = self.board.best(instrument, None, |name| found.iter().any(|p| p.name == name));
+        let of_served = |p: &&&Pipeline| served.as_ref().is_some_and(|f| f.model.name == p.name);
+        let shortest = || found.iter().min_by_key(|p| p.interval);
+        let Some(&pipeline) = found.iter().find(of_served).or_else(shortest) else {
+            let name = |p: &Pipeline| format!("{} {} ({})", p.instrument, p.interval, p.name);
+            let names: Vec<String> = pipelines.iter().map(|(_, p)| name(p)).collect();
             return Err(PlatformError::not_found(
                 format!("candle of {instrument}"),
                 format!("there are candles of: {}", names.join(", ")),
@@ -417,6 +417,7 @@ impl Service {
         let end = clean.rows().last().map(|r| r.time + pipeline.interval);
         Ok(CandlesView {
             instrument: instrument.clone(),
+            pipeline: pipeline.name.clone(),
             interval: pipeline.interval,
             candles: (0..part.len()).map(candle).collect(),
             historical_demo: end.filter(|_| demo),

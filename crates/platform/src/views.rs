@@ -130,15 +130,16 @@ pub struct RunReport {
     pub seconds: f64,
 }
 
-/// An instrument that the data directory knows.
+/// An instrument as one pipeline knows it: pipelines of one instrument may have other rows
+/// each, from other vendors and of other years.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstrumentView {
     /// Its name.
     pub instrument: Instrument,
-    /// The pipelines that forecast it.
-    pub pipelines: Vec<String>,
-    /// Horizons that are forecast.
-    pub horizons: Vec<Interval>,
+    /// The pipeline that forecasts it, from rows of its own.
+    pub pipeline: String,
+    /// The horizon that is forecast.
+    pub horizon: Interval,
     /// Interval of its rows.
     pub interval: Interval,
     /// First and last row's open time.
@@ -156,6 +157,8 @@ pub struct InstrumentView {
 pub struct CandlesView {
     /// The instrument.
     pub instrument: Instrument,
+    /// The pipeline whose rows they are.
+    pub pipeline: String,
     /// Their interval.
     pub interval: Interval,
     /// In time order. Snapshot sources have equal open, high, low and close.
@@ -165,8 +168,10 @@ pub struct CandlesView {
 }
 
 /// Which candles are wanted.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CandleRange {
+    /// Whose rows; without it those of the forecast that would be served.
+    pub pipeline: Option<String>,
     /// Their interval, when the instrument has several.
     pub interval: Option<Interval>,
     /// First open time.
@@ -182,6 +187,8 @@ pub struct CandleRange {
 pub struct Served {
     /// The instrument.
     pub instrument: Instrument,
+    /// The pipeline that made it.
+    pub pipeline: String,
     /// The horizon.
     pub horizon: Interval,
     /// Seconds since its decision time.
@@ -328,6 +335,9 @@ pub struct GapView {
     pub closed_by: Option<String>,
     /// When.
     pub closed_at: Option<Timestamp>,
+    /// Whether intervals in it were still missing then, which later records name.
+    #[serde(default)]
+    pub partly: bool,
 }
 
 /// A run with everything that is recorded of it.

@@ -86,6 +86,10 @@ pub struct ForecastFilter {
 
 const KIND: &str = "forecast";
 
+/// The latest decision first; of two for the same decision the one made later, which
+/// knows a correction. An id is a hash and tells nothing of time.
+const NEWEST: &str = "f.as_of DESC, f.made_at DESC, f.id DESC";
+
 impl ForecastRecord {
     /// The place of this forecast in a list, to ask for what follows.
     pub fn cursor(&self) -> Cursor {
@@ -120,7 +124,7 @@ impl ForecastFilter {
             .when("f.alias =", self.alias.clone())
             .when("f.as_of >=", self.from.map(Timestamp::micros))
             .when("f.as_of <", self.to.map(Timestamp::micros))
-            .after("(f.as_of, f.id)", self.after.as_ref())
+            .after_made(self.after.as_ref())
     }
 }
 
@@ -204,7 +208,8 @@ impl Registry {
         row.as_ref().map(ForecastRecord::read).transpose()
     }
 
-    /// Forecasts, the latest decision first.
+    /// Forecasts, the latest decision first; of two for the same decision, the one made
+    /// later first.
     ///
     /// # Errors
     /// When the database fails.
@@ -214,7 +219,7 @@ impl Registry {
     ) -> Result<Vec<ForecastRecord>, RegistryError> {
         let rows = filter
             .select("SELECT f.* FROM forecasts f")
-            .rows("f.as_of DESC, f.id DESC", filter.limit, &self.readers)
+            .rows(NEWEST, filter.limit, &self.readers)
             .await?;
         rows.iter().map(ForecastRecord::read).collect()
     }
@@ -233,7 +238,7 @@ impl Registry {
             .select("SELECT f.* FROM forecasts f")
             .when("f.target_time <=", Some(now.micros()))
             .always("NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.forecast_id = f.id)")
-            .rows("f.as_of DESC, f.id DESC", filter.limit, &self.readers)
+            .rows(NEWEST, filter.limit, &self.readers)
             .await?;
         rows.iter().map(ForecastRecord::read).collect()
     }
@@ -259,7 +264,7 @@ impl Registry {
                 Some(known_at.micros()),
             )
             .push(")")
-            .rows("f.as_of DESC, f.id DESC", filter.limit, &self.readers)
+            .rows(NEWEST, filter.limit, &self.readers)
             .await?;
         let read = |row: &SqliteRow| {
             let columns = Columns::new(row, "outcome");
@@ -270,6 +275,37 @@ impl Registry {
                 known_at: columns.time("outcome_known_at")?,
             };
             Ok(JudgedForecast { forecast, outcome })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// The target time of every forecast that has an outcome, with the outcome that was
+    /// known last; the latest decision first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn latest_outcomes(
+        &self,
+        filter: &ForecastFilter,
+    ) -> Result<Vec<(Timestamp, Outcome)>, RegistryError> {
+        let rows = filter
+            .select(
+                "SELECT f.target_time, o.forecast_id, o.value, o.known_at \
+                 FROM forecasts f JOIN outcomes o ON o.forecast_id = f.id",
+            )
+            .always(
+                "o.known_at = (SELECT max(p.known_at) FROM outcomes p WHERE p.forecast_id = f.id)",
+            )
+            .rows(NEWEST, filter.limit, &self.readers)
+            .await?;
+        let read = |row: &SqliteRow| {
+            let columns = Columns::new(row, "outcome");
+            let outcome = Outcome {
+                forecast_id: columns.get("forecast_id")?,
+                value: columns.get("value")?,
+                known_at: columns.time("known_at")?,
+            };
+            Ok((columns.time("target_time")?, outcome))
         };
         rows.iter().map(read).collect()
     }

@@ -1,8 +1,10 @@
 //! Gaps: stretches of missing intervals, from the run that first saw them to the run
 //! that found them filled.
 //!
-//! A record is closed, never deleted. What a finding changes is decided by a pure
-//! function; the same finding twice changes nothing.
+//! A record is a stretch of intervals that were first missed together. It is closed, never
+//! deleted, when rows are found in it; what is left of it is then a record of its own with
+//! the same first sighting. What a finding changes is decided by a pure function; the same
+//! finding twice changes nothing.
 
 use foretell_market::{Instrument, Interval, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,9 @@ pub struct GapRecord {
     pub first_seen: Sighting,
     /// The run that found rows there; `None` as long as the gap is open.
     pub closed: Option<Sighting>,
+    /// Whether it was closed with intervals in it still missing, which later records name.
+    #[serde(default)]
+    pub partly: bool,
 }
 
 /// What the gate of a run found missing.
@@ -104,34 +109,66 @@ struct Plan {
     open: Vec<(MissingSpan, Sighting)>,
 }
 
-/// Decides: an open gap that the finding does not name is closed when it lies inside
-/// what was judged; outside nobody looked, and it stays. What is left of a gap that
-/// closes was seen first when the whole of it was.
+/// The parts of a stretch that no other one covers, in time order.
+fn without(span: &MissingSpan, others: &[MissingSpan], interval: Interval) -> Vec<MissingSpan> {
+    let mut others: Vec<&MissingSpan> = others.iter().collect();
+    others.sort_unstable();
+    let mut parts = Vec::new();
+    let mut from = span.from;
+    let mut push = |from: Timestamp, to: Timestamp| {
+        if from < to {
+            let intervals = u64::try_from(interval.steps(from, to)).unwrap_or_default();
+            parts.push(MissingSpan { from, to, intervals });
+        }
+    };
+    for other in others {
+        push(from, other.from.min(span.to));
+        from = from.max(other.to);
+    }
+    push(from, span.to);
+    parts
+}
+
+/// Decides. A record stays open as long as nobody has found a row in it: what a gap grew
+/// by is a record of its own, seen first now, and nothing that is still missing counts as
+/// found. A gap in which there are rows now is closed; what is left of it, and what of it
+/// nobody looked at, is opened again with the sighting of the whole.
 fn plan(open: &[GapRecord], finding: &GapFinding) -> Plan {
     let mut plan = Plan::default();
-    let mut closing: Vec<&GapRecord> = Vec::new();
+    let mut known: Vec<MissingSpan> = Vec::new();
     for record in open {
-        let inside = finding.from <= record.span.from && record.span.to <= finding.to;
-        if inside && !finding.missing.contains(&record.span) {
+        // Where nobody looked, nothing was found.
+        let (from, to) = (record.span.from.max(finding.from), record.span.to.min(finding.to));
+        let looked_at = MissingSpan { from, to, intervals: 0 };
+        let found = without(&looked_at, &finding.missing, finding.interval);
+        if !found.is_empty() {
             plan.close.push(record.seq);
-            closing.push(record);
+            let left = without(&record.span, &found, finding.interval);
+            plan.open.extend(left.into_iter().map(|part| (part, record.first_seen.clone())));
         }
+        known.push(record.span);
     }
     let mut missing = finding.missing.clone();
     missing.sort_unstable();
     missing.dedup();
     for span in missing {
-        if open.iter().any(|record| record.span == span) {
-            continue;
+        for part in without(&span, &known, finding.interval) {
+            plan.open.push((part, finding.seen.clone()));
         }
-        let whole = closing.iter().filter(|r| r.span.from <= span.from && span.to <= r.span.to);
-        let first = whole.map(|r| &r.first_seen).min_by_key(|s| s.at);
-        plan.open.push((span, first.unwrap_or(&finding.seen).clone()));
     }
+    plan.open.sort_by_key(|(span, _)| *span);
     plan
 }
 
 const KIND: &str = "gap";
+
+/// What is left of a closed gap lies inside it and was first seen with it. (Up to version
+/// 0.1.0 a gap that had grown was closed too, and the whole opened as first seen then.)
+const LISTED: &str = "SELECT *, closed_at IS NOT NULL AND EXISTS (SELECT 1 FROM gaps r \
+     WHERE r.seq > g.seq AND r.pipeline = g.pipeline AND r.instrument = g.instrument \
+     AND r.interval = g.interval AND r.from_time < g.to_time AND r.to_time > g.from_time \
+     AND ((r.first_run = g.first_run AND r.first_seen = g.first_seen) \
+     OR (r.first_run = g.closed_run AND r.first_seen = g.closed_at))) AS partly FROM gaps g";
 
 impl GapRecord {
     fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
@@ -154,6 +191,7 @@ impl GapRecord {
             closed: closed
                 .zip(columns.time_option("closed_at")?)
                 .map(|(run, at)| Sighting { run, at }),
+            partly: columns.get("partly")?,
         })
     }
 }
@@ -165,9 +203,16 @@ impl Registry {
     /// # Errors
     /// When its run is not registered, or a stretch ends before it begins.
     pub async fn record_gaps(&self, finding: &GapFinding) -> Result<GapChanges, RegistryError> {
+        if let Some(span) = finding.missing.iter().find(|s| s.from >= s.to || s.intervals == 0) {
+            return Err(RegistryError::Invalid {
+                kind: KIND,
+                id: format!("{} {}", finding.pipeline, span.from),
+                problem: format!("it ends at {}, before it has an interval", span.to),
+            });
+        }
         let mut write = self.write().await?;
         let rows = sqlx::query(
-            "SELECT * FROM gaps WHERE pipeline = ?1 AND instrument = ?2 AND interval = ?3 \
+            "SELECT *, FALSE AS partly FROM gaps WHERE pipeline = ?1 AND instrument = ?2 AND interval = ?3 \
              AND closed_at IS NULL ORDER BY seq",
         )
         .bind(&finding.pipeline)
@@ -213,7 +258,7 @@ impl Registry {
     /// # Errors
     /// When the database fails.
     pub async fn gaps(&self, filter: &GapFilter) -> Result<Vec<GapRecord>, RegistryError> {
-        let mut select = Select::new("SELECT * FROM gaps")
+        let mut select = Select::new(LISTED)
             .when("pipeline =", filter.pipeline.clone())
             .when("instrument =", filter.instrument.as_ref().map(ToString::to_string))
             .when("interval =", filter.interval.map(|i| i.to_string()));
@@ -267,6 +312,7 @@ mod tests {
                 span,
                 first_seen,
                 closed: None,
+                partly: false,
             });
         }
         all
@@ -292,6 +338,37 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_that_grows_is_neither_closed_nor_older_than_it_is() {
+        let first = finding(1, 0, 10, vec![span(2, 4)]);
+        let all = carried_out(Vec::new(), plan(&[], &first), &first);
+        let second = finding(2, 0, 10, vec![span(2, 6)]);
+        let grown = plan(&open(&all), &second);
+        assert_eq!(grown, Plan { close: vec![], open: vec![(span(4, 6), second.seen.clone())] });
+        let all = carried_out(all, grown, &second);
+        assert_eq!(plan(&open(&all), &second), Plan::default());
+        // Two that grow together, with a row found in the older.
+        let third = finding(3, 0, 10, vec![span(3, 8)]);
+        let all = carried_out(all.clone(), plan(&open(&all), &third), &third);
+        let seen: Vec<_> = open(&all).into_iter().map(|r| (r.span, r.first_seen.run)).collect();
+        let of = |run: &str| run.to_owned();
+        let still =
+            [(span(4, 6), of("run-2")), (span(3, 4), of("run-1")), (span(6, 8), of("run-3"))];
+        assert_eq!(seen, still);
+        assert_eq!(all[0].closed, Some(third.seen));
+    }
+
+    #[test]
+    fn of_a_gap_that_was_looked_at_in_part_the_rest_stays_open() {
+        let first = finding(1, 0, 10, vec![span(2, 6)]);
+        let all = carried_out(Vec::new(), plan(&[], &first), &first);
+        let second = finding(2, 4, 10, vec![span(5, 6)]);
+        let part = plan(&open(&all), &second);
+        let seen = first.seen;
+        assert_eq!(part.close, [0]);
+        assert_eq!(part.open, [(span(2, 4), seen.clone()), (span(5, 6), seen)]);
+    }
+
+    #[test]
     fn where_nobody_looked_a_gap_stays_open() {
         let first = finding(1, 0, 10, vec![span(2, 6)]);
         let all = carried_out(Vec::new(), plan(&[], &first), &first);
@@ -311,10 +388,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_open_gaps_are_those_last_found_and_nothing_is_ever_lost(
+        fn every_missing_hour_is_open_once_since_the_run_that_missed_it_first(
             runs in prop::collection::vec(prop::collection::vec(any::<bool>(), 12), 1..8),
         ) {
             let mut all: Vec<GapRecord> = Vec::new();
+            // For each hour since which run it is missing, kept by itself.
+            let mut since: Vec<Option<String>> = vec![None; 12];
             for (i, there) in runs.iter().enumerate() {
                 let found = looked(i, there);
                 let before = all.clone();
@@ -322,12 +401,32 @@ mod tests {
                 // The same finding again, whoever looks, changes nothing.
                 let again = GapFinding { seen: finding(99, 0, 0, vec![]).seen, ..found.clone() };
                 prop_assert_eq!(plan(&open(&all), &again), Plan::default());
-                let inside = |r: &&GapRecord| {
-                    found.from <= r.span.from && r.span.to <= found.to
+                let covers = |span: &MissingSpan, hour: usize| {
+                    let at = Timestamp::from_secs(hour as i64 * HOUR);
+                    span.from <= at && at < span.to
                 };
-                let mut spans: Vec<_> = open(&all).iter().filter(inside).map(|r| r.span).collect();
-                spans.sort_unstable();
-                prop_assert_eq!(&spans, &found.missing);
+                for (hour, since) in since.iter_mut().enumerate() {
+                    if found.missing.iter().any(|s| covers(s, hour)) {
+                        since.get_or_insert_with(|| found.seen.run.clone());
+                    } else if there[hour] {
+                        *since = None;
+                    }
+                    let records = open(&all);
+                    let of = records.iter().filter(|r| covers(&r.span, hour));
+                    let runs: Vec<&String> = of.map(|r| &r.first_seen.run).collect();
+                    prop_assert_eq!(runs, since.iter().collect::<Vec<_>>(), "hour {}", hour);
+                }
+                // Whatever was closed now has a row in it now.
+                for (was, is) in before.iter().zip(&all) {
+                    if was.closed.is_none() && is.closed.is_some() {
+                        let hours = (0..12).filter(|&hour| covers(&is.span, hour));
+                        prop_assert!(hours.into_iter().any(|hour| there[hour]));
+                    }
+                }
+                for record in &all {
+                    let hours = (record.span.to.micros() - record.span.from.micros()) / 1_000_000 / HOUR;
+                    prop_assert_eq!(record.span.intervals, hours as u64);
+                }
                 for (was, is) in before.iter().zip(&all) {
                     prop_assert_eq!((&was.span, &was.first_seen), (&is.span, &is.first_seen));
                     prop_assert!(was.closed.is_none() || was.closed == is.closed);

@@ -65,6 +65,20 @@ impl Select {
         self
     }
 
+    /// Keeps the forecasts `f` that come after the cursor in an order of `(as_of DESC,
+    /// made_at DESC, id DESC)`. A forecast is never changed, so its id tells when it was
+    /// made.
+    pub(crate) fn after_made(mut self, cursor: Option<&Cursor>) -> Self {
+        if let Some(cursor) = cursor {
+            self.and();
+            self.builder.push("(f.as_of, f.made_at, f.id) < (").push_bind(cursor.at.micros());
+            self.builder.push(", (SELECT c.made_at FROM forecasts c WHERE c.id = ");
+            self.builder.push_bind(cursor.id.clone()).push("), ");
+            self.builder.push_bind(cursor.id.clone()).push(")");
+        }
+        self
+    }
+
     /// Reads the rows in the given order, at most `limit` of them.
     pub(crate) async fn rows(
         mut self,

@@ -115,16 +115,18 @@ impl Server {
         let secret = service.secret().to_owned();
         let loopback = self.address.ip().is_loopback();
         let guard = auth::Guard { token: self.token, secret, loopback, private: self.private };
-        let app = router(service, guard);
-        axum::serve(self.listener, app)
-            .with_graceful_shutdown(async move { shutdown.cancelled().await })
-            .await
-            .map_err(ServerError::Serve)
+        let metrics = Arc::new(metrics::Metrics::new());
+        let app = router(service, guard, Arc::clone(&metrics));
+        let answering = axum::serve(self.listener, app)
+            .with_graceful_shutdown(async move { shutdown.cancelled().await });
+        tokio::select! {
+            ended = answering.into_future() => ended.map_err(ServerError::Serve),
+            () = metrics.keep_up() => Ok(()),
+        }
     }
 }
 
-fn router(service: Arc<Service>, guard: auth::Guard) -> Router {
-    let metrics = Arc::new(metrics::Metrics::new());
+fn router(service: Arc<Service>, guard: auth::Guard, metrics: Arc<metrics::Metrics>) -> Router {
     route::router(service, Arc::clone(&metrics))
         .layer(middleware::from_fn_with_state(Arc::new(guard), auth::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::measure))

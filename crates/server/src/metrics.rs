@@ -1,16 +1,21 @@
 //! Prometheus metrics of the API, one recorder per server (nothing global).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use metrics::{Key, Label, Level, Metadata, Recorder as _};
+use foretell_platform::Served;
+use metrics::{Gauge, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// The latency buckets of the metric's contract, seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// How often samples of latencies are put into their buckets: until then each is kept.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 const METADATA: Metadata<'_> = Metadata::new("foretell", Level::INFO, None);
 
@@ -49,7 +54,7 @@ impl Metrics {
         recorder.describe_gauge(
             "forecast_age_seconds".into(),
             None,
-            "Age of the served forecast, by instrument and horizon.".into(),
+            "Age of the served forecast, by instrument, horizon and pipeline.".into(),
         );
         let info = Key::from_parts(
             "foretell_build_info",
@@ -60,13 +65,14 @@ impl Metrics {
     }
 
     /// Sets the age of a served forecast.
-    pub(crate) fn forecast_age(&self, instrument: &str, horizon: &str, seconds: f64) {
+    pub(crate) fn forecast_age(&self, served: &Served) {
         let labels = vec![
-            Label::new("instrument", instrument.to_owned()),
-            Label::new("horizon", horizon.to_owned()),
+            Label::new("instrument", served.instrument.to_string()),
+            Label::new("horizon", served.horizon.to_string()),
+            Label::new("pipeline", served.pipeline.clone()),
         ];
         let key = Key::from_parts("forecast_age_seconds", labels);
-        self.recorder.register_gauge(&key, &METADATA).set(seconds);
+        self.recorder.register_gauge(&key, &METADATA).set(served.age_seconds as f64);
     }
 
     /// Counts a forecast that was read.
@@ -76,10 +82,53 @@ impl Metrics {
         self.recorder.register_counter(&key, &METADATA).increment(1);
     }
 
+    /// Puts samples into their buckets for as long as it is polled, whether anybody reads
+    /// the metrics or not.
+    pub(crate) async fn keep_up(&self) {
+        let mut tick = tokio::time::interval(UPKEEP);
+        loop {
+            tick.tick().await;
+            self.handle.run_upkeep();
+        }
+    }
+
+    fn begin(&self) -> Active {
+        let key = Key::from_name("api_active_requests");
+        let active = self.recorder.register_gauge(&key, &METADATA);
+        active.increment(1.0);
+        Active(active)
+    }
+
     /// The text format of Prometheus.
     pub(crate) fn render(&self) -> String {
         self.handle.run_upkeep();
         self.handle.render()
+    }
+}
+
+/// A request being answered, until it is dropped: with its answer, or when its client
+/// went away before.
+struct Active(Gauge);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// A method as a label. A client may invent methods, and each label is kept for good.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "other",
     }
 }
 
@@ -89,17 +138,16 @@ pub(crate) async fn measure(
     request: Request,
     next: Next,
 ) -> Response {
-    let method = request.method().to_string();
+    let method = known(request.method());
     // The route's pattern, so that ids do not become labels.
     let endpoint = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let active = metrics.recorder.register_gauge(&Key::from_name("api_active_requests"), &METADATA);
-    active.increment(1.0);
+    let active = metrics.begin();
     let started = Instant::now();
     let response = next.run(request).await;
-    active.decrement(1.0);
+    drop(active);
     let mut labels = vec![Label::new("method", method), Label::new("endpoint", endpoint)];
     let latency = Key::from_parts("api_request_latency_seconds", labels.clone());
     let histogram = metrics.recorder.register_histogram(&latency, &METADATA);
@@ -108,4 +156,38 @@ pub(crate) async fn measure(
     let total = Key::from_parts("api_requests_total", labels);
     metrics.recorder.register_counter(&total, &METADATA).increment(1);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn active(metrics: &Metrics) -> String {
+        let text = metrics.render();
+        let line = text.lines().find(|l| l.starts_with("api_active_requests"));
+        line.expect("the gauge is there").to_owned()
+    }
+
+    #[test]
+    fn a_request_is_active_until_it_is_answered_or_given_up() {
+        let metrics = Metrics::new();
+        let (first, second) = (metrics.begin(), metrics.begin());
+        assert_eq!(active(&metrics), "api_active_requests 2");
+        drop(first);
+        assert_eq!(active(&metrics), "api_active_requests 1");
+        // A handler that is dropped with its client.
+        let handler = async move {
+            let _second = second;
+            std::future::pending::<()>().await;
+        };
+        drop(Box::pin(handler));
+        assert_eq!(active(&metrics), "api_active_requests 0");
+    }
+
+    #[test]
+    fn invented_methods_are_one_label() {
+        let invented = ["BREW", "get", "X1"].map(|m| Method::from_bytes(m.as_bytes()).unwrap());
+        assert_eq!(invented.map(|m| known(&m)), ["other"; 3]);
+        assert_eq!((known(&Method::GET), known(&Method::POST)), ("GET", "POST"));
+    }
 }

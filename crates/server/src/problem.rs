@@ -1,10 +1,14 @@
 //! Errors on the wire: problem+json (RFC 9457), with the hint people need.
 
+use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretell_platform::PlatformError;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// The media type of an error.
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An error as the API sends it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -36,6 +40,19 @@ impl Problem {
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "the request makes no sense", detail)
+    }
+
+    /// A body that cannot be read as what it should be.
+    pub(crate) fn of_body(rejection: &JsonRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                let detail = rejection.body_text();
+                Self::new(status, "payload-too-large", "the body is too large", detail)
+            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::unsupported_media(),
+            _ => Self::bad_request(rejection.body_text()),
+        }
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -99,8 +116,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response =
-            (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);

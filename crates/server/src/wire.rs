@@ -49,14 +49,16 @@ impl From<platform::Health> for Health {
     }
 }
 
-/// An instrument with a pipeline.
+/// An instrument as one pipeline knows it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Instrument {
     /// Its name, such as BTC-USD.
     instrument: String,
-    /// The pipelines that forecast it.
+    /// The pipeline whose rows are described.
+    pipeline: String,
+    /// That pipeline alone: another one of the same instrument is another entry.
     pipelines: Vec<String>,
-    /// Horizons that are forecast, such as 1h.
+    /// The horizon that it forecasts, such as 1h.
     horizons: Vec<String>,
     /// Interval of its rows.
     interval: String,
@@ -74,8 +76,9 @@ impl From<platform::InstrumentView> for Instrument {
     fn from(v: platform::InstrumentView) -> Self {
         Self {
             instrument: v.instrument.to_string(),
-            pipelines: v.pipelines,
-            horizons: v.horizons.iter().map(ToString::to_string).collect(),
+            pipelines: vec![v.pipeline.clone()],
+            pipeline: v.pipeline,
+            horizons: vec![v.horizon.to_string()],
             interval: v.interval.to_string(),
             from: v.from.map(|t| t.to_string()),
             to: v.to.map(|t| t.to_string()),
@@ -104,6 +107,8 @@ pub(crate) struct Candle {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Candles {
     instrument: String,
+    /// The pipeline whose rows they are.
+    pipeline: String,
     interval: String,
     candles: Vec<Candle>,
     /// Where a historical demo's data ends.
@@ -123,6 +128,7 @@ impl From<platform::CandlesView> for Candles {
         };
         Self {
             instrument: v.instrument.to_string(),
+            pipeline: v.pipeline,
             interval: v.interval.to_string(),
             candles: v.candles.iter().map(candle).collect(),
             historical_demo: v.historical_demo.map(|t| t.to_string()),

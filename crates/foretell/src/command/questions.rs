@@ -11,17 +11,15 @@ use crate::output::{forecast_line, say, say_json};
 use crate::progress::Progress;
 
 pub(super) async fn forecast(s: &Session, args: &ForecastArguments) -> Result<(), PlatformError> {
-    let view = match s.ask("foretell forecast").await? {
-        Connection::Local(service) => foretell_server::forecast_json(service.forecast(
-            &args.instrument,
-            args.horizon,
-            args.pipeline.as_deref(),
-        )?),
-        Connection::Remote(remote) => {
-            let pipeline = args.pipeline.as_deref();
-            remote.forecast(&args.instrument, args.horizon, pipeline).await?
+    let (instrument, pipeline) = (&args.instrument, args.pipeline.as_deref());
+    let put = async |connection| match connection {
+        Connection::Local(service) => {
+            let view = service.forecast(instrument, args.horizon, pipeline)?;
+            Ok(foretell_server::forecast_json(view))
         }
+        Connection::Remote(remote) => remote.forecast(instrument, args.horizon, pipeline).await,
     };
+    let view = s.question("foretell forecast", put).await?;
     if s.json {
         say_json(&view);
         return Ok(());
@@ -56,12 +54,13 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 pub(super) async fn verify(s: &Session, id: &str) -> Result<(), PlatformError> {
-    let proof = match s.ask("foretell verify").await? {
+    let put = async |connection| match connection {
         Connection::Local(service) => {
-            serving::while_at_work(service, async |service| service.verify(id).await).await?
+            serving::while_at_work(service, async |service| service.verify(id).await).await
         }
-        Connection::Remote(remote) => remote.verify(id).await?,
+        Connection::Remote(remote) => remote.verify(id).await,
     };
+    let proof = s.question("foretell verify", put).await?;
     show_proof(s, &proof, "forecast")
 }
 
@@ -111,13 +110,14 @@ fn show_proof(s: &Session, proof: &Proof, what: &str) -> Result<(), PlatformErro
 
 pub(super) async fn report(s: &Session, args: &ReportArguments) -> Result<(), PlatformError> {
     let run = args.run.as_deref();
-    let html = match s.ask("foretell report").await? {
+    let put = async |connection| match connection {
         Connection::Local(service) => match run {
-            Some(id) => service.report(id).await?,
-            None => service.latest_report().await?,
+            Some(id) => service.report(id).await,
+            None => service.latest_report().await,
         },
-        Connection::Remote(remote) => remote.report(run).await?,
+        Connection::Remote(remote) => remote.report(run).await,
     };
+    let html = s.question("foretell report", put).await?;
     write_file(&args.output, html.as_bytes())?;
     if s.json {
         say_json(&serde_json::json!({ "written": args.output }));

@@ -15,13 +15,14 @@ use crate::arguments::{GapsArguments, ModelsCommand, RunsCommand};
 use crate::output::{aligned, model_table, say, say_json, thousands};
 
 pub(super) async fn models(s: &Session, command: ModelsCommand) -> Result<(), PlatformError> {
-    let connection = s.ask("foretell models").await?;
+    let asking = "foretell models";
     let (name, version) = match command {
         ModelsCommand::List => {
-            let models = match connection {
-                Connection::Local(service) => service.models().await?,
-                Connection::Remote(remote) => remote.models().await?,
+            let put = async |connection| match connection {
+                Connection::Local(service) => service.models().await,
+                Connection::Remote(remote) => remote.models().await,
             };
+            let models = s.question(asking, put).await?;
             match s.json {
                 true => say_json(&models),
                 false => list_models(&models),
@@ -29,10 +30,11 @@ pub(super) async fn models(s: &Session, command: ModelsCommand) -> Result<(), Pl
             return Ok(());
         }
         ModelsCommand::Show { name, version } => {
-            let detail = match connection {
-                Connection::Local(service) => service.model_detail(&name, version).await?,
-                Connection::Remote(remote) => remote.model_detail(&name, version).await?,
+            let put = async |connection| match connection {
+                Connection::Local(service) => service.model_detail(&name, version).await,
+                Connection::Remote(remote) => remote.model_detail(&name, version).await,
             };
+            let detail = s.question(asking, put).await?;
             match s.json {
                 true => say_json(&detail),
                 false => show_model(&detail),
@@ -42,7 +44,8 @@ pub(super) async fn models(s: &Session, command: ModelsCommand) -> Result<(), Pl
         ModelsCommand::Promote { name, version } => (name, Some(version)),
         ModelsCommand::Rollback { name } => (name, None),
     };
-    let model = match connection {
+    // Not asked again: a roll-back that was done and not answered would be done twice.
+    let model = match s.ask(asking).await? {
         Connection::Local(service) => service.promote(&name, version).await?,
         Connection::Remote(remote) => s.stop.or_stopped(remote.promote(&name, version)).await?,
     };
@@ -135,23 +138,25 @@ fn show_model(detail: &ModelDetail) {
 }
 
 pub(super) async fn runs(s: &Session, command: RunsCommand) -> Result<(), PlatformError> {
-    let connection = s.ask("foretell runs").await?;
+    let asking = "foretell runs";
     match command {
         RunsCommand::List => {
-            let runs = match connection {
-                Connection::Local(service) => service.runs().await?,
-                Connection::Remote(remote) => remote.runs().await?,
+            let put = async |connection| match connection {
+                Connection::Local(service) => service.runs().await,
+                Connection::Remote(remote) => remote.runs().await,
             };
+            let runs = s.question(asking, put).await?;
             match s.json {
                 true => say_json(&runs),
                 false => list_runs(&runs),
             }
         }
         RunsCommand::Show { id } => {
-            let detail = match connection {
-                Connection::Local(service) => service.run_detail(&id).await?,
-                Connection::Remote(remote) => remote.run_detail(&id).await?,
+            let put = async |connection| match connection {
+                Connection::Local(service) => service.run_detail(&id).await,
+                Connection::Remote(remote) => remote.run_detail(&id).await,
             };
+            let detail = s.question(asking, put).await?;
             match s.json {
                 true => say_json(&detail),
                 false => show_run(&detail),
@@ -236,10 +241,11 @@ pub(super) async fn gaps(s: &Session, args: GapsArguments) -> Result<(), Platfor
     };
     let limit = Some(args.limit);
     let query = GapQuery { instrument: None, pipeline, open: args.open, limit };
-    let gaps = match s.ask("foretell gaps").await? {
-        Connection::Local(service) => service.gaps(&query).await?,
-        Connection::Remote(remote) => remote.gaps(&query).await?,
+    let put = async |connection| match connection {
+        Connection::Local(service) => service.gaps(&query).await,
+        Connection::Remote(remote) => remote.gaps(&query).await,
     };
+    let gaps = s.question("foretell gaps", put).await?;
     match s.json {
         true => say_json(&gaps),
         false => list_gaps(&gaps, args.limit),
@@ -262,7 +268,11 @@ fn list_gaps(gaps: &[GapView], limit: u32) {
             format!("{} × {}", thousands(gap.intervals), gap.interval),
             gap.first_seen_at.human(),
             gap.first_seen_by.clone(),
-            gap.closed_at.map_or_else(|| "open".to_owned(), Timestamp::human),
+            match (gap.closed_at, gap.partly) {
+                (None, _) => "open".to_owned(),
+                (Some(at), false) => at.human(),
+                (Some(at), true) => format!("{} in part", at.human()),
+            },
             or_dash(gap.closed_by.clone()),
         ]);
     }

@@ -72,31 +72,21 @@ pub(super) async fn while_at_work<T>(
     };
     service.announce(&server.url(), false)?;
     let shutdown = CancellationToken::new();
-    let mut answering = tokio::spawn(server.run(Arc::clone(&service), shutdown.clone()));
+    let answering = tokio::spawn(server.run(Arc::clone(&service), shutdown.clone()));
     let outcome = work(&service).await;
     service.stopping().stop();
     shutdown.cancel();
-    if tokio::time::timeout(LAST_ANSWERS, &mut answering).await.is_err() {
-        answering.abort();
+    if let Err(error) = finish(answering).await {
+        tracing::warn!(error = error.chain(), "questions were not all answered");
     }
     outcome
 }
 
-/// Ends when Ctrl-C or a termination signal comes.
+/// Ends when Ctrl-C or a termination signal has come.
 async fn until_stopped(s: &Session) {
-    let mut terminated =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
     let mut tick = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        tokio::select! {
-            _ = tick.tick() => if s.stop.is_stopped() { return; },
-            () = async {
-                match &mut terminated {
-                    Some(signal) => { signal.recv().await; }
-                    None => std::future::pending().await,
-                }
-            } => { s.stop.stop(); return; }
-        }
+    while !s.stop.is_stopped() {
+        tick.tick().await;
     }
 }
 
@@ -121,13 +111,18 @@ pub(super) async fn serve(s: &Session, args: ServeArguments) -> Result<(), Platf
     finish(answering).await
 }
 
+/// Waits for the last answers, but not for a client that does not read its own.
 async fn finish(
-    answering: tokio::task::JoinHandle<Result<(), foretell_server::ServerError>>,
+    mut answering: tokio::task::JoinHandle<Result<(), foretell_server::ServerError>>,
 ) -> Result<(), PlatformError> {
-    match answering.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(PlatformError::Remote(error.to_string())),
-        Err(error) => Err(PlatformError::Remote(format!("the server panicked: {error}"))),
+    match tokio::time::timeout(LAST_ANSWERS, &mut answering).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(PlatformError::Remote(error.to_string())),
+        Ok(Err(error)) => Err(PlatformError::Remote(format!("the server panicked: {error}"))),
+        Err(_) => {
+            answering.abort();
+            Ok(())
+        }
     }
 }
 

@@ -65,11 +65,11 @@ async fn of_quarantine(
     input: Option<&Path>,
 ) -> Result<StationInput, PlatformError> {
     let run = file.file_stem().unwrap_or_default().to_string_lossy();
-    let detail = match s.ask("foretell gate").await? {
+    let put = async |connection| match connection {
         Connection::Local(service) => service.run_detail(&run).await,
         Connection::Remote(remote) => remote.run_detail(&run).await,
     };
-    let detail = detail.map_err(|_| PlatformError::Usage {
+    let detail = s.question("foretell gate", put).await.map_err(|_| PlatformError::Usage {
         message: format!("{} does not tell its pipeline", file.display()),
         hint: "name it: `foretell gate <pipeline> --replay <file>`".to_owned(),
     })?;

@@ -179,3 +179,38 @@ fn work_queues_behind_other_work_of_a_server_and_ctrl_c_stops_it_there() {
         market.json(&["runs", "list"])[0]["status"] == "cancelled"
     });
 }
+
+#[test]
+fn a_question_is_asked_again_when_the_process_that_would_answer_ends() {
+    use std::io::{Read as _, Write as _};
+    let (market, _) = market(6);
+    // An owner that gives a sign of life and ends before it answers.
+    let lock = std::fs::OpenOptions::new().write(true).open(market.file(".foretell/lock"));
+    let lock = lock.unwrap();
+    lock.try_lock().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    let note = serde_json::json!({
+        "pid": 1, "command": "foretell run", "api": api, "secret": "s", "lasting": false,
+    });
+    market.write(".foretell/owner.json", &note.to_string());
+    let passing = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let length = stream.read(&mut head).unwrap();
+            let head = String::from_utf8_lossy(&head[..length]).into_owned();
+            asked.push(head.split(' ').nth(1).unwrap().to_owned());
+            if asked.last().is_none_or(|path| path != "/health") {
+                drop(lock);
+                return asked;
+            }
+            let alive = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+            stream.write_all(alive.as_bytes()).unwrap();
+        }
+    });
+    let models = market.json(&["models", "list"]);
+    assert_eq!(models.as_array().unwrap().len(), 3);
+    assert_eq!(passing.join().unwrap(), ["/health", "/api/v1/models"]);
+}

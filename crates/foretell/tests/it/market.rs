@@ -166,6 +166,12 @@ impl Serving {
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
+
+    /// The exit code, once the process has ended.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().expect("it can be asked")?;
+        Some(status.code().expect("it ends by itself"))
+    }
 }
 
 impl Drop for Serving {

@@ -137,3 +137,25 @@ fn a_run_and_a_model_are_shown_with_what_people_look_for() {
     let id = report["forecast"]["id"].as_str().unwrap();
     assert_eq!(market.json(&["verify", &id[..12]])["matches"], true);
 }
+
+#[test]
+fn the_forecast_that_knows_the_correction_is_served_after_a_restart() {
+    let market = Market::new(Kind::Noise, 900, 61);
+    market.ok(&["run", "pipeline.toml"]);
+    let all = market.read("candles.csv");
+    let (before, last) = all.trim_end().rsplit_once('\n').expect("lines");
+    let cells: Vec<&str> = last.split(',').collect();
+    // Ids are hashes: served by id, one of the four would be right by chance.
+    for nudge in [1.001, 1.002, 1.003] {
+        let close = cells[4].parse::<f64>().unwrap() * nudge;
+        let high = cells[2].parse::<f64>().unwrap() * 1.01;
+        let (day, open, low, volume) = (cells[0], cells[1], cells[3], cells[5]);
+        market.write(
+            "candles.csv",
+            &format!("{before}\n{day},{open},{high:.6},{low},{close:.6},{volume}\n"),
+        );
+        let corrected = market.json(&["advance", "pipeline.toml"])["forecast"].clone();
+        // Every command opens the directory anew.
+        assert_eq!(market.json(&["forecast", "AAA-USD"])["id"], corrected);
+    }
+}

@@ -79,6 +79,50 @@ async fn wrong_questions_get_a_problem_with_a_remedy() {
     }
 }
 
+#[tokio::test]
+async fn two_pipelines_of_one_instrument_are_kept_apart() {
+    let market = Market::new(Kind::Noise, 900, 8);
+    market.ok(&["run", "pipeline.toml"]);
+    // Another source of the same instrument and interval, ten days further, named so that
+    // it comes last in every order of names.
+    market.write("other.csv", &crate::market::candles(Kind::Noise, 910, 9));
+    let other = market.read("pipeline.toml").replace("candles.csv", "other.csv");
+    market.write("other.toml", &other.replace("seeded-daily", "zz-other"));
+    let report = market.json(&["run", "other.toml"]);
+    let serving = market.serve(&[]);
+    let (_, forecast) = get(&serving, "/api/v1/forecasts/AAA-USD").await;
+    assert_eq!(forecast["id"], report["forecast"]["id"], "the later decision is served");
+    let first = "2022-06-18T00:00:00Z";
+    let second = "2022-06-28T00:00:00Z";
+    let mut seen = Vec::new();
+    for asked in ["", "&pipeline=zz-other", "&pipeline=seeded-daily"] {
+        let path = format!("/api/v1/candles/AAA-USD?limit=1{asked}");
+        let (_, candles) = get(&serving, &path).await;
+        let open = candles["candles"][0]["open_time"].as_str().unwrap().to_owned();
+        seen.push((candles["pipeline"].as_str().unwrap().to_owned(), open));
+    }
+    let of = |name: &str, open: &str| (name.to_owned(), open.to_owned());
+    let other = of("zz-other", second);
+    assert_eq!(seen, [other.clone(), other, of("seeded-daily", first)]);
+    let (status, problem) = get(&serving, "/api/v1/candles/AAA-USD?pipeline=none").await;
+    assert_eq!(status, 404, "{problem}");
+    assert!(problem["hint"].as_str().unwrap().contains("zz-other"), "{problem}");
+    let (_, instruments) = get(&serving, "/api/v1/instruments").await;
+    let of = |i: usize| {
+        let entry = &instruments[i];
+        (entry["pipeline"].clone(), entry["rows"].clone(), entry["to"].clone())
+    };
+    assert_eq!(of(0), ("seeded-daily".into(), 900.into(), first.into()));
+    assert_eq!(of(1), ("zz-other".into(), 910.into(), second.into()));
+    assert_eq!(instruments[1]["pipelines"], serde_json::json!(["zz-other"]));
+    let metrics = reqwest::get(format!("{}/metrics", serving.url)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let ages: Vec<&str> =
+        metrics.lines().filter(|l| l.starts_with("forecast_age_seconds{")).collect();
+    assert_eq!(ages.len(), 2, "{ages:?}");
+    assert!(ages.iter().any(|l| l.contains("pipeline=\"zz-other\"")), "{ages:?}");
+}
+
 #[test]
 fn other_commands_work_at_once_through_the_api() {
     let market = Market::new(Kind::Noise, 900, 3);
@@ -145,6 +189,74 @@ fn serving_ends_cleanly_on_a_signal_and_frees_the_directory() {
         }
     };
     assert!(free, "the directory was not freed");
+}
+
+/// A client that has asked for work and then says nothing more.
+fn silent_client(market: &Market, serving: &Serving) -> std::net::TcpStream {
+    let owner: serde_json::Value =
+        serde_json::from_str(&market.read(".foretell/owner.json")).unwrap();
+    let host = serving.url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let head = format!(
+        "POST /api/v1/runs HTTP/1.1\r\nhost: {host}\r\nx-foretell-secret: {}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{",
+        owner["secret"].as_str().unwrap()
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    stream
+}
+
+/// Waits until the request of a silent client is being answered.
+async fn until_asked(serving: &Serving) {
+    let begun = Instant::now();
+    loop {
+        let text = reqwest::get(format!("{}/metrics", serving.url)).await.unwrap();
+        // This request is the other one.
+        if text.text().await.unwrap().contains("api_active_requests 2") {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "the request did not come in");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_more_does_not_hold_the_server() {
+    let market = Market::new(Kind::Noise, 900, 9);
+    market.ok(&["run", "pipeline.toml"]);
+    let mut serving = market.serve(&[]);
+    let client = silent_client(&market, &serving);
+    until_asked(&serving).await;
+    crate::market::signal(serving.id(), "TERM");
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(code) = serving.ended() {
+            break code;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it did not end");
+        std::thread::yield_now();
+    };
+    assert_eq!(code, 0);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_second_termination_signal_ends_the_server_at_once() {
+    let market = Market::new(Kind::Noise, 900, 10);
+    market.ok(&["run", "pipeline.toml"]);
+    let mut serving = market.serve(&[]);
+    let client = silent_client(&market, &serving);
+    until_asked(&serving).await;
+    let begun = Instant::now();
+    // Signals that come close together are one.
+    let code = loop {
+        crate::market::signal(serving.id(), "TERM");
+        if let Some(code) = serving.ended() {
+            break code;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(8), "only its patience ended it");
+    };
+    assert_eq!(code, 143);
+    drop(client);
 }
 
 #[test]

@@ -291,6 +291,45 @@ async fn a_live_row_is_observed_and_a_correction_is_a_version_that_nothing_befor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_price_is_another_outcome_and_the_calibration_keeps_the_first() {
+    let world = World::live().await;
+    world.set(at(700, 20));
+    let first = world.run().await;
+    let registry = &world.service.store.registry;
+    let outcomes = async || {
+        let found = registry.outcomes(&first.id).await.unwrap();
+        found.into_iter().map(|o| (o.value, o.known_at)).collect::<Vec<_>>()
+    };
+    let closed_at = || world.closes.lock().unwrap()[700];
+    assert_eq!(outcomes().await, []);
+    world.set(at(701, 20));
+    world.advance().await.unwrap();
+    let seen = outcomes().await;
+    assert_eq!(seen.len(), 1);
+    assert!((seen[0].0 - closed_at()).abs() < 1e-9);
+    assert_eq!(seen[0].1, at(701, 20));
+    let (name, version) = (&first.model.name, first.model.version);
+    let state = async || registry.calibration(name, version, at(800, 0)).await.unwrap();
+    let calibrated = state().await;
+    assert!(calibrated.is_some(), "the outcome was taken in");
+
+    world.correct(700, 1.001);
+    world.set(at(701, 600));
+    world.advance().await.unwrap();
+    let corrected = outcomes().await;
+    assert_eq!(corrected.len(), 2);
+    assert!((corrected[0].0 - closed_at()).abs() < 1e-9, "the last known first");
+    assert_eq!((corrected[0].1, corrected[1]), (at(701, 600), seen[0]));
+    assert_eq!(state().await, calibrated);
+
+    // Nothing is corrected twice, and the next outcome moves the calibration on.
+    world.set(at(702, 20));
+    world.advance().await.unwrap();
+    assert_eq!(outcomes().await, corrected);
+    assert_ne!(state().await, calibrated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_instrument_is_refused_before_anything_is_written() {
     let world = of_files().await;
     let store = &world.service.store;

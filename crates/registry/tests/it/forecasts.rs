@@ -75,6 +75,24 @@ async fn lists_are_newest_first_with_filters_and_pages() {
     corrected.made_at = at(3 * 3600 + 90);
     registry.insert_forecast(&corrected).await.unwrap();
     assert_eq!(latest("champion", Interval::HOUR).await.as_deref(), Some("a_3"));
+    // Lists keep to that order, and their pages lose and repeat nothing.
+    let version = ForecastFilter {
+        model: Some("btc-usd-hourly".to_owned()),
+        version: Some(1),
+        horizon: Some(Interval::HOUR),
+        limit: Some(1),
+        ..ForecastFilter::default()
+    };
+    assert_eq!(ids(version).await, ["a_3"]);
+    let whole = ["d_9", "a_3", "s_3", "f_3", "s_2", "f_2", "s_1", "f_1", "s_0", "f_0"];
+    let (mut paged, mut after) = (Vec::new(), None);
+    for _ in 0..whole.len() {
+        let page = ForecastFilter { limit: Some(1), after, ..ForecastFilter::default() };
+        let found = registry.forecasts(&page).await.unwrap();
+        after = found.last().map(foretell_registry::ForecastRecord::cursor);
+        paged.extend(found.into_iter().map(|f| f.id));
+    }
+    assert_eq!(paged, whole);
 }
 
 #[tokio::test]
@@ -109,6 +127,9 @@ async fn outcomes_are_judged_as_they_were_known() {
     assert_eq!(judged(3_600).await, []);
     assert_eq!(judged(8_999).await, [of(&first)]);
     assert_eq!(judged(9_000).await, [of(&corrected)]);
+
+    let latest = registry.latest_outcomes(&all).await.unwrap();
+    assert_eq!(latest, [(forecast("f_1", 1).target_time, corrected)]);
 
     let open = registry.unjudged_forecasts(at(2 * 3600), &all).await.unwrap();
     assert_eq!(open.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["f_0"]);

@@ -40,6 +40,43 @@ async fn the_same_finding_twice_changes_nothing_and_a_filled_gap_is_closed() {
 }
 
 #[tokio::test]
+async fn a_closed_gap_tells_whether_all_of_it_was_found() {
+    let (_dir, registry) = registry().await;
+    for id in ["run-1", "run-2", "run-3", "run-4"] {
+        registry.insert_run(&run(id, 0)).await.unwrap();
+    }
+    // Of five hours one is found, then the others; then they are missing anew.
+    let found: [(&str, i64, &[(i64, u64)]); 4] = [
+        ("run-1", 5, &[(3, 5)]),
+        ("run-2", 60, &[(3, 1), (5, 3)]),
+        ("run-3", 90, &[]),
+        ("run-4", 120, &[(3, 5)]),
+    ];
+    for (run, secs, missing) in found {
+        registry.record_gaps(&finding(run, secs, missing)).await.unwrap();
+    }
+    let all = registry.gaps(&GapFilter::default()).await.unwrap();
+    let mut told: Vec<_> = all
+        .iter()
+        .map(|g| {
+            let hours = (g.span.from.micros() - at(0).micros()) / 3_600_000_000;
+            let closed = g.closed.as_ref().map(|s| s.run.as_str());
+            (g.seq, hours, g.span.intervals, g.first_seen.run.as_str(), closed, g.partly)
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            (1, 3, 5, "run-1", Some("run-2"), true),
+            (2, 3, 1, "run-1", Some("run-3"), false),
+            (3, 5, 3, "run-1", Some("run-3"), false),
+            (4, 3, 5, "run-4", None, false),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_finding_is_taken_whole_or_not_at_all() {
     let (_dir, registry) = registry().await;
     let error = registry.record_gaps(&finding("run-9", 5, &[(3, 2)])).await.unwrap_err();

@@ -261,5 +261,14 @@ pub(crate) fn gap() -> GapRecord {
     let GapFinding { pipeline, instrument, interval, missing, seen, .. } =
         finding("run-1", 5, &[(3, 2)]);
     let span = missing[0];
-    GapRecord { seq: 1, pipeline, instrument, interval, span, first_seen: seen, closed: None }
+    GapRecord {
+        seq: 1,
+        pipeline,
+        instrument,
+        interval,
+        span,
+        first_seen: seen,
+        closed: None,
+        partly: false,
+    }
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use foretell_platform::{GapQuery, Service};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::Segment;
 use crate::problem::Problem;
 use crate::wire;
 
 /// Which gaps.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GapsQuery {
     /// Of one pipeline.
@@ -29,11 +31,12 @@ type Asked = Result<Query<GapsQuery>, QueryRejection>;
 
 /// Gaps of an instrument in time order: the open ones, and those that a later run found
 /// filled.
-#[utoipa::path(get, path = "/api/v1/gaps/{instrument}", params(GapsQuery),
+#[utoipa::path(get, path = "/api/v1/gaps/{instrument}", operation_id = "list_gaps_of_instrument",
+    params(("instrument" = String, Path, description = "Such as BTC-USD."), GapsQuery),
     responses((status = 200, body = Vec<wire::Gap>), (status = 404, body = Problem)))]
 pub(crate) async fn of_instrument(
     State(service): State<Arc<Service>>,
-    Path(instrument): Path<String>,
+    Segment(instrument): Segment,
     query: Asked,
 ) -> Result<Json<Vec<wire::Gap>>, Problem> {
     let instrument = wire::parse_one(&instrument)?;
@@ -41,7 +44,7 @@ pub(crate) async fn of_instrument(
 }
 
 /// Gaps of every instrument in time order.
-#[utoipa::path(get, path = "/api/v1/gaps", params(GapsQuery),
+#[utoipa::path(get, path = "/api/v1/gaps", operation_id = "list_gaps", params(GapsQuery),
     responses((status = 200, body = Vec<wire::Gap>), (status = 404, body = Problem)))]
 pub(crate) async fn list(
     State(service): State<Arc<Service>>,

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use foretell_platform::Service;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::Segment;
 use crate::problem::Problem;
 use crate::wire;
 
 /// Every version of every model, newest first.
-#[utoipa::path(get, path = "/api/v1/models", responses((status = 200, body = Vec<wire::Model>)))]
+#[utoipa::path(get, path = "/api/v1/models", operation_id = "list_models",
+    responses((status = 200, body = Vec<wire::Model>)))]
 pub(crate) async fn list(
     State(service): State<Arc<Service>>,
 ) -> Result<Json<Vec<wire::Model>>, Problem> {
@@ -22,6 +24,7 @@ pub(crate) async fn list(
 
 /// Which version.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct VersionQuery {
     /// Its number; the champion when left out.
@@ -29,11 +32,12 @@ pub(crate) struct VersionQuery {
 }
 
 /// One version of a model with its evidence.
-#[utoipa::path(get, path = "/api/v1/models/{name}", params(VersionQuery),
+#[utoipa::path(get, path = "/api/v1/models/{name}", operation_id = "show_model",
+    params(("name" = String, Path, description = "Its pipeline's name."), VersionQuery),
     responses((status = 200, body = wire::ModelDetail), (status = 404, body = Problem)))]
 pub(crate) async fn show(
     State(service): State<Arc<Service>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     query: Result<Query<VersionQuery>, QueryRejection>,
 ) -> Result<Json<wire::ModelDetail>, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
@@ -41,13 +45,16 @@ pub(crate) async fn show(
 }
 
 /// Makes a version the champion by hand; the audit trail keeps who and when.
-#[utoipa::path(post, path = "/api/v1/models/{name}/promote", request_body = wire::Promote,
-    responses((status = 200, body = wire::Model), (status = 404, body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/models/{name}/promote", operation_id = "promote_model",
+    params(("name" = String, Path, description = "Its pipeline's name.")),
+    request_body = wire::Promote,
+    responses((status = 200, body = wire::Model), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn promote(
     State(service): State<Arc<Service>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     body: Result<Json<wire::Promote>, JsonRejection>,
 ) -> Result<Json<wire::Model>, Problem> {
-    let Json(wish) = body.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let Json(wish) = body.map_err(|e| Problem::of_body(&e))?;
     Ok(Json(service.promote(&name, wish.version).await?.into()))
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use foretell_platform::Service;
 
-use super::App;
+use super::{App, Segment};
 use crate::problem::Problem;
 use crate::wire;
 
@@ -19,18 +19,19 @@ pub(crate) async fn health(State(service): State<Arc<Service>>) -> Json<wire::He
 }
 
 /// Metrics in the text format of Prometheus.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/metrics",
+    responses((status = 200, body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     for served in app.service.served() {
-        let (instrument, horizon) = (served.instrument.as_str(), served.horizon.to_string());
-        app.metrics.forecast_age(instrument, &horizon, served.age_seconds as f64);
+        app.metrics.forecast_age(&served);
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.render())
 }
 
 /// The OpenAPI document.
-pub(crate) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Object)))]
+pub(crate) async fn openapi() -> Json<serde_json::Value> {
     Json(crate::openapi::document())
 }
 
@@ -47,17 +48,24 @@ fn page(html: String) -> impl IntoResponse {
     (headers, Html(html))
 }
 
-/// The report of the latest run.
+/// The report of the latest run that made one, a page without a network.
+#[utoipa::path(get, path = "/",
+    responses((status = 200, body = String, content_type = "text/html"),
+        (status = 404, body = Problem)))]
 pub(crate) async fn latest_report(
     State(service): State<Arc<Service>>,
 ) -> Result<impl IntoResponse, Problem> {
     Ok(page(service.latest_report().await?))
 }
 
-/// The report of a run.
+/// The report of a run, by its id or the beginning of it.
+#[utoipa::path(get, path = "/reports/{run}",
+    params(("run" = String, Path, description = "The run's id or its beginning.")),
+    responses((status = 200, body = String, content_type = "text/html"),
+        (status = 404, body = Problem)))]
 pub(crate) async fn report(
     State(service): State<Arc<Service>>,
-    Path(run): Path<String>,
+    Segment(run): Segment,
 ) -> Result<impl IntoResponse, Problem> {
     Ok(page(service.report(&run).await?))
 }

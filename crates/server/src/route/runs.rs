@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use foretell_platform::{Event, Observer, Pipeline, PlatformError, RunOptions, Service, Stop};
@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::Segment;
 use crate::problem::Problem;
 use crate::wire;
 
@@ -25,7 +26,8 @@ const EVENTS: &str = "application/x-ndjson";
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The latest runs, newest first.
-#[utoipa::path(get, path = "/api/v1/runs", responses((status = 200, body = Vec<wire::Run>)))]
+#[utoipa::path(get, path = "/api/v1/runs", operation_id = "list_runs",
+    responses((status = 200, body = Vec<wire::Run>)))]
 pub(crate) async fn list(
     State(service): State<Arc<Service>>,
 ) -> Result<Json<Vec<wire::Run>>, Problem> {
@@ -33,11 +35,12 @@ pub(crate) async fn list(
 }
 
 /// One run with its stations, parameters and metrics, by its id or the beginning of it.
-#[utoipa::path(get, path = "/api/v1/runs/{id}",
+#[utoipa::path(get, path = "/api/v1/runs/{id}", operation_id = "show_run",
+    params(("id" = String, Path, description = "The run's id or its beginning.")),
     responses((status = 200, body = wire::RunDetail), (status = 404, body = Problem)))]
 pub(crate) async fn show(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<wire::RunDetail>, Problem> {
     Ok(Json(service.run_detail(&id).await?.into()))
 }
@@ -45,11 +48,15 @@ pub(crate) async fn show(
 /// Retrains a run and compares the hashes. With `Accept: application/x-ndjson` its events
 /// are streamed; the last line is `{"event":"finished","proof":…}` or as of `POST
 /// /api/v1/runs`.
-#[utoipa::path(post, path = "/api/v1/runs/{id}/reproduce",
-    responses((status = 200, body = wire::Proof), (status = 404, body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/runs/{id}/reproduce", operation_id = "reproduce_run",
+    params(("id" = String, Path, description = "The run's id or its beginning.")),
+    responses(
+        (status = 200, content((wire::Proof = "application/json"), (String = "application/x-ndjson"))),
+        (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 503, body = Problem)))]
 pub(crate) async fn reproduce(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
@@ -71,13 +78,14 @@ pub(crate) async fn reproduce(
 /// `{"event":"finished"}` with the result under `report`, `advance` or `backfill`, or
 /// `{"event":"failed","message":…}`. Work waits for its turn, which an event tells;
 /// closing the connection stops it at its next safe point, and what it committed is kept.
-#[utoipa::path(post, path = "/api/v1/runs", request_body = wire::StartRun,
+#[utoipa::path(post, path = "/api/v1/runs", operation_id = "start_run",
+    request_body = wire::StartRun,
     responses((status = 200, body = String, content_type = "application/x-ndjson")))]
 pub(crate) async fn start(
     State(service): State<Arc<Service>>,
     body: Result<Json<wire::StartRun>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Json(wish) = body.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let Json(wish) = body.map_err(|e| Problem::of_body(&e))?;
     let file = PathBuf::from(&wish.file);
     let pipeline = Pipeline::parse(&wish.text, &file).map_err(PlatformError::from)?;
     let mended = wish.mended.map(serde_json::from_value).transpose();

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use foretell_platform::{CandleRange, Service};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::Segment;
 use crate::problem::Problem;
 use crate::wire;
 
-/// Every instrument with a pipeline.
+/// The instrument of every pipeline, with that pipeline's own rows.
 #[utoipa::path(get, path = "/api/v1/instruments",
     responses((status = 200, body = Vec<wire::Instrument>)))]
 pub(crate) async fn instruments(
@@ -22,8 +23,12 @@ pub(crate) async fn instruments(
 
 /// Which candles.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CandleQuery {
+    /// The pipeline whose rows are meant; the one whose forecast would be served when
+    /// left out.
+    pipeline: Option<String>,
     /// Interval, when the instrument has several: `1h`, `1d`.
     interval: Option<String>,
     /// First open time, RFC 3339 or a date (UTC).
@@ -35,11 +40,12 @@ pub(crate) struct CandleQuery {
 }
 
 /// Clean candles in time order.
-#[utoipa::path(get, path = "/api/v1/candles/{instrument}", params(CandleQuery),
+#[utoipa::path(get, path = "/api/v1/candles/{instrument}",
+    params(("instrument" = String, Path, description = "Such as BTC-USD."), CandleQuery),
     responses((status = 200, body = wire::Candles), (status = 404, body = Problem)))]
 pub(crate) async fn candles(
     State(service): State<Arc<Service>>,
-    Path(instrument): Path<String>,
+    Segment(instrument): Segment,
     query: Result<Query<CandleQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<wire::Candles>, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
@@ -48,6 +54,7 @@ pub(crate) async fn candles(
         return Err(Problem::bad_request("`limit` must be from 1 to 10,000"));
     }
     let range = CandleRange {
+        pipeline: query.pipeline,
         interval: wire::parse(query.interval.as_deref())?,
         from: wire::parse(query.from.as_deref())?,
         to: wire::parse(query.to.as_deref())?,

@@ -141,6 +141,8 @@ pub(crate) struct Gap {
     /// The run that found rows there; `null` as long as the gap is open.
     closed_by: Option<String>,
     closed_at: Option<String>,
+    /// Whether intervals in it were still missing then, which later records name.
+    partly: bool,
 }
 
 impl From<platform::GapView> for Gap {
@@ -156,6 +158,7 @@ impl From<platform::GapView> for Gap {
             first_seen_at: v.first_seen_at.to_string(),
             closed_by: v.closed_by,
             closed_at: v.closed_at.map(|t| t.to_string()),
+            partly: v.partly,
         }
     }
 }
