@@ -178,6 +178,9 @@ impl Table {
     }
 }
 
+/// Files of so few rows are put together whatever those beside them hold.
+const TINY: u64 = 64;
+
 /// How many of the smallest files are put together, given the rows of each, ascending:
 /// up to the first that holds more than twice what all before it hold. Size-tiered
 /// compaction, as log-structured merge trees do it: O'Neil et al., "The log-structured
@@ -185,7 +188,7 @@ impl Table {
 fn tier(rows: &[u64]) -> usize {
     let mut below = 0u64;
     let grows = |(i, rows): (usize, &u64)| {
-        let fits = i == 0 || *rows <= below.saturating_mul(2).max(1);
+        let fits = i == 0 || *rows <= below.saturating_mul(2).max(TINY);
         below = below.saturating_add(*rows);
         fits
     };

@@ -118,6 +118,8 @@ impl Stop {
         &self,
         work: impl Future<Output = Result<T, PlatformError>>,
     ) -> Result<T, PlatformError> {
+        // Work that is always done at once would otherwise never hear of the stop.
+        self.check()?;
         let mut work = std::pin::pin!(work);
         loop {
             let tick = tokio::time::sleep(Duration::from_millis(50));
