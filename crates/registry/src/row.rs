@@ -68,7 +68,8 @@ impl<'r> Columns<'r> {
 
     /// A series of numbers.
     pub(crate) fn f64s(&self, column: &'static str) -> Result<Vec<f64>, RegistryError> {
-        self.numbers(column, self.get(column)?)
+        let bytes: Vec<u8> = self.get(column)?;
+        self.numbers(column, &bytes)
     }
 
     /// A series of numbers that may be null.
@@ -77,10 +78,10 @@ impl<'r> Columns<'r> {
         column: &'static str,
     ) -> Result<Option<Vec<f64>>, RegistryError> {
         let bytes: Option<Vec<u8>> = self.get(column)?;
-        bytes.map(|bytes| self.numbers(column, bytes)).transpose()
+        bytes.map(|bytes| self.numbers(column, &bytes)).transpose()
     }
 
-    fn numbers(&self, column: &'static str, bytes: Vec<u8>) -> Result<Vec<f64>, RegistryError> {
+    fn numbers(&self, column: &'static str, bytes: &[u8]) -> Result<Vec<f64>, RegistryError> {
         let (numbers, rest) = bytes.as_chunks::<8>();
         if !rest.is_empty() {
             return Err(self.stored(column, "its length is not a multiple of 8 bytes"));

@@ -194,15 +194,15 @@ fn serving_ends_cleanly_on_a_signal_and_frees_the_directory() {
 /// A client that has asked for work and then says nothing more.
 fn silent_client(market: &Market, serving: &Serving) -> std::net::TcpStream {
     let owner: serde_json::Value =
-        serde_json::from_str(&market.read(".foretell/owner.json")).unwrap();
+        serde_json::from_str(&market.read(".foretell/owner.json")).expect("it is there");
     let host = serving.url.trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let mut stream = std::net::TcpStream::connect(host).expect("it is there");
     let head = format!(
         "POST /api/v1/runs HTTP/1.1\r\nhost: {host}\r\nx-foretell-secret: {}\r\n\
          content-type: application/json\r\ncontent-length: 100\r\n\r\n{{",
-        owner["secret"].as_str().unwrap()
+        owner["secret"].as_str().expect("it is there")
     );
-    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut stream, head.as_bytes()).expect("it is there");
     stream
 }
 
@@ -210,9 +210,9 @@ fn silent_client(market: &Market, serving: &Serving) -> std::net::TcpStream {
 async fn until_asked(serving: &Serving) {
     let begun = Instant::now();
     loop {
-        let text = reqwest::get(format!("{}/metrics", serving.url)).await.unwrap();
+        let text = reqwest::get(format!("{}/metrics", serving.url)).await.expect("it is there");
         // This request is the other one.
-        if text.text().await.unwrap().contains("api_active_requests 2") {
+        if text.text().await.expect("it is there").contains("api_active_requests 2") {
             return;
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "the request did not come in");

@@ -46,7 +46,8 @@ async fn a_closed_gap_tells_whether_all_of_it_was_found() {
         registry.insert_run(&run(id, 0)).await.unwrap();
     }
     // Of five hours one is found, then the others; then they are missing anew.
-    let found: [(&str, i64, &[(i64, u64)]); 4] = [
+    type Found<'a> = (&'a str, i64, &'a [(i64, u64)]);
+    let found: [Found<'_>; 4] = [
         ("run-1", 5, &[(3, 5)]),
         ("run-2", 60, &[(3, 1), (5, 3)]),
         ("run-3", 90, &[]),
