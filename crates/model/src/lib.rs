@@ -19,6 +19,7 @@ mod state;
 mod baseline;
 mod boosting;
 mod forest;
+mod neural;
 mod ridge;
 
 pub use boosting::{BoostedTree, BoostingState};
