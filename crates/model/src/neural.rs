@@ -10,10 +10,12 @@
 mod adam;
 mod dense;
 mod gru;
+mod loss;
 mod lstm;
 mod network;
 mod panels;
 mod real;
+mod train;
 mod vector;
 
 use real::Real;
@@ -65,3 +67,6 @@ impl Steps {
         self.count * self.batch
     }
 }
+
+#[cfg(test)]
+mod tests;
