@@ -26,6 +26,10 @@ pub use boosting::{BoostedTree, BoostingState};
 pub use error::ModelError;
 pub use estimator::{Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use forest::{ForestState, ForestTree};
+pub use neural::{
+    Architecture, Bend, DecompositionSettings, Layer, NeuralState, Objective, PerceptronSettings,
+    RecurrentSettings,
+};
 pub use quantiles::{LEVELS, MEDIAN, QUANTILE_LEVELS, Quantiles, empirical_quantile};
 pub use ridge::RidgeState;
 pub use saved::{SAVED_MODEL_VERSION, SavedModel, cpu_features};

@@ -9,14 +9,21 @@
 
 mod adam;
 mod dense;
+mod estimator;
 mod gru;
 mod loss;
 mod lstm;
 mod network;
 mod panels;
 mod real;
+mod settings;
 mod train;
 mod vector;
+
+pub use estimator::NeuralState;
+pub(crate) use estimator::{Neural, NeuralEstimator, check};
+pub use network::{Architecture, Layer};
+pub use settings::{DecompositionSettings, Objective, PerceptronSettings, RecurrentSettings};
 
 use real::Real;
 use vector::Vector;

@@ -6,6 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::baseline::BaselineEstimator;
 use crate::boosting::BoostingEstimator;
 use crate::forest::ForestEstimator;
+use crate::neural::{
+    self, DecompositionSettings, NeuralEstimator, PerceptronSettings, RecurrentSettings,
+};
 use crate::ridge::RidgeEstimator;
 use crate::{Estimator, ModelError};
 
@@ -90,6 +93,15 @@ pub enum EstimatorSpec {
         #[serde(default = "default_max_bin")]
         max_bin: usize,
     },
+    /// Long short-term memory over the window of each row (Hochreiter & Schmidhuber,
+    /// 1997).
+    Lstm(RecurrentSettings),
+    /// Gated recurrent units over the window of each row (Cho et al., 2014).
+    Gru(RecurrentSettings),
+    /// A multilayer perceptron over all columns.
+    Mlp(PerceptronSettings),
+    /// A linear forecaster on trend and rest of the window (DLinear, Zeng et al., 2023).
+    Dlinear(DecompositionSettings),
 }
 
 /// Refuses settings on a kind that has none, which serde alone lets pass.
@@ -145,7 +157,7 @@ fn default_max_bin() -> usize {
 
 impl EstimatorSpec {
     /// Every kind, as files write it.
-    pub const KINDS: [&str; 8] = [
+    pub const KINDS: [&str; 12] = [
         "random_walk",
         "drift",
         "seasonal_naive",
@@ -154,6 +166,10 @@ impl EstimatorSpec {
         "ridge",
         "random_forest",
         "gradient_boosting",
+        "lstm",
+        "gru",
+        "mlp",
+        "dlinear",
     ];
 
     /// The kind as files write it.
@@ -167,6 +183,10 @@ impl EstimatorSpec {
             Self::Ridge { .. } => "ridge",
             Self::RandomForest { .. } => "random_forest",
             Self::GradientBoosting { .. } => "gradient_boosting",
+            Self::Lstm(_) => "lstm",
+            Self::Gru(_) => "gru",
+            Self::Mlp(_) => "mlp",
+            Self::Dlinear(_) => "dlinear",
         }
     }
 
@@ -179,7 +199,13 @@ impl EstimatorSpec {
     pub fn reads_features(&self) -> bool {
         matches!(
             self,
-            Self::Ridge { .. } | Self::RandomForest { .. } | Self::GradientBoosting { .. }
+            Self::Ridge { .. }
+                | Self::RandomForest { .. }
+                | Self::GradientBoosting { .. }
+                | Self::Lstm(_)
+                | Self::Gru(_)
+                | Self::Mlp(_)
+                | Self::Dlinear(_)
         )
     }
 
@@ -194,6 +220,9 @@ impl EstimatorSpec {
         match self {
             Self::RandomForest { trees, .. } => *trees as u64,
             Self::GradientBoosting { rounds, .. } => *rounds as u64,
+            Self::Lstm(s) | Self::Gru(s) => s.epochs as u64,
+            Self::Mlp(s) => s.epochs as u64,
+            Self::Dlinear(s) => s.epochs as u64,
             _ => 1,
         }
     }
@@ -220,6 +249,9 @@ impl EstimatorSpec {
             Self::Ridge { .. } => Box::new(RidgeEstimator::new(spec)),
             Self::RandomForest { .. } => Box::new(ForestEstimator::new(spec)),
             Self::GradientBoosting { .. } => Box::new(BoostingEstimator::new(spec)),
+            Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
+                Box::new(NeuralEstimator::new(spec))
+            }
             _ => Box::new(BaselineEstimator::new(spec)),
         })
     }
@@ -277,6 +309,9 @@ impl EstimatorSpec {
                 share("column_sample", column_sample)?;
                 not_negative("lambda", lambda)?;
                 within("max_bin", max_bin, 2, 65_535)
+            }
+            Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
+                neural::check(self).or_else(|(field, value, remedy)| refuse(field, &value, remedy))
             }
             _ => Ok(()),
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::Baseline;
 use crate::boosting::{Boosting, BoostingState};
 use crate::forest::{Forest, ForestState};
+use crate::neural::{Neural, NeuralState};
 use crate::ridge::{Ridge, RidgeState};
 use crate::{Fitted, LEVELS, ModelError, Schema};
 
@@ -51,6 +52,8 @@ pub enum ModelState {
     RandomForest(ForestState),
     /// Boosted trees.
     GradientBoosting(BoostingState),
+    /// A neural network.
+    Neural(NeuralState),
 }
 
 impl ModelState {
@@ -65,6 +68,7 @@ impl ModelState {
             Self::Ridge(_) => "ridge",
             Self::RandomForest(_) => "random_forest",
             Self::GradientBoosting(_) => "gradient_boosting",
+            Self::Neural(state) => state.kind(),
         }
     }
 
@@ -77,6 +81,7 @@ impl ModelState {
             Self::Ridge(state) => Box::new(Ridge::new(state, schema)?),
             Self::RandomForest(state) => Box::new(Forest::new(state, schema)?),
             Self::GradientBoosting(state) => Box::new(Boosting::new(state, schema)?),
+            Self::Neural(state) => Box::new(Neural::new(state, schema)?),
             baseline => Box::new(Baseline::new(baseline, schema)?),
         })
     }

@@ -12,6 +12,10 @@ use super::vector::{LANES, Lane, Level, Task, Vector};
 use foretell_testkit::{normal, rng};
 use proptest::prelude::*;
 use serde::Deserialize;
+use std::sync::atomic::AtomicBool;
+
+/// Never raised.
+static GO: AtomicBool = AtomicBool::new(false);
 
 /// What `tests/reference/neural.py` wrote.
 #[derive(Deserialize)]
@@ -307,7 +311,7 @@ fn threads_change_nothing() {
     let train = |threads| {
         let plan = Plan { batch: 130, dropout: 0.2, threads, ..plan(Loss::Squared, 0.01) };
         let mut training = Training::new(architecture, plan, &data, &checks);
-        while training.epoch().goes_on {}
+        while training.epoch(&GO).unwrap().goes_on {}
         training.into_best().parameters()
     };
     let one = train(1);
@@ -325,7 +329,7 @@ fn training_that_was_interrupted_ends_in_the_same_weights() {
     let mut stored = Vec::new();
     loop {
         stored.push(serde_json::to_string(&whole.checkpoint()).unwrap());
-        if !whole.epoch().goes_on {
+        if !whole.epoch(&GO).unwrap().goes_on {
             break;
         }
     }
@@ -334,7 +338,7 @@ fn training_that_was_interrupted_ends_in_the_same_weights() {
     for checkpoint in stored {
         let mut later = Training::new(architecture, plan.clone(), &data, &checks);
         later.resume(&serde_json::from_str(&checkpoint).unwrap()).unwrap();
-        while later.epoch().goes_on {}
+        while later.epoch(&GO).unwrap().goes_on {}
         assert_eq!(later.into_best().parameters(), expected);
     }
     let mut other = Training::new(&architectures()[0], plan, &data, &checks);
@@ -348,7 +352,7 @@ fn every_architecture_learns_what_is_planted_and_stops_early_on_noise() {
         let (data, checks) = (examples(&architecture, 1_000, 1), examples(&architecture, 300, 2));
         let plan = Plan { epochs: 60, patience: 10, ..plan(Loss::Squared, 0.01) };
         let mut training = Training::new(&architecture, plan.clone(), &data, &checks);
-        while training.epoch().goes_on {}
+        while training.epoch(&GO).unwrap().goes_on {}
         let variance = checks.targets.iter().map(|y| y * y).sum::<f32>() / checks.len as f32;
         let left = training.best_loss().unwrap() / f64::from(variance);
         assert!(left < 0.1, "{architecture:?}: {left}");
@@ -356,7 +360,7 @@ fn every_architecture_learns_what_is_planted_and_stops_early_on_noise() {
         let mut noise = data;
         noise.targets.iter_mut().for_each(|y| *y = normal(&mut random) as f32);
         let mut training = Training::new(&architecture, plan, &noise, &checks);
-        while training.epoch().goes_on {}
+        while training.epoch(&GO).unwrap().goes_on {}
         assert!(training.epochs_done() < 60, "{architecture:?}");
     }
 }

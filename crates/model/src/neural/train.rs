@@ -6,6 +6,8 @@
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha12Rng;
@@ -209,8 +211,8 @@ impl<'a> Training<'a> {
         self.epoch
     }
 
-    /// One pass over all examples.
-    pub(crate) fn epoch(&mut self) -> Epoch {
+    /// One pass over all examples; `None` when the stop flag was raised in it.
+    pub(crate) fn epoch(&mut self, stop: &AtomicBool) -> Option<Epoch> {
         if self.plan.shuffle {
             self.order = (0..self.train.len).collect();
             let mut random = self.random(self.epoch, 0, 0);
@@ -220,6 +222,10 @@ impl<'a> Training<'a> {
         let order = std::mem::take(&mut self.order);
         let mut sum = 0.0;
         for (number, rows) in order.chunks(batch).enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                self.order = order;
+                return None;
+            }
             sum += self.batch(number, rows);
         }
         self.order = order;
@@ -231,7 +237,7 @@ impl<'a> Training<'a> {
         let loss = sum / self.train.len as f64;
         let stopped = self.judge(loss, validation);
         let goes_on = !stopped && self.epoch < self.plan.epochs && loss.is_finite();
-        Epoch { loss, validation, goes_on }
+        Some(Epoch { loss, validation, goes_on })
     }
 
     /// Keeps the best weights and lowers the rate; whether training is to end.
@@ -403,6 +409,24 @@ impl Task for Judge<'_> {
         gather(self.pass, self.examples, self.rows);
         self.pass.forward::<V>(self.network);
         self.loss.of(self.pass, self.examples, self.rows, None)
+    }
+}
+
+/// Forwards only; the answers stay in the pass.
+pub(crate) struct Answer<'w> {
+    pub(crate) network: &'w Network<f32>,
+    pub(crate) examples: &'w Examples,
+    pub(crate) rows: &'w [usize],
+    pub(crate) pass: &'w mut Pass<f32>,
+}
+
+impl Task for Answer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<f32>>(self) {
+        gather(self.pass, self.examples, self.rows);
+        self.pass.forward::<V>(self.network);
     }
 }
 

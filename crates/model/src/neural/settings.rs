@@ -1,0 +1,148 @@
+//! What a pipeline file says of a network.
+
+use serde::{Deserialize, Serialize};
+
+use super::Bend;
+
+/// What training makes small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// The pinball loss of nine quantiles: the network forecasts a distribution.
+    #[default]
+    Pinball,
+    /// The squared error: the network forecasts the mean, and the quantiles are those of
+    /// its residuals on the validation rows.
+    Squared,
+}
+
+/// A network of recurrent layers (LSTM or GRU) and a linear one after the last step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecurrentSettings {
+    /// Units of each layer, the first one first (1 to 20 layers of 1 to 4,096).
+    pub units: Vec<usize>,
+    /// Bends cell and output.
+    pub bend: Bend,
+    /// The probability that an output between layers is dropped while training.
+    pub dropout: f64,
+    /// What training makes small.
+    pub objective: Objective,
+    /// Passes over the training rows, at most.
+    pub epochs: usize,
+    /// Windows per step.
+    pub batch: usize,
+    /// Step size of Adam.
+    pub rate: f64,
+    /// Decoupled weight decay (AdamW).
+    pub decay: f64,
+    /// The largest norm of the gradient; 0 for no bound.
+    pub clip: f64,
+    /// Share of the training rows, the last ones, that decide when to stop.
+    pub validation: f64,
+    /// Epochs without a better validation loss before training ends.
+    pub patience: usize,
+}
+
+impl Default for RecurrentSettings {
+    fn default() -> Self {
+        let of = PerceptronSettings::default();
+        Self {
+            units: vec![32],
+            bend: Bend::Tanh,
+            dropout: 0.0,
+            objective: of.objective,
+            epochs: of.epochs,
+            batch: of.batch,
+            rate: of.rate,
+            decay: of.decay,
+            clip: of.clip,
+            validation: of.validation,
+            patience: of.patience,
+        }
+    }
+}
+
+/// A multilayer perceptron over all columns of a row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PerceptronSettings {
+    /// Units of each hidden layer, the first one first (1 to 20 layers of 1 to 4,096).
+    pub units: Vec<usize>,
+    /// Bends them.
+    pub bend: Bend,
+    /// What training makes small.
+    pub objective: Objective,
+    /// Passes over the training rows, at most.
+    pub epochs: usize,
+    /// Rows per step.
+    pub batch: usize,
+    /// Step size of Adam.
+    pub rate: f64,
+    /// Decoupled weight decay (AdamW).
+    pub decay: f64,
+    /// The largest norm of the gradient; 0 for no bound.
+    pub clip: f64,
+    /// Share of the training rows, the last ones, that decide when to stop.
+    pub validation: f64,
+    /// Epochs without a better validation loss before training ends.
+    pub patience: usize,
+}
+
+impl Default for PerceptronSettings {
+    fn default() -> Self {
+        Self {
+            units: vec![32],
+            bend: Bend::Relu,
+            objective: Objective::Pinball,
+            epochs: 50,
+            batch: 64,
+            rate: 1e-3,
+            decay: 0.0,
+            clip: 1.0,
+            validation: 0.15,
+            patience: 5,
+        }
+    }
+}
+
+/// A linear forecaster on trend and rest of each column's window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecompositionSettings {
+    /// Steps of the moving average that is taken for the trend.
+    pub kernel: usize,
+    /// What training makes small.
+    pub objective: Objective,
+    /// Passes over the training rows, at most.
+    pub epochs: usize,
+    /// Windows per step.
+    pub batch: usize,
+    /// Step size of Adam.
+    pub rate: f64,
+    /// Decoupled weight decay (AdamW).
+    pub decay: f64,
+    /// The largest norm of the gradient; 0 for no bound.
+    pub clip: f64,
+    /// Share of the training rows, the last ones, that decide when to stop.
+    pub validation: f64,
+    /// Epochs without a better validation loss before training ends.
+    pub patience: usize,
+}
+
+impl Default for DecompositionSettings {
+    fn default() -> Self {
+        let of = PerceptronSettings::default();
+        Self {
+            kernel: 25,
+            objective: of.objective,
+            epochs: of.epochs,
+            batch: of.batch,
+            rate: of.rate,
+            decay: of.decay,
+            clip: of.clip,
+            validation: of.validation,
+            patience: of.patience,
+        }
+    }
+}
