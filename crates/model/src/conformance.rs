@@ -120,6 +120,10 @@ fn check_determinism(spec: &EstimatorSpec, train: &Dataset) {
         EstimatorSpec::GradientBoosting { subsample, column_sample, .. } => {
             *subsample < 1.0 || *column_sample < 1.0
         }
+        EstimatorSpec::Lstm(_)
+        | EstimatorSpec::Gru(_)
+        | EstimatorSpec::Mlp(_)
+        | EstimatorSpec::Dlinear(_) => true,
         _ => false,
     };
     if draws {
@@ -338,6 +342,19 @@ mod tests {
         check_estimator(&spec(r#"{"kind":"random_forest","trees":20}"#));
         let small = r#"{"kind":"random_forest","trees":5,"depth":3,"column_share":1.0}"#;
         check_estimator(&spec(small));
+    }
+
+    #[test]
+    fn networks_conform() {
+        for json in [
+            r#"{"kind":"lstm","units":[12],"epochs":8,"rate":0.01}"#,
+            r#"{"kind":"lstm","units":[6,5],"bend":"relu","dropout":0.2,"epochs":6,"batch":40}"#,
+            r#"{"kind":"gru","units":[18],"epochs":8,"objective":"squared","rate":0.01}"#,
+            r#"{"kind":"mlp","units":[20,9],"epochs":8,"decay":0.01,"rate":0.01}"#,
+            r#"{"kind":"dlinear","epochs":8,"kernel":3,"rate":0.01}"#,
+        ] {
+            check_estimator(&spec(json));
+        }
     }
 
     #[test]

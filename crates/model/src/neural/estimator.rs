@@ -215,7 +215,7 @@ impl Estimator for NeuralEstimator {
             offsets: None,
             epochs: 0,
         };
-        state.scale(train, &learnt);
+        let constant = state.scale(train, &learnt);
         let examples = |rows: &[usize]| Examples {
             inputs: rows.iter().flat_map(|i| state.window_of_row(train.features.row(*i))).collect(),
             targets: rows
@@ -264,6 +264,13 @@ impl Estimator for NeuralEstimator {
         state.epochs = training.epochs_done();
         let network = training.into_best();
         state.weights = network.parameters();
+        // What never moved while training is not to matter when it does.
+        let seen = state.architecture.inputs;
+        for (i, weight) in state.weights[0].iter_mut().enumerate() {
+            if constant[i % seen % inputs] {
+                *weight = 0.0;
+            }
+        }
         if settings.objective == Objective::Squared {
             let answers = answers(&network, &asked);
             let residual = |(i, row): (usize, &usize)| {
@@ -346,22 +353,26 @@ impl NeuralState {
         }
     }
 
-    /// Takes means and deviations from some rows.
-    fn scale(&mut self, train: &Dataset, rows: &[usize]) {
+    /// Takes means and deviations from some rows, and says which columns are constant.
+    fn scale(&mut self, train: &Dataset, rows: &[usize]) -> Vec<bool> {
         let moments = |of: &dyn Fn(usize) -> f64| {
             let n = rows.len() as f64;
             let mean = rows.iter().map(|i| of(*i)).sum::<f64>() / n;
             let variance = rows.iter().map(|i| (of(*i) - mean).powi(2)).sum::<f64>() / n;
             let deviation = libm::sqrt(variance);
             // A constant column is not blown up to noise.
-            (mean, if deviation > 1e-12 * mean.abs().max(1e-300) { deviation } else { 1.0 })
+            (mean, if deviation > 1e-12 * mean.abs() { deviation } else { 1.0 }, deviation)
         };
+        let mut constant = Vec::with_capacity(self.means.len());
         let inputs = self.means.len();
         let last = (self.window - 1) * inputs;
         for j in 0..inputs {
-            (self.means[j], self.scales[j]) = moments(&|i| train.features.row(i)[last + j]);
+            let (mean, scale, deviation) = moments(&|i| train.features.row(i)[last + j]);
+            (self.means[j], self.scales[j]) = (mean, scale);
+            constant.push(deviation <= 1e-12 * mean.abs());
         }
-        (self.centre, self.spread) = moments(&|i| train.labels[i].value);
+        (self.centre, self.spread, _) = moments(&|i| train.labels[i].value);
+        constant
     }
 
     /// What the network sees of a row.
