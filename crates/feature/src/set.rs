@@ -132,6 +132,34 @@ impl FeatureSet {
         Ok(Self { name: name.to_owned(), features, graph, fingerprint })
     }
 
+    /// The same features with `steps` steps of each in a row, the oldest first: for two
+    /// features and three steps `x[-2], y[-2], x[-1], y[-1], x, y`. What sequence models
+    /// read. A window with a missing interval is null, as every lag is.
+    #[must_use]
+    pub fn windowed(mut self, steps: usize) -> Self {
+        if steps <= 1 {
+            return self;
+        }
+        let lag = kinds().find(|k| k.id == "lag").expect("lag is a kind");
+        let last = std::mem::take(&mut self.features);
+        for behind in (1..steps).rev() {
+            for feature in &last {
+                let numbers = vec![behind as f64];
+                let Input::Node(node) =
+                    self.graph.node(lag, &[Input::Node(feature.node)], &numbers)
+                else {
+                    unreachable!("a node is a node")
+                };
+                let name = format!("{}[-{behind}]", feature.name);
+                let columns = vec![feature.name.clone()];
+                self.features.push(Feature { name, kind: lag, columns, numbers, node });
+            }
+        }
+        self.features.extend(last);
+        self.fingerprint = fingerprint_of(&self.features);
+        self
+    }
+
     /// The set's name.
     pub fn name(&self) -> &str {
         &self.name

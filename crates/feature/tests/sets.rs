@@ -7,6 +7,7 @@ use foretell_feature::{
     Fallback, FeatureError, FeatureSet, FeatureSpec, Params, catalogue, compute, kinds,
 };
 use foretell_market::Interval;
+use foretell_panel::Column;
 use foretell_testkit::random_walk;
 
 fn shipped(name: &str, params: &Params) -> Result<FeatureSet, FeatureError> {
@@ -159,4 +160,29 @@ fn the_page_of_features_is_up_to_date() {
         "write it anew: cargo run --release -p foretell-feature --example catalogue > \
          crates/feature/FEATURES.md"
     );
+}
+
+/// Each step of a window is the feature as it was so many intervals ago, the oldest
+/// first, and null where an interval between is missing.
+#[test]
+fn a_window_holds_the_last_steps_of_every_feature_the_oldest_first() {
+    let specs = [FeatureSpec::new("close", "column").with("column", "close")];
+    let set = FeatureSet::custom("closes", &specs).unwrap().windowed(3);
+    assert_eq!(set.names(), ["close[-2]", "close[-1]", "close"]);
+    assert_eq!(set.warm_up(), 2);
+    // Six closes, the fourth hour missing: [1..6] in windows of three.
+    let all = random_walk(7, Interval::HOUR, 0.01, 3);
+    let closes: Vec<f64> = (1..=6).map(f64::from).collect();
+    let frame = all.filter(|i, _| i != 3);
+    let frame = frame.with_columns(vec![Column::new("close", closes)]).unwrap();
+    let windows = compute(&set, &frame).unwrap();
+    let row = |i: usize| windows.columns().iter().map(|c| c.values[i]).collect::<Vec<_>>();
+    assert_eq!(row(2), [1.0, 2.0, 3.0]);
+    assert!(row(0)[0].is_nan() && row(0)[1].is_nan() && row(0)[2] == 1.0);
+    // The row after the missing hour is the fourth close; its past step is not there.
+    assert!(row(3)[1].is_nan() && row(3)[0] == 3.0 && row(3)[2] == 4.0);
+    assert_eq!(row(5), [4.0, 5.0, 6.0]);
+    let one = FeatureSet::custom("closes", &specs).unwrap();
+    assert_ne!(one.fingerprint(), set.fingerprint());
+    assert_eq!(one.clone().windowed(1).fingerprint(), one.fingerprint());
 }

@@ -209,6 +209,14 @@ pub struct FeatureSettings {
     pub season: Interval,
     /// Decay of the exponentially weighted variance.
     pub ewma_lambda: f64,
+    /// Steps of every feature that a row holds. A row of one step is what there always
+    /// was, and hashes as it did.
+    #[serde(skip_serializing_if = "is_one")]
+    pub window: usize,
+}
+
+fn is_one(steps: &usize) -> bool {
+    *steps == 1
 }
 
 /// The label's keys.
@@ -459,6 +467,7 @@ impl Pipeline {
             params: section.number_table("params", sections.faults),
             season: section.interval("season", sections.faults).unwrap_or(Interval::DAY),
             ewma_lambda: section.number("ewma_lambda", sections.faults),
+            window: usize::try_from(section.whole("window", sections.faults)).unwrap_or(1),
         };
         if settings.season < label.horizon {
             let message = format!(
@@ -641,7 +650,8 @@ impl FeatureSettings {
     /// When a parameter is unknown or out of range.
     pub fn feature_set(&self) -> Result<FeatureSet, foretell_feature::FeatureError> {
         let add = |params: Params, (name, value): (&String, &f64)| params.with(name, *value);
-        FeatureSet::named(&self.set, &self.params.iter().fold(Params::new(), add))
+        let set = FeatureSet::named(&self.set, &self.params.iter().fold(Params::new(), add))?;
+        Ok(set.windowed(self.window))
     }
 }
 

@@ -22,6 +22,7 @@ impl Kind {
             Kind::Time => "time".to_owned(),
             Kind::Instrument => "instrument".to_owned(),
             Kind::Texts => "list of texts".to_owned(),
+            Kind::Wholes(low, high) => format!("list of whole numbers {low}…{high}"),
             Kind::TextTable => "table of texts".to_owned(),
             Kind::NumberTable => "table of numbers".to_owned(),
         }
@@ -143,6 +144,10 @@ fn key_schema(key: &Key) -> Value {
             json!({ "type": "string", "pattern": "^[A-Za-z0-9]{1,20}[-/_][A-Za-z0-9]{1,20}$" })
         }
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Wholes(low, high) => json!({
+            "type": "array",
+            "items": { "type": "integer", "minimum": low, "maximum": high },
+        }),
         Kind::TextTable => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }

@@ -22,6 +22,8 @@ pub enum Kind {
     Instrument,
     /// A list of texts.
     Texts,
+    /// A list of whole numbers in a range.
+    Wholes(i64, i64),
     /// A table of names to texts.
     TextTable,
     /// A table of names to numbers.
@@ -327,6 +329,12 @@ const FEATURES: &[Key] = &[
     ),
     key("params", Kind::NumberTable, Some(""), "Parameters of the set, such as { rsi = 14 }."),
     key(
+        "window",
+        Kind::Whole(1, 500),
+        Some("1"),
+        "Steps of every feature that a row holds, this one included: what networks read as a sequence.",
+    ),
+    key(
         "season",
         Kind::Interval,
         Some("\"1d\""),
@@ -448,6 +456,71 @@ const FOREST: &[Key] = &[
         Some("0.3333333333333333"),
         "Share of columns tried at each split.",
     ),
+];
+
+const UNITS: Key =
+    key("units", Kind::Wholes(1, 4_096), Some("[32]"), "Units of each layer, the first one first.");
+const DROPOUT: Key =
+    key("dropout", Kind::Number(0.0, 0.5), Some("0.0"), "Share of outputs dropped between layers.");
+const OBJECTIVE: Key = key(
+    "objective",
+    Kind::OneOf(&["pinball", "squared"]),
+    Some("\"pinball\""),
+    "Nine quantiles by pinball loss, or the mean by squared error.",
+);
+const EPOCHS: Key =
+    key("epochs", Kind::Whole(1, 1_000_000), Some("50"), "Passes over the training rows, at most.");
+const BATCH: Key = key("batch", Kind::Whole(1, 1_000_000), Some("64"), "Rows of one step.");
+const RATE: Key = key("rate", Kind::Number(1e-9, 1.0), Some("0.001"), "Step size of Adam.");
+const DECAY: Key =
+    key("decay", Kind::Number(0.0, 1e6), Some("0.0"), "Decoupled weight decay (AdamW).");
+const CLIP: Key =
+    key("clip", Kind::Number(0.0, 1e9), Some("1.0"), "Largest norm of the gradient; 0 for none.");
+const VALIDATION: Key = key(
+    "validation",
+    Kind::Number(0.0, 0.5),
+    Some("0.15"),
+    "Share of the training rows, the last ones, that decide when to stop.",
+);
+const PATIENCE: Key = key(
+    "patience",
+    Kind::Whole(0, 1_000_000),
+    Some("5"),
+    "Epochs without a better validation loss before training ends; 0 for never.",
+);
+
+const fn bend(default: &'static str) -> Key {
+    let doc = "What bends the layers; relu is Keras' activation=\"relu\".";
+    key("bend", Kind::OneOf(&["tanh", "relu"]), Some(default), doc)
+}
+
+const RECURRENT: &[Key] = &[
+    UNITS,
+    bend("\"tanh\""),
+    DROPOUT,
+    OBJECTIVE,
+    EPOCHS,
+    BATCH,
+    RATE,
+    DECAY,
+    CLIP,
+    VALIDATION,
+    PATIENCE,
+];
+
+const PERCEPTRON: &[Key] =
+    &[UNITS, bend("\"relu\""), OBJECTIVE, EPOCHS, BATCH, RATE, DECAY, CLIP, VALIDATION, PATIENCE];
+
+const DECOMPOSITION: &[Key] = &[
+    key("kernel", Kind::Whole(1, 1_000), Some("25"), "Steps of the moving average, the trend."),
+    OBJECTIVE,
+    EPOCHS,
+    BATCH,
+    RATE,
+    DECAY,
+    CLIP,
+    VALIDATION,
+    PATIENCE,
 ];
 
 const BOOSTING: &[Key] = &[
@@ -580,6 +653,26 @@ pub const TABLES: &[Table] = &[
                 name: "gradient_boosting",
                 doc: "Boosted trees, one model per quantile.",
                 keys: BOOSTING,
+            },
+            Variant {
+                name: "lstm",
+                doc: "Long short-term memory over the `window` of [features].",
+                keys: RECURRENT,
+            },
+            Variant {
+                name: "gru",
+                doc: "Gated recurrent units over the `window` of [features].",
+                keys: RECURRENT,
+            },
+            Variant {
+                name: "mlp",
+                doc: "A multilayer perceptron over all columns.",
+                keys: PERCEPTRON,
+            },
+            Variant {
+                name: "dlinear",
+                doc: "A linear forecaster on trend and rest of the `window` of [features].",
+                keys: DECOMPOSITION,
             },
         ],
     },

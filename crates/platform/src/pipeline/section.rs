@@ -295,6 +295,14 @@ fn read(kind: Kind, found: &Found<'_>) -> Result<serde_json::Value, String> {
             let texts = items.iter().map(|i| i.get_ref().as_str().map(serde_json::Value::from));
             texts.collect::<Option<Vec<_>>>().map(Into::into).ok_or("a list of texts".into())
         }
+        Kind::Wholes(low, high) => {
+            let form = || format!("a list of whole numbers from {low} to {high}");
+            let items = value.as_array().ok_or_else(form)?;
+            let whole = |n: f64| n.fract() == 0.0 && (low as f64..=high as f64).contains(&n);
+            let number = |v: &DeValue<'_>| number_of(v).filter(|n| whole(*n)).map(|n| n as i64);
+            let numbers = items.iter().map(|i| number(i.get_ref()).map(serde_json::Value::from));
+            numbers.collect::<Option<Vec<_>>>().map(Into::into).ok_or_else(form)
+        }
         Kind::TextTable => {
             let entry = |v: &DeValue<'_>| v.as_str().map(Into::into);
             entries(value, entry).ok_or_else(|| "a table of names to texts".to_owned())
