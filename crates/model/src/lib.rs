@@ -26,9 +26,9 @@ pub use boosting::{BoostedTree, BoostingState};
 pub use error::ModelError;
 pub use estimator::{Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use forest::{ForestState, ForestTree};
+pub use foretell_neural::{Architecture, Bend, Layer};
 pub use neural::{
-    Architecture, Bend, DecompositionSettings, Layer, NeuralState, Objective, PerceptronSettings,
-    RecurrentSettings,
+    DecompositionSettings, NeuralState, Objective, PerceptronSettings, RecurrentSettings,
 };
 pub use quantiles::{LEVELS, MEDIAN, QUANTILE_LEVELS, Quantiles, empirical_quantile};
 pub use ridge::RidgeState;

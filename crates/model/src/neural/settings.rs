@@ -1,8 +1,7 @@
 //! What a pipeline file says of a network.
 
+use foretell_neural::Bend;
 use serde::{Deserialize, Serialize};
-
-use super::Bend;
 
 /// What training makes small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -13,11 +13,12 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
 
-use super::adam::{Adam, Rule};
-use super::loss::Loss;
-use super::network::{Architecture, Network, Pass};
-use super::panels::Panels;
-use super::vector::{Lane, Level, Task, Vector};
+use crate::adam::{Adam, Rule};
+use crate::loss::Loss;
+use crate::network::{Architecture, Network, Pass};
+use crate::panels::Panels;
+use crate::trained::Trained;
+use crate::vector::{Lane, Level, Task, Vector};
 
 /// The most windows that one part of a batch has. Parts are the unit of work of a thread,
 /// and their gradients are summed in order.
@@ -25,58 +26,59 @@ const PART: usize = 32;
 
 /// Windows and what they should be answered with.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Examples {
+pub struct Examples {
     /// Per window all steps, oldest first, each with its inputs.
-    pub(crate) inputs: Vec<f32>,
+    pub inputs: Vec<f32>,
     /// Per window its targets; the class for a classification.
-    pub(crate) targets: Vec<f32>,
+    pub targets: Vec<f32>,
     /// How many windows.
-    pub(crate) len: usize,
+    pub len: usize,
 }
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Plan {
-    pub(crate) loss: Loss,
+pub struct Plan {
+    /// What is made small.
+    pub loss: Loss,
     /// Passes over all examples, at most.
-    pub(crate) epochs: usize,
+    pub epochs: usize,
     /// Windows per step.
-    pub(crate) batch: usize,
+    pub batch: usize,
     /// Step size at the start.
-    pub(crate) rate: f64,
+    pub rate: f64,
     /// Decoupled weight decay.
-    pub(crate) decay: f64,
+    pub decay: f64,
     /// The largest norm of all gradients together; 0 for no bound.
-    pub(crate) clip: f64,
+    pub clip: f64,
     /// The probability that an output between recurrent layers is dropped.
-    pub(crate) dropout: f64,
+    pub dropout: f64,
     /// Whether rows come in a new order in each epoch.
-    pub(crate) shuffle: bool,
+    pub shuffle: bool,
     /// Epochs without a better validation loss before training ends; 0 for never.
-    pub(crate) patience: usize,
+    pub patience: usize,
     /// Epochs without a better validation loss before the rate is halved; 0 for never.
-    pub(crate) plateau: usize,
+    pub plateau: usize,
     /// Seeds everything that is drawn.
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Threads; they change nothing but the time.
-    pub(crate) threads: usize,
+    pub threads: usize,
 }
 
 /// What an epoch came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Epoch {
+pub struct Epoch {
     /// Mean loss over the training examples, as they were seen.
-    pub(crate) loss: f64,
+    pub loss: f64,
     /// Mean loss over the validation examples after it; NaN without any.
-    pub(crate) validation: f64,
+    pub validation: f64,
     /// Whether another epoch is to follow.
-    pub(crate) goes_on: bool,
+    pub goes_on: bool,
 }
 
 /// Everything that training needs to go on after an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Checkpoint {
+pub struct Checkpoint {
     epoch: usize,
     rate: f64,
     weights: Vec<Vec<f32>>,
@@ -98,7 +100,7 @@ struct Best {
 
 /// A network under training.
 #[derive(Debug)]
-pub(crate) struct Training<'a> {
+pub struct Training<'a> {
     plan: Plan,
     train: &'a Examples,
     validation: &'a Examples,
@@ -116,7 +118,7 @@ pub(crate) struct Training<'a> {
 
 impl<'a> Training<'a> {
     /// Begins with random weights.
-    pub(crate) fn new(
+    pub fn new(
         architecture: &Architecture,
         plan: Plan,
         train: &'a Examples,
@@ -159,7 +161,7 @@ impl<'a> Training<'a> {
     }
 
     /// Where training stands, to go on from later.
-    pub(crate) fn checkpoint(&self) -> Checkpoint {
+    pub fn checkpoint(&self) -> Checkpoint {
         let flat = |all: &[Vec<Lane<f32>>]| all.iter().map(|m| m.concat()).collect();
         Checkpoint {
             epoch: self.epoch,
@@ -178,7 +180,7 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// When the shapes in it are others.
-    pub(crate) fn resume(&mut self, from: &Checkpoint) -> Result<(), String> {
+    pub fn resume(&mut self, from: &Checkpoint) -> Result<(), String> {
         let other = || "the checkpoint is of another network: delete it".to_owned();
         let mut network = self.network.clone();
         network.set_parameters(&from.weights).map_err(|_| other())?;
@@ -207,12 +209,12 @@ impl<'a> Training<'a> {
     }
 
     /// How many epochs are done.
-    pub(crate) fn epochs_done(&self) -> usize {
+    pub fn epochs_done(&self) -> usize {
         self.epoch
     }
 
     /// One pass over all examples; `None` when the stop flag was raised in it.
-    pub(crate) fn epoch(&mut self, stop: &AtomicBool) -> Option<Epoch> {
+    pub fn epoch(&mut self, stop: &AtomicBool) -> Option<Epoch> {
         if self.plan.shuffle {
             self.order = (0..self.train.len).collect();
             let mut random = self.random(self.epoch, 0, 0);
@@ -326,7 +328,11 @@ impl<'a> Training<'a> {
     }
 
     /// The network with the weights of the best epoch.
-    pub(crate) fn into_best(mut self) -> Network<f32> {
+    pub fn into_best(self) -> Trained {
+        Trained::of(self.into_network())
+    }
+
+    fn into_network(mut self) -> Network<f32> {
         if let Some(best) = &self.best {
             self.network
                 .set_parameters(&best.weights)
@@ -336,7 +342,7 @@ impl<'a> Training<'a> {
     }
 
     /// The smallest loss so far, on the validation examples where there are any.
-    pub(crate) fn best_loss(&self) -> Option<f64> {
+    pub fn best_loss(&self) -> Option<f64> {
         self.best.as_ref().map(|best| best.loss)
     }
 }

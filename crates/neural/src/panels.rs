@@ -7,8 +7,8 @@
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
 
-use super::real::Real;
-use super::vector::{LANES, Lane, Vector};
+use crate::real::Real;
+use crate::vector::{LANES, Lane, Vector};
 
 /// A matrix of `rows × (blocks × columns)`.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -5,10 +5,14 @@
 use rand::{Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
 
-use super::panels::Panels;
-use super::real::Real;
-use super::vector::{LANES, Vector};
-use super::{Bend, Steps, dense, gru, lstm};
+use crate::panels::Panels;
+use crate::real::Real;
+use crate::vector::{LANES, Vector};
+use crate::{Bend, Steps, dense, gru, lstm};
+
+/// The most weights of a network. This crate is for small ones; a stored file that claims
+/// more is damaged.
+const MOST_WEIGHTS: usize = 100_000_000;
 
 /// One layer. Recurrent ones come first; the dense ones after them see the last step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,14 +43,14 @@ pub enum Layer {
 
 impl Layer {
     /// How many outputs.
-    pub(crate) fn units(self) -> usize {
+    pub fn units(self) -> usize {
         match self {
             Self::Lstm { units, .. } | Self::Gru { units, .. } | Self::Dense { units, .. } => units,
         }
     }
 
     /// Whether it runs over the steps.
-    pub(crate) fn is_recurrent(self) -> bool {
+    pub fn is_recurrent(self) -> bool {
         !matches!(self, Self::Dense { .. })
     }
 
@@ -74,8 +78,48 @@ pub struct Architecture {
 
 impl Architecture {
     /// How many numbers come out.
-    pub(crate) fn outputs(&self) -> usize {
+    pub fn outputs(&self) -> usize {
         self.layers.last().map_or(self.inputs, |l| l.units())
+    }
+
+    /// How many weights each tensor has, in the order of [`crate::Trained::new`].
+    ///
+    /// # Errors
+    /// Why the layers cannot stand as they do, or that they have too many weights.
+    pub fn lengths(&self) -> Result<Vec<usize>, String> {
+        let empty = self.inputs == 0 || self.steps == 0 || self.layers.is_empty();
+        if empty || self.layers.iter().any(|l| l.units() == 0) {
+            return Err("inputs, steps and units must be 1 or more".to_owned());
+        }
+        if !self.layers.is_sorted_by_key(|l| !l.is_recurrent()) {
+            return Err("recurrent layers stand before dense ones".to_owned());
+        }
+        if self.steps > 1 && !self.layers[0].is_recurrent() {
+            return Err("a network without a recurrent layer sees one step".to_owned());
+        }
+        let mut lengths = Vec::new();
+        let mut total = 0usize;
+        for (l, layer) in self.layers.iter().enumerate() {
+            let (inputs, units) = (self.inputs_of(l), layer.units());
+            let gates = match layer {
+                Layer::Lstm { .. } => 4,
+                Layer::Gru { .. } => 3,
+                Layer::Dense { .. } => 1,
+            };
+            let rows = units.checked_mul(gates);
+            let product = |columns: usize| rows.and_then(|rows| rows.checked_mul(columns));
+            let sizes = match layer.is_recurrent() {
+                true => vec![product(inputs), product(units), rows, rows],
+                false => vec![product(inputs), rows],
+            };
+            for size in sizes {
+                let sum = size.and_then(|size| total.checked_add(size));
+                let bounded = sum.filter(|sum| *sum <= MOST_WEIGHTS);
+                total = bounded.ok_or("the layers have over a hundred million weights")?;
+                lengths.extend(size);
+            }
+        }
+        Ok(lengths)
     }
 
     /// Per layer: how many inputs it has.

@@ -12,10 +12,10 @@
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
 
-use super::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
-use super::real::Real;
-use super::vector::{LANES, Vector};
-use super::{Bend, Steps};
+use crate::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
+use crate::real::Real;
+use crate::vector::{LANES, Vector};
+use crate::{Bend, Steps};
 
 /// Input, forget, cell, output.
 pub(crate) const GATES: usize = 4;

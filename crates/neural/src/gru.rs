@@ -11,11 +11,11 @@
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
 
-use super::lstm::Weights;
-use super::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
-use super::real::Real;
-use super::vector::{LANES, Vector};
-use super::{Bend, Steps};
+use crate::lstm::Weights;
+use crate::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
+use crate::real::Real;
+use crate::vector::{LANES, Vector};
+use crate::{Bend, Steps};
 
 /// Reset, update, new.
 pub(crate) const GATES: usize = 3;

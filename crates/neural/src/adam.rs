@@ -5,9 +5,9 @@
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
 
-use super::panels::Panels;
-use super::real::Real;
-use super::vector::{Lane, Vector};
+use crate::panels::Panels;
+use crate::real::Real;
+use crate::vector::{Lane, Vector};
 
 /// The settings; defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq)]

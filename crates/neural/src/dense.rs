@@ -2,10 +2,10 @@
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
 
-use super::Bend;
-use super::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
-use super::real::Real;
-use super::vector::{LANES, Vector};
+use crate::Bend;
+use crate::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
+use crate::real::Real;
+use crate::vector::{LANES, Vector};
 
 /// The weights of a layer: one row per column of the input, and the bias.
 pub(crate) struct Weights<'a, T> {

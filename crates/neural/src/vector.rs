@@ -9,7 +9,7 @@
 #![allow(unsafe_code, reason = "vector instructions have no safe form in generic code")]
 #![allow(clippy::inline_always, reason = "a call that is not inlined leaves its level")]
 
-use super::real::Real;
+use crate::real::Real;
 
 /// How many columns a panel has.
 pub(crate) const LANES: usize = 16;

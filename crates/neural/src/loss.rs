@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::network::Pass;
-use super::train::Examples;
+use crate::network::Pass;
+use crate::train::Examples;
 
 /// A loss per window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Loss {
+pub enum Loss {
     /// Mean squared error over the outputs.
     Squared,
     /// Mean pinball loss of one target over one output per level.

@@ -1,14 +1,14 @@
 //! Against PyTorch, against numerical gradients, and against themselves on every level
 //! of vectors.
 
-use super::Bend;
-use super::adam::{Adam, Rule};
-use super::loss::Loss;
-use super::network::{Architecture, Layer, Network, Pass};
-use super::panels::{Panels, add_outer, add_product};
-use super::real::Real;
-use super::train::{Examples, Plan, Training};
-use super::vector::{LANES, Lane, Level, Task, Vector};
+use crate::Bend;
+use crate::adam::{Adam, Rule};
+use crate::loss::Loss;
+use crate::network::{Architecture, Layer, Network, Pass};
+use crate::panels::{Panels, add_outer, add_product};
+use crate::real::Real;
+use crate::train::{Examples, Plan, Training};
+use crate::vector::{LANES, Lane, Level, Task, Vector};
 use foretell_testkit::{normal, rng};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -42,7 +42,7 @@ struct Case {
 
 impl Case {
     fn all() -> Vec<Self> {
-        let text = include_str!("../../../../tests/data/reference/neural.json");
+        let text = include_str!("../../../tests/data/reference/neural.json");
         serde_json::from_str::<Reference>(text).unwrap().cases
     }
 
@@ -78,7 +78,7 @@ impl Case {
         let outputs = self.architecture.outputs();
         let targets = self.targets.len() / self.rows;
         for b in 0..self.batch {
-            let answers: Vec<f64> = (0..outputs).map(|j| pass.output().get(b, j).wide()).collect();
+            let answers: Vec<f64> = (0..outputs).map(|j| pass.output().get(b, j).into()).collect();
             let target = &self.targets[b * targets..(b + 1) * targets];
             for (j, slope) in self.slopes(&answers, target).into_iter().enumerate() {
                 pass.output_gradient().set(b, j, T::of(slope / self.batch as f64));
@@ -113,7 +113,7 @@ fn gradients<T: Real>(network: &Network<T>, pass: &Pass<T>) -> Vec<Vec<f64>> {
         for _ in 0..if kind.is_recurrent() { 4 } else { 2 } {
             let place = all.len();
             let values = network.logical(layer, place, &pass.gradients[place]);
-            all.push(values.into_iter().map(Real::wide).collect());
+            all.push(values.into_iter().map(Into::into).collect());
         }
     }
     all
@@ -312,7 +312,7 @@ fn threads_change_nothing() {
         let plan = Plan { batch: 130, dropout: 0.2, threads, ..plan(Loss::Squared, 0.01) };
         let mut training = Training::new(architecture, plan, &data, &checks);
         while training.epoch(&GO).unwrap().goes_on {}
-        training.into_best().parameters()
+        training.into_best().weights()
     };
     let one = train(1);
     assert_eq!(one, train(2));
@@ -334,12 +334,12 @@ fn training_that_was_interrupted_ends_in_the_same_weights() {
         }
     }
     assert_eq!(stored.len(), 6);
-    let expected = whole.into_best().parameters();
+    let expected = whole.into_best().weights();
     for checkpoint in stored {
         let mut later = Training::new(architecture, plan.clone(), &data, &checks);
         later.resume(&serde_json::from_str(&checkpoint).unwrap()).unwrap();
         while later.epoch(&GO).unwrap().goes_on {}
-        assert_eq!(later.into_best().parameters(), expected);
+        assert_eq!(later.into_best().weights(), expected);
     }
     let mut other = Training::new(&architectures()[0], plan, &data, &checks);
     let checkpoint = Training::new(architecture, self::plan(Loss::Squared, 0.1), &data, &checks);

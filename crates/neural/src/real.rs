@@ -4,15 +4,14 @@
 use std::fmt::Debug;
 
 /// A kind of number.
-pub(crate) trait Real: Copy + Debug + Default + PartialOrd + Send + Sync + 'static {
+pub(crate) trait Real:
+    Copy + Debug + Default + Into<f64> + PartialOrd + Send + Sync + 'static
+{
     /// Zero.
     const ZERO: Self;
 
     /// The nearest number of this kind.
     fn of(value: f64) -> Self;
-
-    /// The same number in 64 bits.
-    fn wide(self) -> f64;
 }
 
 impl Real for f32 {
@@ -22,11 +21,6 @@ impl Real for f32 {
     fn of(value: f64) -> Self {
         value as f32
     }
-
-    #[inline(always)]
-    fn wide(self) -> f64 {
-        f64::from(self)
-    }
 }
 
 impl Real for f64 {
@@ -35,10 +29,5 @@ impl Real for f64 {
     #[inline(always)]
     fn of(value: f64) -> Self {
         value
-    }
-
-    #[inline(always)]
-    fn wide(self) -> f64 {
-        self
     }
 }
