@@ -152,8 +152,8 @@ def recurrent(kind, inputs, units, count):
 
 
 def main():
-    tanh = lambda kind, units: {"kind": kind, "units": units, "bend": "tanh"}
-    dense = lambda units, bend=None: {"kind": "dense", "units": units, "bend": bend}
+    tanh = lambda kind, units: {"kind": kind, "units": units, "activation": "tanh"}
+    dense = lambda units, activation=None: {"kind": "dense", "units": units, "activation": activation}
     linear = torch.nn.Linear
     cases = [
         case("lstm", {"inputs": 3, "steps": 5, "layers": [tanh("lstm", 7), dense(1)]},
@@ -162,7 +162,7 @@ def main():
              lambda: [*recurrent("lstm", 1, 10, 3), linear(10, 3)], "pinball", 8, 40, 2),
         case("wide lstm", {"inputs": 8, "steps": 4, "layers": [tanh("lstm", 33), dense(2)]},
              lambda: [*recurrent("lstm", 8, 33, 1), linear(33, 2)], "cross_entropy", 6, 24, 3),
-        case("relu lstm", {"inputs": 2, "steps": 6, "layers": [{"kind": "lstm", "units": 9, "bend": "relu"}, dense(1)]},
+        case("relu lstm", {"inputs": 2, "steps": 6, "layers": [{"kind": "lstm", "units": 9, "activation": "relu"}, dense(1)]},
              lambda: [ReluLstm(2, 9), linear(9, 1)], "squared", 5, 25, 4),
         case("gru", {"inputs": 3, "steps": 5, "layers": [tanh("gru", 18), tanh("gru", 18), dense(1)]},
              lambda: [*recurrent("gru", 3, 18, 2), linear(18, 1)], "squared", 4, 24, 5),

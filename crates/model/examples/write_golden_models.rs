@@ -1,7 +1,7 @@
 //! Writes one small stored model per kind, with what it must answer, for the test that
 //! later versions of this program still read them: `tests/data/models/v1-<kind>.json`.
-//! Run once per format version, never to make a failing test pass:
-//! `cargo run --release -p foretell-model --example write_golden_models -- tests/data/models`.
+//! Run once per format version and new kind, never to make a failing test pass:
+//! `cargo run --release -p foretell-model --example write_golden_models -- tests/data/models KIND…`.
 
 #![allow(clippy::disallowed_methods, reason = "it writes the golden files")]
 
@@ -23,12 +23,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         r#"{"kind":"ridge","alpha":2.0,"volatility_scaled":true}"#,
         r#"{"kind":"random_forest","trees":3,"depth":4,"min_split":20,"min_leaf":10}"#,
         r#"{"kind":"gradient_boosting","rounds":3,"depth":2,"min_child_weight":5.0}"#,
+        r#"{"kind":"lstm","units":[3,2],"dropout":0.1,"epochs":3}"#,
+        r#"{"kind":"gru","units":[3],"activation":"relu","epochs":3}"#,
+        r#"{"kind":"mlp","units":[4],"objective":"squared","epochs":3}"#,
+        r#"{"kind":"dlinear","kernel":3,"epochs":3}"#,
     ];
     let (train, test) = (planted(150, 1), planted(5, 2));
     let stop = AtomicBool::new(false);
-    let context = FitContext { seed: 7, threads: 1, stop: &stop, progress: &() };
+    let context = FitContext { seed: 7, threads: 1, stop: &stop, progress: &(), checkpoints: None };
+    let kinds: Vec<String> = std::env::args().skip(2).collect();
     for json in small {
         let spec: EstimatorSpec = serde_json::from_str(json)?;
+        if !kinds.iter().any(|kind| kind == spec.kind()) {
+            continue;
+        }
         let fitted = spec.build()?.fit(&train, &context)?;
         let saved = SavedModel::new(&*fitted, &spec, &train, context.seed, "golden");
         let name = format!("v{SAVED_MODEL_VERSION}-{}", spec.kind());

@@ -89,7 +89,8 @@ fn fit(
     threads: usize,
 ) -> Result<Box<dyn Fitted>, ModelError> {
     let stop = AtomicBool::new(false);
-    spec.build()?.fit(train, &FitContext { seed, threads, stop: &stop, progress: &() })
+    spec.build()?
+        .fit(train, &FitContext { seed, threads, stop: &stop, progress: &(), checkpoints: None })
 }
 
 fn hash(spec: &EstimatorSpec, train: &Dataset, seed: u64, threads: usize) -> Fingerprint {
@@ -274,7 +275,8 @@ fn check_stop_and_progress(spec: &EstimatorSpec, train: &Dataset) {
     let run = |raised: bool, after: u64, threads: usize| {
         let stop = AtomicBool::new(raised);
         let listener = Listener { heard: Mutex::new(Vec::new()), stop: &stop, after };
-        let context = FitContext { seed: 7, threads, stop: &stop, progress: &listener };
+        let context =
+            FitContext { seed: 7, threads, stop: &stop, progress: &listener, checkpoints: None };
         let outcome = spec.build().and_then(|e| e.fit(train, &context)).map(|_| ());
         (outcome, listener.heard.into_inner().expect("no listener panics"))
     };
@@ -348,7 +350,7 @@ mod tests {
     fn networks_conform() {
         for json in [
             r#"{"kind":"lstm","units":[12],"epochs":8,"rate":0.01}"#,
-            r#"{"kind":"lstm","units":[6,5],"bend":"relu","dropout":0.2,"epochs":6,"batch":40}"#,
+            r#"{"kind":"lstm","units":[6,5],"activation":"relu","dropout":0.2,"epochs":6,"batch":40}"#,
             r#"{"kind":"gru","units":[18],"epochs":8,"objective":"squared","rate":0.01}"#,
             r#"{"kind":"mlp","units":[20,9],"epochs":8,"decay":0.01,"rate":0.01}"#,
             r#"{"kind":"dlinear","epochs":8,"kernel":3,"rate":0.01}"#,

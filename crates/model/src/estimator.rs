@@ -66,6 +66,8 @@ pub struct FitContext<'a> {
     pub stop: &'a AtomicBool,
     /// Hears how far the fit is.
     pub progress: &'a dyn FitProgress,
+    /// Keeps where a long fit stands, so that it can go on after an interruption.
+    pub checkpoints: Option<&'a dyn Checkpoints>,
 }
 
 impl Debug for FitContext<'_> {
@@ -92,13 +94,32 @@ impl FitContext<'_> {
 
 /// Hears how far a fit is; may be called from any thread.
 pub trait FitProgress: Send + Sync {
-    /// `done` of `total` trees or rounds are finished. `done` never falls within a fit.
+    /// `done` of `total` trees, rounds or epochs are finished. `done` never falls within a
+    /// fit.
     fn steps(&self, done: u64, total: u64);
+
+    /// An epoch of `total` is finished: its number from 1, its mean training loss and its
+    /// validation loss (NaN without validation rows).
+    fn epoch(&self, number: u64, total: u64, loss: f64, validation: f64) {
+        let _ = (number, total, loss, validation);
+    }
 }
 
 /// Listens to nothing.
 impl FitProgress for () {
     fn steps(&self, _done: u64, _total: u64) {}
+}
+
+/// Keeps where one fit stands. A fit that is called again with the same rows, settings,
+/// seed and checkpoints goes on from the last one and ends in the same model as if it had
+/// never been interrupted.
+pub trait Checkpoints: Send + Sync {
+    /// What was last saved under a key, the fingerprint of everything that decides the fit.
+    fn load(&self, key: &str) -> Option<Vec<u8>>;
+
+    /// Told after each epoch: may ask for the state and keep it in the place of the one
+    /// before, or let it go: the fit does not depend on it.
+    fn save(&self, key: &str, state: &dyn Fn() -> Vec<u8>);
 }
 
 /// The names of a model's columns, in order.

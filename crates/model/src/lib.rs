@@ -24,9 +24,9 @@ mod ridge;
 
 pub use boosting::{BoostedTree, BoostingState};
 pub use error::ModelError;
-pub use estimator::{Estimator, FitContext, FitProgress, Fitted, Schema};
+pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use forest::{ForestState, ForestTree};
-pub use foretell_neural::{Architecture, Bend, Layer};
+pub use foretell_neural::{Activation, Architecture, Layer};
 pub use neural::{
     DecompositionSettings, NeuralState, Objective, PerceptronSettings, RecurrentSettings,
 };

@@ -12,7 +12,10 @@
 
 mod settings;
 
-use foretell_neural::{Architecture, BadWeights, Examples, Layer, Loss, Plan, Trained, Training};
+use foretell_market::FingerprintHasher;
+use foretell_neural::{
+    Architecture, BadWeights, Checkpoint, Examples, Layer, Loss, Plan, Trained, Training,
+};
 use foretell_panel::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 
@@ -62,12 +65,14 @@ struct Common {
     objective: Objective,
     epochs: usize,
     batch: usize,
-    rate: f64,
-    decay: f64,
+    learning_rate: f64,
+    weight_decay: f64,
     clip: f64,
     dropout: f64,
     validation: f64,
     patience: usize,
+    plateau: usize,
+    plateau_factor: f64,
 }
 
 fn common(spec: &EstimatorSpec) -> Common {
@@ -77,12 +82,14 @@ fn common(spec: &EstimatorSpec) -> Common {
                 objective: $s.objective,
                 epochs: $s.epochs,
                 batch: $s.batch,
-                rate: $s.rate,
-                decay: $s.decay,
+                learning_rate: $s.learning_rate,
+                weight_decay: $s.weight_decay,
                 clip: $s.clip,
                 dropout: $dropout,
                 validation: $s.validation,
                 patience: $s.patience,
+                plateau: $s.plateau,
+                plateau_factor: $s.plateau_factor,
             }
         };
     }
@@ -117,10 +124,13 @@ pub(crate) fn check(spec: &EstimatorSpec) -> Result<(), (&'static str, String, &
             return Err((field, value.to_string(), "give 1 to 1,000,000"));
         }
     }
-    if !(c.rate > 0.0 && c.rate <= 1.0) {
-        return Err(("rate", c.rate.to_string(), "give more than 0, up to 1"));
+    for (field, value) in [("learning_rate", c.learning_rate), ("plateau_factor", c.plateau_factor)]
+    {
+        if !(value > 0.0 && value <= 1.0) {
+            return Err((field, value.to_string(), "give more than 0, up to 1"));
+        }
     }
-    for (field, value) in [("decay", c.decay), ("clip", c.clip)] {
+    for (field, value) in [("weight_decay", c.weight_decay), ("clip", c.clip)] {
         if !(value >= 0.0 && value.is_finite()) {
             return Err((field, value.to_string(), "give 0 or more"));
         }
@@ -148,8 +158,16 @@ impl NeuralEstimator {
         Self { spec }
     }
 
+    /// What decides a fit: settings, seed and rows.
+    fn key(&self, train: &Dataset, seed: u64) -> String {
+        let mut hasher = FingerprintHasher::new("fit/1");
+        let spec = serde_json::to_string(&self.spec).expect("settings are plain data");
+        hasher.text(&spec).u64(seed).fingerprint(&train.fingerprint());
+        hasher.finish().to_string()
+    }
+
     fn architecture(&self, inputs: usize, window: usize, outputs: usize) -> Architecture {
-        let last = Layer::Dense { units: outputs, bend: None };
+        let last = Layer::Dense { units: outputs, activation: None };
         let recurrent = |layer: &dyn Fn(usize) -> Layer, units: &[usize]| {
             let layers = units.iter().map(|u| layer(*u)).chain([last]).collect();
             Architecture { inputs, steps: window, layers }
@@ -157,13 +175,16 @@ impl NeuralEstimator {
         let flat = |inputs: usize, layers: Vec<Layer>| Architecture { inputs, steps: 1, layers };
         match &self.spec {
             EstimatorSpec::Lstm(s) => {
-                recurrent(&|units| Layer::Lstm { units, bend: s.bend }, &s.units)
+                recurrent(&|units| Layer::Lstm { units, activation: s.activation }, &s.units)
             }
             EstimatorSpec::Gru(s) => {
-                recurrent(&|units| Layer::Gru { units, bend: s.bend }, &s.units)
+                recurrent(&|units| Layer::Gru { units, activation: s.activation }, &s.units)
             }
             EstimatorSpec::Mlp(s) => {
-                let hidden = s.units.iter().map(|u| Layer::Dense { units: *u, bend: Some(s.bend) });
+                let hidden = s
+                    .units
+                    .iter()
+                    .map(|u| Layer::Dense { units: *u, activation: Some(s.activation) });
                 flat(inputs * window, hidden.chain([last]).collect())
             }
             _ => flat(2 * inputs * window, vec![last]),
@@ -230,18 +251,25 @@ impl Estimator for NeuralEstimator {
             },
             epochs: settings.epochs,
             batch: settings.batch,
-            rate: settings.rate,
-            decay: settings.decay,
+            learning_rate: settings.learning_rate,
+            weight_decay: settings.weight_decay,
             clip: settings.clip,
             dropout: settings.dropout,
             shuffle: true,
             patience: settings.patience,
-            plateau: settings.patience.div_ceil(2),
+            plateau: settings.plateau,
+            plateau_factor: settings.plateau_factor,
             seed: context.seed,
             threads: context.threads,
         };
         let mut training = Training::new(&state.architecture, plan, &taught, &asked);
-        loop {
+        let kept_under = context.checkpoints.map(|all| (all, self.key(train, context.seed)));
+        if let Some((all, key)) = &kept_under {
+            // What cannot be read any more is no reason not to learn.
+            let saved = all.load(key).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let _ = saved.map(|checkpoint: Checkpoint| training.resume(&checkpoint));
+        }
+        while training.goes_on() {
             let Some(epoch) = training.epoch(context.stop) else {
                 let done = training.epochs_done() as u64;
                 return Err(ModelError::Stopped { done, total });
@@ -249,14 +277,17 @@ impl Estimator for NeuralEstimator {
             if !epoch.loss.is_finite() {
                 let number = training.epochs_done();
                 let message = format!(
-                    "training diverged in epoch {number}: lower `rate`, or bound the gradient with \
+                    "training diverged in epoch {number}: lower `learning_rate`, or bound the gradient with \
                      `clip`"
                 );
                 return Err(ModelError::Numerical { kind: self.spec.kind().to_owned(), message });
             }
-            context.progress.steps(training.epochs_done() as u64, total);
-            if !epoch.goes_on {
-                break;
+            let done = training.epochs_done() as u64;
+            context.progress.epoch(done, total, epoch.loss, epoch.validation);
+            context.progress.steps(done, total);
+            if let Some((all, key)) = &kept_under {
+                let state = || serde_json::to_vec(&training.checkpoint());
+                all.save(key, &|| state().expect("a checkpoint is plain numbers"));
             }
         }
         state.epochs = training.epochs_done();

@@ -2,7 +2,7 @@
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
 
-use crate::Bend;
+use crate::Activation;
 use crate::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
 use crate::real::Real;
 use crate::vector::{LANES, Vector};
@@ -35,16 +35,16 @@ impl<T: Real> Trace<T> {
 #[inline(always)]
 pub(crate) fn forward<T: Real, V: Vector<T>>(
     weights: &Weights<'_, T>,
-    bend: Option<Bend>,
+    activation: Option<Activation>,
     input: (&Panels<T>, usize),
     trace: &mut Trace<T>,
 ) {
     fill_rows(&mut trace.output, weights.bias);
     let rows = trace.output.rows();
     add_product::<T, V>((&mut trace.output, 0), input, rows, weights.input);
-    let Some(bend) = bend else { return };
+    let Some(activation) = activation else { return };
     for lane in trace.output.data_mut() {
-        bend.forward(V::load(lane)).store(lane);
+        activation.forward(V::load(lane)).store(lane);
     }
 }
 
@@ -53,15 +53,15 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
 #[inline(always)]
 pub(crate) fn backward<T: Real, V: Vector<T>>(
     weights: &Weights<'_, T>,
-    bend: Option<Bend>,
+    activation: Option<Activation>,
     input: (&Panels<T>, usize),
     trace: &mut Trace<T>,
     gradients: &mut [Panels<T>],
     below: Option<(&mut Panels<T>, usize)>,
 ) {
-    if let Some(bend) = bend {
+    if let Some(activation) = activation {
         for (gradient, output) in trace.gradient.data_mut().iter_mut().zip(trace.output.data()) {
-            V::load(gradient).mul(bend.slope(V::load(output))).store(gradient);
+            V::load(gradient).mul(activation.slope(V::load(output))).store(gradient);
         }
     }
     let rows = trace.output.rows();

@@ -15,7 +15,7 @@ use crate::lstm::Weights;
 use crate::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
 use crate::real::Real;
 use crate::vector::{LANES, Vector};
-use crate::{Bend, Steps};
+use crate::{Activation, Steps};
 
 /// Reset, update, new.
 pub(crate) const GATES: usize = 3;
@@ -52,7 +52,7 @@ impl<T: Real> Trace<T> {
 #[inline(always)]
 pub(crate) fn forward<T: Real, V: Vector<T>>(
     weights: &Weights<'_, T>,
-    bend: Bend,
+    activation: Activation,
     steps: Steps,
     input: &Panels<T>,
     trace: &mut Trace<T>,
@@ -75,7 +75,7 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
                 let from = |g: usize| V::load(&trace.recurrent.panel(g * per_gate + p)[r]);
                 let reset = own(0).add(from(0)).sigmoid();
                 let update = own(1).add(from(1)).sigmoid();
-                let new = bend.forward(reset.muladd(from(2), own(2)));
+                let new = activation.forward(reset.muladd(from(2), own(2)));
                 let mut output = one.sub(update).mul(new);
                 if t > 0 {
                     let before = V::load(&trace.output.panel(p)[r - steps.batch]);
@@ -95,7 +95,7 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
 #[inline(always)]
 pub(crate) fn backward<T: Real, V: Vector<T>>(
     weights: &Weights<'_, T>,
-    bend: Bend,
+    activation: Activation,
     steps: Steps,
     input: &Panels<T>,
     trace: &mut Trace<T>,
@@ -120,7 +120,7 @@ pub(crate) fn backward<T: Real, V: Vector<T>>(
                 } else {
                     V::splat(T::ZERO)
                 };
-                let to_new = output.mul(one.sub(update)).mul(bend.slope(new));
+                let to_new = output.mul(one.sub(update)).mul(activation.slope(new));
                 let slope = update.mul(one.sub(update));
                 let to_update = output.mul(before.sub(new)).mul(slope);
                 let to_reset = to_new.mul(sent).mul(reset).mul(one.sub(reset));

@@ -27,17 +27,17 @@ pub use trained::{BadWeights, Trained};
 use real::Real;
 use vector::Vector;
 
-/// The function that bends the cell and output of a recurrent layer, or a dense one.
+/// The function that cell and output of a recurrent layer, or a dense one, pass through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Bend {
+pub enum Activation {
     /// The hyperbolic tangent.
     Tanh,
     /// Zero below zero; what the `activation="relu"` of Keras does.
     Relu,
 }
 
-impl Bend {
+impl Activation {
     /// The function.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see vector.rs")]

@@ -15,7 +15,7 @@
 use crate::panels::{Panels, add_outer, add_product, add_rows, fill_rows};
 use crate::real::Real;
 use crate::vector::{LANES, Vector};
-use crate::{Bend, Steps};
+use crate::{Activation, Steps};
 
 /// Input, forget, cell, output.
 pub(crate) const GATES: usize = 4;
@@ -70,7 +70,7 @@ impl<T: Real> Trace<T> {
 #[inline(always)]
 pub(crate) fn forward<T: Real, V: Vector<T>>(
     weights: &Weights<'_, T>,
-    bend: Bend,
+    activation: Activation,
     steps: Steps,
     input: &Panels<T>,
     trace: &mut Trace<T>,
@@ -92,12 +92,12 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
             for r in first..first + steps.batch {
                 let gate = |g: usize| V::load(&trace.gates.panel(g * per_gate + p)[r]).add(bias[g]);
                 let (i, f, o) = (gate(0).sigmoid(), gate(1).sigmoid(), gate(3).sigmoid());
-                let g = bend.forward(gate(2));
+                let g = activation.forward(gate(2));
                 let mut cell = i.mul(g);
                 if t > 0 {
                     cell = f.muladd(V::load(&trace.cell.panel(p)[r - steps.batch]), cell);
                 }
-                let bent = bend.forward(cell);
+                let bent = activation.forward(cell);
                 for (g, value) in [i, f, g, o].into_iter().enumerate() {
                     value.store(&mut trace.gates.panel_mut(g * per_gate + p)[r]);
                 }
@@ -114,7 +114,7 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
 #[inline(always)]
 pub(crate) fn backward<T: Real, V: Vector<T>>(
     weights: &Weights<'_, T>,
-    bend: Bend,
+    activation: Activation,
     steps: Steps,
     input: &Panels<T>,
     trace: &mut Trace<T>,
@@ -136,10 +136,10 @@ pub(crate) fn backward<T: Real, V: Vector<T>>(
                 let from_above = V::load(&trace.gradient.panel(p)[r]);
                 let output = from_above.add(V::load(&trace.recurrent_gradient.panel(p)[b]));
                 let later = V::load(&trace.cell_gradient.panel(p)[b]);
-                let cell = output.mul(o).muladd(bend.slope(bent), later);
+                let cell = output.mul(o).muladd(activation.slope(bent), later);
                 let to_output = output.mul(bent).mul(o).mul(one.sub(o));
                 let to_input = cell.mul(g).mul(i).mul(one.sub(i));
-                let to_cell = cell.mul(i).mul(bend.slope(g));
+                let to_cell = cell.mul(i).mul(activation.slope(g));
                 let to_forget = if t > 0 {
                     let before = V::load(&trace.cell.panel(p)[r - steps.batch]);
                     cell.mul(before).mul(f).mul(one.sub(f))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::panels::Panels;
 use crate::real::Real;
 use crate::vector::{LANES, Vector};
-use crate::{Bend, Steps, dense, gru, lstm};
+use crate::{Activation, Steps, dense, gru, lstm};
 
 /// The most weights of a network. This crate is for small ones; a stored file that claims
 /// more is damaged.
@@ -22,22 +22,22 @@ pub enum Layer {
     Lstm {
         /// Outputs.
         units: usize,
-        /// Bends cell and output.
-        bend: Bend,
+        /// What cell and output pass through.
+        activation: Activation,
     },
     /// Gated recurrent unit.
     Gru {
         /// Outputs.
         units: usize,
-        /// Bends the new state.
-        bend: Bend,
+        /// What the new state passes through.
+        activation: Activation,
     },
     /// Fully connected.
     Dense {
         /// Outputs.
         units: usize,
-        /// Bends them; nothing for a linear layer.
-        bend: Option<Bend>,
+        /// What they pass through; nothing for a linear layer.
+        activation: Option<Activation>,
     },
 }
 
@@ -385,16 +385,16 @@ impl<T: Real> Pass<T> {
                 _ => self.dropped.get(l - 1).map_or_else(|| below[l - 1].output(), |d| &d.output),
             };
             match (network.architecture.layers[l], &mut own[0]) {
-                (Layer::Lstm { bend, .. }, Trace::Lstm(trace)) => {
-                    lstm::forward::<T, V>(&network.recurrent(l), bend, steps, input, trace);
+                (Layer::Lstm { activation, .. }, Trace::Lstm(trace)) => {
+                    lstm::forward::<T, V>(&network.recurrent(l), activation, steps, input, trace);
                 }
-                (Layer::Gru { bend, .. }, Trace::Gru(trace)) => {
-                    gru::forward::<T, V>(&network.recurrent(l), bend, steps, input, trace);
+                (Layer::Gru { activation, .. }, Trace::Gru(trace)) => {
+                    gru::forward::<T, V>(&network.recurrent(l), activation, steps, input, trace);
                 }
-                (Layer::Dense { bend, .. }, Trace::Dense(trace)) => {
+                (Layer::Dense { activation, .. }, Trace::Dense(trace)) => {
                     // Of a recurrent layer below, the last step.
                     let from = input.rows() - steps.batch;
-                    dense::forward::<T, V>(&network.dense(l), bend, (input, from), trace);
+                    dense::forward::<T, V>(&network.dense(l), activation, (input, from), trace);
                 }
                 _ => unreachable!("traces are made from the layers"),
             }
@@ -418,11 +418,15 @@ impl<T: Real> Pass<T> {
             let layer = network.architecture.layers[l];
             match &mut own[0] {
                 Trace::Dense(trace) => {
-                    let Layer::Dense { bend, .. } = layer else { unreachable!("made from it") };
+                    let Layer::Dense { activation, .. } = layer else {
+                        unreachable!("made from it")
+                    };
                     let weights = network.dense(l);
                     let Some(below) = lower.last_mut() else {
                         let input = (&self.input, 0);
-                        dense::backward::<T, V>(&weights, bend, input, trace, gradients, None);
+                        dense::backward::<T, V>(
+                            &weights, activation, input, trace, gradients, None,
+                        );
                         continue;
                     };
                     let from = below.output().rows() - steps.batch;
@@ -431,17 +435,23 @@ impl<T: Real> Pass<T> {
                         Trace::Lstm(below) => {
                             let input = (&below.output, from);
                             let to = Some((&mut below.gradient, from));
-                            dense::backward::<T, V>(&weights, bend, input, trace, gradients, to);
+                            dense::backward::<T, V>(
+                                &weights, activation, input, trace, gradients, to,
+                            );
                         }
                         Trace::Gru(below) => {
                             let input = (&below.output, from);
                             let to = Some((&mut below.gradient, from));
-                            dense::backward::<T, V>(&weights, bend, input, trace, gradients, to);
+                            dense::backward::<T, V>(
+                                &weights, activation, input, trace, gradients, to,
+                            );
                         }
                         Trace::Dense(below) => {
                             let input = (&below.output, from);
                             let to = Some((&mut below.gradient, from));
-                            dense::backward::<T, V>(&weights, bend, input, trace, gradients, to);
+                            dense::backward::<T, V>(
+                                &weights, activation, input, trace, gradients, to,
+                            );
                         }
                     }
                 }
@@ -457,14 +467,14 @@ impl<T: Real> Pass<T> {
                     };
                     let input = dropped.map_or(input, |d| &d.output);
                     match (recurrent, layer) {
-                        (Trace::Lstm(trace), Layer::Lstm { bend, .. }) => {
+                        (Trace::Lstm(trace), Layer::Lstm { activation, .. }) => {
                             lstm::backward::<T, V>(
-                                &weights, bend, steps, input, trace, gradients, below,
+                                &weights, activation, steps, input, trace, gradients, below,
                             );
                         }
-                        (Trace::Gru(trace), Layer::Gru { bend, .. }) => {
+                        (Trace::Gru(trace), Layer::Gru { activation, .. }) => {
                             gru::backward::<T, V>(
-                                &weights, bend, steps, input, trace, gradients, below,
+                                &weights, activation, steps, input, trace, gradients, below,
                             );
                         }
                         _ => unreachable!("traces are made from the layers"),

@@ -1,7 +1,7 @@
 //! Against PyTorch, against numerical gradients, and against themselves on every level
 //! of vectors.
 
-use crate::Bend;
+use crate::Activation;
 use crate::adam::{Adam, Rule};
 use crate::loss::Loss;
 use crate::network::{Architecture, Layer, Network, Pass};
@@ -222,29 +222,30 @@ fn plan(loss: Loss, rate: f64) -> Plan {
         loss,
         epochs: 5,
         batch: 16,
-        rate,
-        decay: 0.0,
+        learning_rate: rate,
+        weight_decay: 0.0,
         clip: 0.0,
         dropout: 0.0,
         shuffle: true,
         patience: 0,
         plateau: 0,
+        plateau_factor: 0.5,
         seed: 7,
         threads: 1,
     }
 }
 
 fn architectures() -> Vec<Architecture> {
-    let lstm = |units, bend| Layer::Lstm { units, bend };
-    let gru = |units, bend| Layer::Gru { units, bend };
-    let dense = |units, bend| Layer::Dense { units, bend };
+    let lstm = |units, activation| Layer::Lstm { units, activation };
+    let gru = |units, activation| Layer::Gru { units, activation };
+    let dense = |units, activation| Layer::Dense { units, activation };
     let of =
         |inputs, steps, layers: &[Layer]| Architecture { inputs, steps, layers: layers.into() };
     vec![
-        of(2, 4, &[lstm(5, Bend::Tanh), lstm(19, Bend::Tanh), dense(1, None)]),
-        of(17, 3, &[gru(6, Bend::Tanh), dense(4, Some(Bend::Tanh)), dense(1, None)]),
-        of(9, 1, &[dense(18, Some(Bend::Tanh)), dense(1, None)]),
-        of(3, 5, &[lstm(6, Bend::Relu), dense(1, None)]),
+        of(2, 4, &[lstm(5, Activation::Tanh), lstm(19, Activation::Tanh), dense(1, None)]),
+        of(17, 3, &[gru(6, Activation::Tanh), dense(4, Some(Activation::Tanh)), dense(1, None)]),
+        of(9, 1, &[dense(18, Some(Activation::Tanh)), dense(1, None)]),
+        of(3, 5, &[lstm(6, Activation::Relu), dense(1, None)]),
     ]
 }
 
@@ -311,7 +312,9 @@ fn threads_change_nothing() {
     let train = |threads| {
         let plan = Plan { batch: 130, dropout: 0.2, threads, ..plan(Loss::Squared, 0.01) };
         let mut training = Training::new(architecture, plan, &data, &checks);
-        while training.epoch(&GO).unwrap().goes_on {}
+        while training.goes_on() {
+            training.epoch(&GO).unwrap();
+        }
         training.into_best().weights()
     };
     let one = train(1);
@@ -327,18 +330,18 @@ fn training_that_was_interrupted_ends_in_the_same_weights() {
     let plan = Plan { dropout: 0.1, plateau: 1, epochs: 6, ..plan(Loss::Squared, 0.05) };
     let mut whole = Training::new(architecture, plan.clone(), &data, &checks);
     let mut stored = Vec::new();
-    loop {
+    while whole.goes_on() {
         stored.push(serde_json::to_string(&whole.checkpoint()).unwrap());
-        if !whole.epoch(&GO).unwrap().goes_on {
-            break;
-        }
+        whole.epoch(&GO).unwrap();
     }
     assert_eq!(stored.len(), 6);
     let expected = whole.into_best().weights();
     for checkpoint in stored {
         let mut later = Training::new(architecture, plan.clone(), &data, &checks);
         later.resume(&serde_json::from_str(&checkpoint).unwrap()).unwrap();
-        while later.epoch(&GO).unwrap().goes_on {}
+        while later.goes_on() {
+            later.epoch(&GO).unwrap();
+        }
         assert_eq!(later.into_best().weights(), expected);
     }
     let mut other = Training::new(&architectures()[0], plan, &data, &checks);
@@ -352,7 +355,9 @@ fn every_architecture_learns_what_is_planted_and_stops_early_on_noise() {
         let (data, checks) = (examples(&architecture, 1_000, 1), examples(&architecture, 300, 2));
         let plan = Plan { epochs: 60, patience: 10, ..plan(Loss::Squared, 0.01) };
         let mut training = Training::new(&architecture, plan.clone(), &data, &checks);
-        while training.epoch(&GO).unwrap().goes_on {}
+        while training.goes_on() {
+            training.epoch(&GO).unwrap();
+        }
         let variance = checks.targets.iter().map(|y| y * y).sum::<f32>() / checks.len as f32;
         let left = training.best_loss().unwrap() / f64::from(variance);
         assert!(left < 0.1, "{architecture:?}: {left}");
@@ -360,7 +365,9 @@ fn every_architecture_learns_what_is_planted_and_stops_early_on_noise() {
         let mut noise = data;
         noise.targets.iter_mut().for_each(|y| *y = normal(&mut random) as f32);
         let mut training = Training::new(&architecture, plan, &noise, &checks);
-        while training.epoch(&GO).unwrap().goes_on {}
+        while training.goes_on() {
+            training.epoch(&GO).unwrap();
+        }
         assert!(training.epochs_done() < 60, "{architecture:?}");
     }
 }

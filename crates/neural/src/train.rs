@@ -45,9 +45,9 @@ pub struct Plan {
     /// Windows per step.
     pub batch: usize,
     /// Step size at the start.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// Decoupled weight decay.
-    pub decay: f64,
+    pub weight_decay: f64,
     /// The largest norm of all gradients together; 0 for no bound.
     pub clip: f64,
     /// The probability that an output between recurrent layers is dropped.
@@ -56,8 +56,10 @@ pub struct Plan {
     pub shuffle: bool,
     /// Epochs without a better validation loss before training ends; 0 for never.
     pub patience: usize,
-    /// Epochs without a better validation loss before the rate is halved; 0 for never.
+    /// Epochs without a better validation loss before the step size falls; 0 for never.
     pub plateau: usize,
+    /// What the step size is multiplied by then.
+    pub plateau_factor: f64,
     /// Seeds everything that is drawn.
     pub seed: u64,
     /// Threads; they change nothing but the time.
@@ -71,8 +73,6 @@ pub struct Epoch {
     pub loss: f64,
     /// Mean loss over the validation examples after it; NaN without any.
     pub validation: f64,
-    /// Whether another epoch is to follow.
-    pub goes_on: bool,
 }
 
 /// Everything that training needs to go on after an epoch.
@@ -88,6 +88,7 @@ pub struct Checkpoint {
     best: Option<Best>,
     waiting: usize,
     on_plateau: usize,
+    ended: bool,
 }
 
 /// The weights with the smallest validation loss so far.
@@ -114,6 +115,8 @@ pub struct Training<'a> {
     best: Option<Best>,
     waiting: usize,
     on_plateau: usize,
+    /// Patience is at its end.
+    ended: bool,
 }
 
 impl<'a> Training<'a> {
@@ -135,10 +138,11 @@ impl<'a> Training<'a> {
             parts: (0..count).map(|_| Pass::new(&network, size, dropout)).collect(),
             order: (0..train.len).collect(),
             epoch: 0,
-            rate: plan.rate,
+            rate: plan.learning_rate,
             best: None,
             waiting: 0,
             on_plateau: 0,
+            ended: false,
             level: Level::best(),
             network,
             plan,
@@ -173,6 +177,7 @@ impl<'a> Training<'a> {
             best: self.best.clone(),
             waiting: self.waiting,
             on_plateau: self.on_plateau,
+            ended: self.ended,
         }
     }
 
@@ -205,7 +210,13 @@ impl<'a> Training<'a> {
         self.best.clone_from(&from.best);
         self.waiting = from.waiting;
         self.on_plateau = from.on_plateau;
+        self.ended = from.ended;
         Ok(())
+    }
+
+    /// Whether another epoch is to follow.
+    pub fn goes_on(&self) -> bool {
+        !self.ended && self.epoch < self.plan.epochs
     }
 
     /// How many epochs are done.
@@ -237,9 +248,8 @@ impl<'a> Training<'a> {
             _ => self.loss_of(self.validation),
         };
         let loss = sum / self.train.len as f64;
-        let stopped = self.judge(loss, validation);
-        let goes_on = !stopped && self.epoch < self.plan.epochs && loss.is_finite();
-        Some(Epoch { loss, validation, goes_on })
+        self.ended = self.judge(loss, validation);
+        Some(Epoch { loss, validation })
     }
 
     /// Keeps the best weights and lowers the rate; whether training is to end.
@@ -253,7 +263,7 @@ impl<'a> Training<'a> {
         self.waiting += 1;
         self.on_plateau += 1;
         if self.plan.plateau > 0 && self.on_plateau >= self.plan.plateau {
-            self.rate *= 0.5;
+            self.rate *= self.plan.plateau_factor;
             self.on_plateau = 0;
         }
         self.plan.patience > 0 && self.waiting >= self.plan.patience
@@ -307,7 +317,7 @@ impl<'a> Training<'a> {
             network: &mut self.network,
             adam: &mut self.adam,
             parts: &mut self.parts[..used],
-            rule: Rule { decay: self.plan.decay, ..Rule::with_rate(self.rate) },
+            rule: Rule { decay: self.plan.weight_decay, ..Rule::with_rate(self.rate) },
             clip: self.plan.clip,
         });
         sum

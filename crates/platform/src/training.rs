@@ -186,7 +186,13 @@ pub(crate) fn fit(
     stop: &Stop,
 ) -> Result<Refit, PlatformError> {
     let named = || PlatformError::model(recipe.name.clone());
-    let context = FitContext { seed, threads: threads(), stop: stop.flag(), progress: &() };
+    let context = FitContext {
+        seed,
+        threads: threads(),
+        stop: stop.flag(),
+        progress: &(),
+        checkpoints: None,
+    };
     let estimator = recipe.spec.build().map_err(named())?;
     let fitted = estimator.fit(dataset, &context).map_err(named())?;
     let model = SavedModel::new(&*fitted, &recipe.spec, dataset, seed, &cpu_features());

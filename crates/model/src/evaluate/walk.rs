@@ -16,7 +16,7 @@ use super::realised::SquaredReturns;
 use super::report::FoldSummary;
 use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
-use crate::{EstimatorSpec, FitContext, FitProgress, ModelError, Quantiles};
+use crate::{Checkpoints, EstimatorSpec, FitContext, FitProgress, ModelError, Quantiles};
 
 /// Hears how far an evaluation is; may be called from any thread.
 pub trait EvaluationProgress: Send + Sync {
@@ -26,6 +26,17 @@ pub trait EvaluationProgress: Send + Sync {
     /// `done` of `total` trees, rounds and single fits are finished, over all recipes
     /// and folds. Calls from several threads may arrive out of order.
     fn steps(&self, done: u64, total: u64);
+
+    /// An epoch of a network that is being fitted in `fold` (from 1) is finished: its
+    /// number of at most `total`, its training and its validation loss (NaN without one).
+    fn epoch(&self, recipe: &str, fold: usize, epoch: (u64, u64), losses: (f64, f64)) {
+        let _ = (recipe, fold, epoch, losses);
+    }
+
+    /// Where long fits keep how far they are.
+    fn checkpoints(&self) -> Option<&dyn Checkpoints> {
+        None
+    }
 }
 
 /// Listens to nothing.
@@ -333,12 +344,14 @@ impl Field<'_> {
         self.progress.fitting(&recipe.name, fold + 1, self.walk.splits.len());
         let rows = self.rows_of(fold);
         let (train, test) = (&rows.0, &rows.1);
-        let meter = Meter { field: self, last: AtomicU64::new(0) };
+        let place = (&recipe.name[..], fold + 1);
+        let meter = Meter { field: self, place, last: AtomicU64::new(0) };
         let context = FitContext {
             seed: fold_seed(self.seed, fold),
             threads: self.threads_per_fit,
             stop: self.stop,
             progress: &meter,
+            checkpoints: self.progress.checkpoints(),
         };
         let fitted = recipe.spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
         meter.steps(recipe.spec.steps().max(1), recipe.spec.steps().max(1));
@@ -385,6 +398,7 @@ impl Field<'_> {
 /// Adds the steps of one fit to those of the whole.
 struct Meter<'a> {
     field: &'a Field<'a>,
+    place: (&'a str, usize),
     last: AtomicU64,
 }
 
@@ -394,6 +408,11 @@ impl FitProgress for Meter<'_> {
         let more = done.saturating_sub(before);
         let sum = self.field.done.fetch_add(more, Ordering::Relaxed) + more;
         self.field.progress.steps(sum.min(self.field.total), self.field.total);
+    }
+
+    fn epoch(&self, number: u64, total: u64, loss: f64, validation: f64) {
+        let (recipe, fold) = self.place;
+        self.field.progress.epoch(recipe, fold, (number, total), (loss, validation));
     }
 }
 

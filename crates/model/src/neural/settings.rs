@@ -1,6 +1,6 @@
 //! What a pipeline file says of a network.
 
-use foretell_neural::Bend;
+use foretell_neural::Activation;
 use serde::{Deserialize, Serialize};
 
 /// What training makes small.
@@ -21,8 +21,8 @@ pub enum Objective {
 pub struct RecurrentSettings {
     /// Units of each layer, the first one first (1 to 20 layers of 1 to 4,096).
     pub units: Vec<usize>,
-    /// Bends cell and output.
-    pub bend: Bend,
+    /// What cell and output pass through.
+    pub activation: Activation,
     /// The probability that an output between layers is dropped while training.
     pub dropout: f64,
     /// What training makes small.
@@ -32,15 +32,19 @@ pub struct RecurrentSettings {
     /// Windows per step.
     pub batch: usize,
     /// Step size of Adam.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// Decoupled weight decay (AdamW).
-    pub decay: f64,
+    pub weight_decay: f64,
     /// The largest norm of the gradient; 0 for no bound.
     pub clip: f64,
     /// Share of the training rows, the last ones, that decide when to stop.
     pub validation: f64,
-    /// Epochs without a better validation loss before training ends.
+    /// Epochs without a better validation loss before training ends; 0 for never.
     pub patience: usize,
+    /// Epochs without a better validation loss before the step size falls; 0 for never.
+    pub plateau: usize,
+    /// What the step size is multiplied by then.
+    pub plateau_factor: f64,
 }
 
 impl Default for RecurrentSettings {
@@ -48,16 +52,18 @@ impl Default for RecurrentSettings {
         let of = PerceptronSettings::default();
         Self {
             units: vec![32],
-            bend: Bend::Tanh,
+            activation: Activation::Tanh,
             dropout: 0.0,
             objective: of.objective,
             epochs: of.epochs,
             batch: of.batch,
-            rate: of.rate,
-            decay: of.decay,
+            learning_rate: of.learning_rate,
+            weight_decay: of.weight_decay,
             clip: of.clip,
             validation: of.validation,
             patience: of.patience,
+            plateau: of.plateau,
+            plateau_factor: of.plateau_factor,
         }
     }
 }
@@ -68,8 +74,8 @@ impl Default for RecurrentSettings {
 pub struct PerceptronSettings {
     /// Units of each hidden layer, the first one first (1 to 20 layers of 1 to 4,096).
     pub units: Vec<usize>,
-    /// Bends them.
-    pub bend: Bend,
+    /// What they pass through.
+    pub activation: Activation,
     /// What training makes small.
     pub objective: Objective,
     /// Passes over the training rows, at most.
@@ -77,30 +83,36 @@ pub struct PerceptronSettings {
     /// Rows per step.
     pub batch: usize,
     /// Step size of Adam.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// Decoupled weight decay (AdamW).
-    pub decay: f64,
+    pub weight_decay: f64,
     /// The largest norm of the gradient; 0 for no bound.
     pub clip: f64,
     /// Share of the training rows, the last ones, that decide when to stop.
     pub validation: f64,
-    /// Epochs without a better validation loss before training ends.
+    /// Epochs without a better validation loss before training ends; 0 for never.
     pub patience: usize,
+    /// Epochs without a better validation loss before the step size falls; 0 for never.
+    pub plateau: usize,
+    /// What the step size is multiplied by then.
+    pub plateau_factor: f64,
 }
 
 impl Default for PerceptronSettings {
     fn default() -> Self {
         Self {
             units: vec![32],
-            bend: Bend::Relu,
+            activation: Activation::Relu,
             objective: Objective::Pinball,
             epochs: 50,
             batch: 64,
-            rate: 1e-3,
-            decay: 0.0,
+            learning_rate: 1e-3,
+            weight_decay: 0.0,
             clip: 1.0,
             validation: 0.15,
             patience: 5,
+            plateau: 3,
+            plateau_factor: 0.5,
         }
     }
 }
@@ -118,15 +130,19 @@ pub struct DecompositionSettings {
     /// Windows per step.
     pub batch: usize,
     /// Step size of Adam.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// Decoupled weight decay (AdamW).
-    pub decay: f64,
+    pub weight_decay: f64,
     /// The largest norm of the gradient; 0 for no bound.
     pub clip: f64,
     /// Share of the training rows, the last ones, that decide when to stop.
     pub validation: f64,
-    /// Epochs without a better validation loss before training ends.
+    /// Epochs without a better validation loss before training ends; 0 for never.
     pub patience: usize,
+    /// Epochs without a better validation loss before the step size falls; 0 for never.
+    pub plateau: usize,
+    /// What the step size is multiplied by then.
+    pub plateau_factor: f64,
 }
 
 impl Default for DecompositionSettings {
@@ -137,11 +153,13 @@ impl Default for DecompositionSettings {
             objective: of.objective,
             epochs: of.epochs,
             batch: of.batch,
-            rate: of.rate,
-            decay: of.decay,
+            learning_rate: of.learning_rate,
+            weight_decay: of.weight_decay,
             clip: of.clip,
             validation: of.validation,
             patience: of.patience,
+            plateau: of.plateau,
+            plateau_factor: of.plateau_factor,
         }
     }
 }

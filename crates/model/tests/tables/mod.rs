@@ -64,7 +64,8 @@ pub(crate) fn fit(
     seed: u64,
 ) -> Result<Box<dyn Fitted>, ModelError> {
     let stop = AtomicBool::new(false);
-    spec.build()?.fit(train, &FitContext { seed, threads: 2, stop: &stop, progress: &() })
+    spec.build()?
+        .fit(train, &FitContext { seed, threads: 2, stop: &stop, progress: &(), checkpoints: None })
 }
 
 /// Settings as files write them.

@@ -471,9 +471,10 @@ const OBJECTIVE: Key = key(
 const EPOCHS: Key =
     key("epochs", Kind::Whole(1, 1_000_000), Some("50"), "Passes over the training rows, at most.");
 const BATCH: Key = key("batch", Kind::Whole(1, 1_000_000), Some("64"), "Rows of one step.");
-const RATE: Key = key("rate", Kind::Number(1e-9, 1.0), Some("0.001"), "Step size of Adam.");
-const DECAY: Key =
-    key("decay", Kind::Number(0.0, 1e6), Some("0.0"), "Decoupled weight decay (AdamW).");
+const LEARNING_RATE: Key =
+    key("learning_rate", Kind::Number(1e-9, 1.0), Some("0.001"), "Step size of Adam.");
+const WEIGHT_DECAY: Key =
+    key("weight_decay", Kind::Number(0.0, 1e6), Some("0.0"), "Decoupled weight decay (AdamW).");
 const CLIP: Key =
     key("clip", Kind::Number(0.0, 1e9), Some("1.0"), "Largest norm of the gradient; 0 for none.");
 const VALIDATION: Key = key(
@@ -489,38 +490,67 @@ const PATIENCE: Key = key(
     "Epochs without a better validation loss before training ends; 0 for never.",
 );
 
-const fn bend(default: &'static str) -> Key {
-    let doc = "What bends the layers; relu is Keras' activation=\"relu\".";
-    key("bend", Kind::OneOf(&["tanh", "relu"]), Some(default), doc)
+const PLATEAU: Key = key(
+    "plateau",
+    Kind::Whole(0, 1_000_000),
+    Some("3"),
+    "Epochs without a better validation loss before the step size falls; 0 for never.",
+);
+const PLATEAU_FACTOR: Key = key(
+    "plateau_factor",
+    Kind::Number(1e-9, 1.0),
+    Some("0.5"),
+    "What the step size is multiplied by then.",
+);
+
+const fn activation(default: &'static str) -> Key {
+    let doc = "What the layers pass through; relu is Keras' activation=\"relu\".";
+    key("activation", Kind::OneOf(&["tanh", "relu"]), Some(default), doc)
 }
 
 const RECURRENT: &[Key] = &[
     UNITS,
-    bend("\"tanh\""),
+    activation("\"tanh\""),
     DROPOUT,
     OBJECTIVE,
     EPOCHS,
     BATCH,
-    RATE,
-    DECAY,
+    LEARNING_RATE,
+    WEIGHT_DECAY,
     CLIP,
     VALIDATION,
     PATIENCE,
+    PLATEAU,
+    PLATEAU_FACTOR,
 ];
 
-const PERCEPTRON: &[Key] =
-    &[UNITS, bend("\"relu\""), OBJECTIVE, EPOCHS, BATCH, RATE, DECAY, CLIP, VALIDATION, PATIENCE];
+const PERCEPTRON: &[Key] = &[
+    UNITS,
+    activation("\"relu\""),
+    OBJECTIVE,
+    EPOCHS,
+    BATCH,
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    CLIP,
+    VALIDATION,
+    PATIENCE,
+    PLATEAU,
+    PLATEAU_FACTOR,
+];
 
 const DECOMPOSITION: &[Key] = &[
     key("kernel", Kind::Whole(1, 1_000), Some("25"), "Steps of the moving average, the trend."),
     OBJECTIVE,
     EPOCHS,
     BATCH,
-    RATE,
-    DECAY,
+    LEARNING_RATE,
+    WEIGHT_DECAY,
     CLIP,
     VALIDATION,
     PATIENCE,
+    PLATEAU,
+    PLATEAU_FACTOR,
 ];
 
 const BOOSTING: &[Key] = &[
