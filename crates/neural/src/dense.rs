@@ -39,8 +39,8 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
     input: (&Panels<T>, usize),
     trace: &mut Trace<T>,
 ) {
-    fill_rows(&mut trace.output, weights.bias);
     let rows = trace.output.rows();
+    fill_rows(&mut trace.output, 0..rows, weights.bias);
     add_product::<T, V>((&mut trace.output, 0), input, rows, weights.input);
     let Some(activation) = activation else { return };
     for lane in trace.output.data_mut() {

@@ -57,8 +57,8 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
     input: &Panels<T>,
     trace: &mut Trace<T>,
 ) {
-    fill_rows(&mut trace.gates, weights.bias);
-    fill_rows(&mut trace.recurrent, weights.recurrent_bias);
+    fill_rows(&mut trace.gates, 0..steps.rows(), weights.bias);
+    fill_rows(&mut trace.recurrent, 0..steps.rows(), weights.recurrent_bias);
     add_product::<T, V>((&mut trace.gates, 0), (input, 0), steps.rows(), weights.input);
     let per_gate = trace.output.panels();
     let one = V::splat(T::of(1.0));

@@ -75,20 +75,21 @@ pub(crate) fn forward<T: Real, V: Vector<T>>(
     input: &Panels<T>,
     trace: &mut Trace<T>,
 ) {
-    fill_rows(&mut trace.gates, weights.bias);
-    add_product::<T, V>((&mut trace.gates, 0), (input, 0), steps.rows(), weights.input);
+    // A step's gates stay in the nearest cache from the first product to the last use.
     let per_gate = trace.output.panels();
     for t in 0..steps.count {
         let first = t * steps.batch;
+        fill_rows(&mut trace.gates, first..first + steps.batch, weights.bias);
+        let gates = (&mut trace.gates, first);
+        add_product::<T, V>(gates, (input, first), steps.batch, weights.input);
         if t > 0 {
             let before = (&trace.output, first - steps.batch);
             let gates = (&mut trace.gates, first);
             add_product::<T, V>(gates, before, steps.batch, weights.recurrent);
         }
         for p in 0..per_gate {
-            let bias: [V; GATES] = std::array::from_fn(|g| {
-                V::load(&weights.recurrent_bias.panel(g * per_gate + p)[0])
-            });
+            let bias = |g: usize| V::load(&weights.recurrent_bias.panel(g * per_gate + p)[0]);
+            let bias = [bias(0), bias(1), bias(2), bias(3)];
             for r in first..first + steps.batch {
                 let gate = |g: usize| V::load(&trace.gates.panel(g * per_gate + p)[r]).add(bias[g]);
                 let (i, f, o) = (gate(0).sigmoid(), gate(1).sigmoid(), gate(3).sigmoid());

@@ -6,9 +6,12 @@
 //! fill up the last panel of a block are zero and stay zero.
 
 #![allow(clippy::inline_always, reason = "see vector.rs")]
+#![allow(clippy::needless_range_loop, reason = "two arrays of registers are walked at once")]
+
+use std::ops::Range;
 
 use crate::real::Real;
-use crate::vector::{LANES, Lane, Vector};
+use crate::vector::{LANES, Lane, Task, Vector};
 
 /// A matrix of `rows × (blocks × columns)`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -122,19 +125,56 @@ impl<T: Real> Panels<T> {
 /// k` of `b` belongs to column `k` of panel `p` of `a`.
 #[inline(always)]
 pub(crate) fn add_product<T: Real, V: Vector<T>>(
+    out: (&mut Panels<T>, usize),
+    a: (&Panels<T>, usize),
+    rows: usize,
+    b: &Panels<T>,
+) {
+    V::apart(Product { out, a, rows, b });
+}
+
+struct Product<'p, T> {
+    out: (&'p mut Panels<T>, usize),
+    a: (&'p Panels<T>, usize),
+    rows: usize,
+    b: &'p Panels<T>,
+}
+
+impl<T: Real> Task<T> for Product<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self { out, a, rows, b } = self;
+        product::<T, V>(out, a, rows, b);
+    }
+}
+
+#[inline(always)]
+fn product<T: Real, V: Vector<T>>(
     (out, out_row): (&mut Panels<T>, usize),
     (a, a_row): (&Panels<T>, usize),
     rows: usize,
     b: &Panels<T>,
 ) {
     let mut p = 0;
-    // Few rows leave registers free for more columns.
+    // Sums in flight hide each other's latency: few rows take more columns at once.
+    // The order of each sum stays the same, so that a row alone has the bits it has among
+    // others.
+    while rows == 1 && p + 8 <= out.panels() && V::TALL >= 8 {
+        tile::<T, V, 1, 8>((out, out_row), (a, a_row), b, p);
+        p += 8;
+    }
     while rows < 4 && p + 4 <= out.panels() && V::TALL >= 8 {
         rows_of::<T, V, 2, 4>((out, out_row), (a, a_row), rows, b, p);
         p += 4;
     }
     while rows < 4 && p + 2 <= out.panels() {
         rows_of::<T, V, 2, 2>((out, out_row), (a, a_row), rows, b, p);
+        p += 2;
+    }
+    while p + 2 <= out.panels() && V::TALL >= 8 {
+        rows_of::<T, V, 8, 2>((out, out_row), (a, a_row), rows, b, p);
         p += 2;
     }
     while p < out.panels() {
@@ -174,26 +214,36 @@ fn tile<T: Real, V: Vector<T>, const M: usize, const P: usize>(
     b: &Panels<T>,
     p: usize,
 ) {
-    let load = |j: usize, m: usize| V::load(&out.panel(p + j)[out_row + m]);
-    let mut sums: [[V; P]; M] = std::array::from_fn(|m| std::array::from_fn(|j| load(j, m)));
+    // Loops and not `array::from_fn`, which is called where it is not inlined.
+    let mut sums = [[V::splat(T::ZERO); P]; M];
+    for m in 0..M {
+        for j in 0..P {
+            sums[m][j] = V::load(&out.panel(p + j)[out_row + m]);
+        }
+    }
     for q in 0..a.panels() {
         let left = &a.panel(q)[a_row..a_row + M];
         let width = a.width(q);
-        let right: [&[Lane<T>]; P] =
-            std::array::from_fn(|j| &b.panel(p + j)[q * LANES..q * LANES + width]);
+        let mut right: [&[Lane<T>]; P] = [&[]; P];
+        for j in 0..P {
+            right[j] = &b.panel(p + j)[q * LANES..q * LANES + width];
+        }
         for k in 0..width {
-            let right: [V; P] = std::array::from_fn(|j| V::load(&right[j][k]));
+            let mut row = [V::splat(T::ZERO); P];
+            for j in 0..P {
+                row[j] = V::load(&right[j][k]);
+            }
             for m in 0..M {
                 let x = V::splat(left[m][k]);
                 for j in 0..P {
-                    sums[m][j] = x.muladd(right[j], sums[m][j]);
+                    sums[m][j] = x.muladd(row[j], sums[m][j]);
                 }
             }
         }
     }
-    for (m, sums) in sums.iter().enumerate() {
-        for (j, sum) in sums.iter().enumerate() {
-            sum.store(&mut out.panel_mut(p + j)[out_row + m]);
+    for m in 0..M {
+        for j in 0..P {
+            sums[m][j].store(&mut out.panel_mut(p + j)[out_row + m]);
         }
     }
 }
@@ -202,6 +252,52 @@ fn tile<T: Real, V: Vector<T>, const M: usize, const P: usize>(
 #[inline(always)]
 pub(crate) fn add_outer<T: Real, V: Vector<T>>(
     out: &mut Panels<T>,
+    a: (&Panels<T>, usize),
+    b: (&Panels<T>, usize),
+    rows: usize,
+) {
+    V::apart(Outer { out, a, b, rows });
+}
+
+struct Outer<'p, T> {
+    out: &'p mut Panels<T>,
+    a: (&'p Panels<T>, usize),
+    b: (&'p Panels<T>, usize),
+    rows: usize,
+}
+
+impl<T: Real> Task<T> for Outer<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self { out, a, b, rows } = self;
+        outer::<T, V>(out, a, b, rows);
+    }
+}
+
+#[inline(always)]
+fn outer<T: Real, V: Vector<T>>(
+    out: &mut Panels<T>,
+    (a, a_row): (&Panels<T>, usize),
+    (b, b_row): (&Panels<T>, usize),
+    rows: usize,
+) {
+    // Blocks of rows that stay in the nearest cache while every pair of panels meets.
+    let mut done = 0;
+    while done < rows {
+        let block = OUTER_ROWS.min(rows - done);
+        outer_block::<T, V>(out, (a, a_row + done), (b, b_row + done), block);
+        done += block;
+    }
+}
+
+/// How many rows [`add_outer`] takes at a time.
+const OUTER_ROWS: usize = 64;
+
+#[inline(always)]
+fn outer_block<T: Real, V: Vector<T>>(
+    out: &mut Panels<T>,
     (a, a_row): (&Panels<T>, usize),
     (b, b_row): (&Panels<T>, usize),
     rows: usize,
@@ -209,43 +305,76 @@ pub(crate) fn add_outer<T: Real, V: Vector<T>>(
     for q in 0..a.panels() {
         let left = &a.panel(q)[a_row..a_row + rows];
         let width = a.width(q);
-        for p in 0..b.panels() {
-            let right = &b.panel(p)[b_row..b_row + rows];
-            let out = &mut out.panel_mut(p)[q * LANES..q * LANES + width];
-            let mut m = 0;
-            while m + 8 <= width && V::TALL >= 8 {
-                outer_tile::<T, V, 8>(&mut out[m..], left, m, right);
-                m += 8;
-            }
-            while m + 4 <= width {
-                outer_tile::<T, V, 4>(&mut out[m..], left, m, right);
-                m += 4;
-            }
-            while m < width {
-                outer_tile::<T, V, 1>(&mut out[m..], left, m, right);
-                m += 1;
-            }
+        let mut p = 0;
+        while p + 2 <= b.panels() && V::TALL >= 8 {
+            outer_columns::<T, V, 2>(out, left, (q, width), (b, b_row, p));
+            p += 2;
         }
+        while p < b.panels() {
+            outer_columns::<T, V, 1>(out, left, (q, width), (b, b_row, p));
+            p += 1;
+        }
+    }
+}
+
+/// `P` panels of `b` from the given one on, against one of `a`.
+#[inline(always)]
+fn outer_columns<T: Real, V: Vector<T>, const P: usize>(
+    out: &mut Panels<T>,
+    left: &[Lane<T>],
+    (q, width): (usize, usize),
+    (b, b_row, p): (&Panels<T>, usize, usize),
+) {
+    let mut right: [&[Lane<T>]; P] = [&[]; P];
+    for j in 0..P {
+        right[j] = &b.panel(p + j)[b_row..b_row + left.len()];
+    }
+    let mut m = 0;
+    while m + 8 <= width && V::TALL >= 8 {
+        outer_tile::<T, V, 8, P>(out, left, (q, m, p), right);
+        m += 8;
+    }
+    while m + 4 <= width {
+        outer_tile::<T, V, 4, P>(out, left, (q, m, p), right);
+        m += 4;
+    }
+    while m < width {
+        outer_tile::<T, V, 1, P>(out, left, (q, m, p), right);
+        m += 1;
     }
 }
 
 /// `M` rows of [`add_outer`].
 #[inline(always)]
-fn outer_tile<T: Real, V: Vector<T>, const M: usize>(
-    out: &mut [Lane<T>],
+fn outer_tile<T: Real, V: Vector<T>, const M: usize, const P: usize>(
+    out: &mut Panels<T>,
     left: &[Lane<T>],
-    first: usize,
-    right: &[Lane<T>],
+    (q, first, p): (usize, usize, usize),
+    right: [&[Lane<T>]; P],
 ) {
-    let mut sums: [V; M] = std::array::from_fn(|i| V::load(&out[i]));
-    for (a, b) in left.iter().zip(right) {
-        let b = V::load(b);
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = V::splat(a[first + i]).muladd(b, *sum);
+    let row = q * LANES + first;
+    let mut sums = [[V::splat(T::ZERO); P]; M];
+    for i in 0..M {
+        for j in 0..P {
+            sums[i][j] = V::load(&out.panel(p + j)[row + i]);
         }
     }
-    for (to, sum) in out.iter_mut().zip(sums) {
-        sum.store(to);
+    for (r, a) in left.iter().enumerate() {
+        let mut b = [V::splat(T::ZERO); P];
+        for j in 0..P {
+            b[j] = V::load(&right[j][r]);
+        }
+        for i in 0..M {
+            let a = V::splat(a[first + i]);
+            for j in 0..P {
+                sums[i][j] = a.muladd(b[j], sums[i][j]);
+            }
+        }
+    }
+    for i in 0..M {
+        for j in 0..P {
+            sums[i][j].store(&mut out.panel_mut(p + j)[row + i]);
+        }
     }
 }
 
@@ -261,11 +390,11 @@ pub(crate) fn add_rows<T: Real, V: Vector<T>>(out: &mut Panels<T>, b: &Panels<T>
     }
 }
 
-/// Copies the first row of `bias` to every row of `out`.
+/// Copies the first row of `bias` to some rows of `out`.
 #[inline(always)]
-pub(crate) fn fill_rows<T: Real>(out: &mut Panels<T>, bias: &Panels<T>) {
+pub(crate) fn fill_rows<T: Real>(out: &mut Panels<T>, rows: Range<usize>, bias: &Panels<T>) {
     for p in 0..bias.panels() {
         let row = bias.panel(p)[0];
-        out.panel_mut(p).fill(row);
+        out.panel_mut(p)[rows.clone()].fill(row);
     }
 }

@@ -148,7 +148,7 @@ fn answers_and_gradients_are_those_of_pytorch_in_64_bits() {
 
 struct InThirtyTwo<'a>(&'a Case);
 
-impl Task for InThirtyTwo<'_> {
+impl Task<f32> for InThirtyTwo<'_> {
     type Output = Vec<Vec<f64>>;
 
     #[inline(always)]
@@ -372,6 +372,23 @@ fn every_architecture_learns_what_is_planted_and_stops_early_on_noise() {
     }
 }
 
+#[test]
+fn a_window_alone_is_answered_to_the_bit_as_among_others() {
+    for architecture in architectures() {
+        let data = examples(&architecture, 41, 3);
+        let none = Examples::default();
+        let training = Training::new(&architecture, plan(Loss::Squared, 0.01), &data, &none);
+        let network = training.into_best();
+        let together = network.answers(data.inputs.clone());
+        let window = architecture.steps * architecture.inputs;
+        for (i, one) in data.inputs.chunks(window).enumerate() {
+            let outputs = architecture.outputs();
+            let expected = &together[i * outputs..(i + 1) * outputs];
+            assert_eq!(network.answers(one.to_vec()), expected, "{architecture:?}, window {i}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn products_equal_plain_loops(
@@ -428,7 +445,7 @@ proptest! {
 
 struct Products<'a>(&'a Panels<f32>, &'a Panels<f32>);
 
-impl Task for Products<'_> {
+impl Task<f32> for Products<'_> {
     type Output = (Panels<f32>, Panels<f32>);
 
     #[inline(always)]
@@ -445,7 +462,7 @@ impl Task for Products<'_> {
 
 struct Functions(f32);
 
-impl Task for Functions {
+impl Task<f32> for Functions {
     type Output = [f32; 3];
 
     #[inline(always)]

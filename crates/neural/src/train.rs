@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha12Rng;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::adam::{Adam, Rule};
@@ -109,6 +110,8 @@ pub struct Training<'a> {
     network: Network<f32>,
     adam: Adam<f32>,
     parts: Vec<Pass<f32>>,
+    /// The threads beside the caller's, kept from batch to batch.
+    pool: Option<ThreadPool>,
     order: Vec<usize>,
     epoch: usize,
     rate: f64,
@@ -133,7 +136,11 @@ impl<'a> Training<'a> {
         let count = batch.div_ceil(PART);
         let size = batch.div_ceil(count);
         let dropout = plan.dropout > 0.0;
+        let others = plan.threads.min(count).saturating_sub(1);
+        // A system that gives no more threads does the work in the caller's.
+        let pool = (others > 0).then(|| ThreadPoolBuilder::new().num_threads(others).build());
         Self {
+            pool: pool.and_then(Result::ok),
             adam: Adam::new(&network.weights),
             parts: (0..count).map(|_| Pass::new(&network, size, dropout)).collect(),
             order: (0..train.len).collect(),
@@ -294,24 +301,25 @@ impl<'a> Training<'a> {
         }
         let level = self.level;
         let threads = self.plan.threads.clamp(1, used);
-        let sum: f64 = if threads == 1 {
-            work.into_iter().map(|part| level.run(part)).sum()
-        } else {
-            let share = used.div_ceil(threads);
-            let mut losses = vec![0.0; used];
-            std::thread::scope(|scope| {
-                let mut work = work.into_iter();
+        let sum: f64 = match &self.pool {
+            Some(pool) if threads > 1 => {
+                let mut losses = vec![0.0; used];
+                let share = used.div_ceil(threads);
                 let mut shares = losses.chunks_mut(share);
-                let mine = (shares.next(), work.by_ref().take(share).collect::<Vec<_>>());
-                for losses in shares {
-                    let theirs: Vec<_> = work.by_ref().take(share).collect();
-                    scope.spawn(move || run_all(level, theirs, losses));
-                }
-                if let (Some(losses), work) = mine {
-                    run_all(level, work, losses);
-                }
-            });
-            losses.iter().sum()
+                pool.in_place_scope(|scope| {
+                    let mut work = work.into_iter();
+                    let mine = (work.by_ref().take(share).collect(), shares.next());
+                    for losses in shares {
+                        let theirs = work.by_ref().take(share).collect();
+                        scope.spawn(move |_| run_all(level, theirs, losses));
+                    }
+                    if let (work, Some(losses)) = mine {
+                        run_all(level, work, losses);
+                    }
+                });
+                losses.iter().sum()
+            }
+            _ => work.into_iter().map(|part| level.run(part)).sum(),
         };
         level.run(Step {
             network: &mut self.network,
@@ -391,7 +399,7 @@ struct Part<'w> {
     pass: &'w mut Pass<f32>,
 }
 
-impl Task for Part<'_> {
+impl Task<f32> for Part<'_> {
     type Output = f64;
 
     #[inline(always)]
@@ -417,7 +425,7 @@ struct Judge<'w> {
     pass: &'w mut Pass<f32>,
 }
 
-impl Task for Judge<'_> {
+impl Task<f32> for Judge<'_> {
     type Output = f64;
 
     #[inline(always)]
@@ -436,7 +444,7 @@ pub(crate) struct Answer<'w> {
     pub(crate) pass: &'w mut Pass<f32>,
 }
 
-impl Task for Answer<'_> {
+impl Task<f32> for Answer<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -455,7 +463,7 @@ struct Step<'w> {
     clip: f64,
 }
 
-impl Task for Step<'_> {
+impl Task<f32> for Step<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -22,6 +22,10 @@ pub(crate) trait Vector<T: Real>: Copy {
     /// How many rows of sums fit into the registers beside what they are made of.
     const TALL: usize;
 
+    /// Does some work as a function of its own on the same vectors: what is called from
+    /// many places is compiled once.
+    fn apart<K: Task<T>>(task: K) -> K::Output;
+
     /// The same number sixteen times.
     fn splat(value: T) -> Self;
     /// From memory.
@@ -69,12 +73,12 @@ pub(crate) trait Vector<T: Real>: Copy {
 }
 
 /// Work that is written for any vector.
-pub(crate) trait Task {
+pub(crate) trait Task<T: Real> {
     /// What comes out.
     type Output;
 
     /// Does it; must be `#[inline(always)]`.
-    fn run<V: Vector<f32>>(self) -> Self::Output;
+    fn run<V: Vector<T>>(self) -> Self::Output;
 }
 
 /// What a processor can do, the best first.
@@ -93,29 +97,30 @@ pub(crate) enum Level {
 impl Level {
     /// The best level of this processor.
     pub(crate) fn best() -> Self {
-        Self::all()[0]
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let wide = is_x86_feature_detected!("avx512f");
+            return if wide { Self::Wide } else { Self::Pair };
+        }
+        Self::Plain
     }
 
-    /// The levels of this processor, the best first.
+    /// The levels of this processor, the best first: for tests of all of them.
+    #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
-        #[allow(unused_mut, reason = "other processors have one level")]
-        let mut levels = vec![Self::Plain];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                levels.insert(0, Self::Pair);
-                if is_x86_feature_detected!("avx512f") {
-                    levels.insert(0, Self::Wide);
-                }
-            }
+        match Self::best() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide => vec![Self::Wide, Self::Pair, Self::Plain],
+            #[cfg(target_arch = "x86_64")]
+            Self::Pair => vec![Self::Pair, Self::Plain],
+            Self::Plain => vec![Self::Plain],
         }
-        levels
     }
 
     /// Does some work on this level.
-    pub(crate) fn run<K: Task>(self, task: K) -> K::Output {
+    pub(crate) fn run<K: Task<f32>>(self, task: K) -> K::Output {
         match self {
-            // SAFETY: `all` makes these levels only on processors that have them.
+            // SAFETY: `best` and `all` make these levels only on processors that have them.
             #[cfg(target_arch = "x86_64")]
             Self::Wide => unsafe { x86::run_wide(task) },
             #[cfg(target_arch = "x86_64")]
@@ -129,6 +134,11 @@ macro_rules! plain {
     ($number:ty, $exp:expr) => {
         impl Vector<$number> for Lane<$number> {
             const TALL: usize = 2;
+
+            #[inline(never)]
+            fn apart<K: Task<$number>>(task: K) -> K::Output {
+                task.run::<Self>()
+            }
 
             #[inline(always)]
             fn splat(value: $number) -> Self {
@@ -213,13 +223,15 @@ mod x86 {
     /// One as the bits of a number.
     const ONE: i32 = 0x3f80_0000;
 
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx2,fma")]
-    pub(super) fn run_wide<K: Task>(task: K) -> K::Output {
+    pub(super) fn run_wide<K: Task<f32>>(task: K) -> K::Output {
         task.run::<Wide>()
     }
 
+    #[inline(never)]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn run_pair<K: Task>(task: K) -> K::Output {
+    pub(super) fn run_pair<K: Task<f32>>(task: K) -> K::Output {
         task.run::<Pair>()
     }
 
@@ -231,6 +243,11 @@ mod x86 {
     // and memory is read and written through references to sixteen numbers.
     impl Vector<f32> for Wide {
         const TALL: usize = 8;
+
+        #[inline(always)]
+        fn apart<K: Task<f32>>(task: K) -> K::Output {
+            unsafe { run_wide(task) }
+        }
 
         #[inline(always)]
         fn splat(value: f32) -> Self {
@@ -312,6 +329,11 @@ mod x86 {
     // and memory is read and written through references to sixteen numbers.
     impl Vector<f32> for Pair {
         const TALL: usize = 6;
+
+        #[inline(always)]
+        fn apart<K: Task<f32>>(task: K) -> K::Output {
+            unsafe { run_pair(task) }
+        }
 
         #[inline(always)]
         fn splat(value: f32) -> Self {
