@@ -14,6 +14,16 @@ pub enum FeatureError {
         /// The names there are.
         known: String,
     },
+    /// The set does not have this feature.
+    #[error("the set `{set}` has no feature `{feature}`: it has {known}")]
+    UnknownFeature {
+        /// The feature asked for.
+        feature: String,
+        /// The set.
+        set: String,
+        /// The features there are.
+        known: String,
+    },
     /// No feature kind has this id.
     #[error("feature `{feature}`: there is no kind `{kind}`; did you mean `{nearest}`?")]
     UnknownKind {

@@ -82,6 +82,14 @@ impl FeatureSet {
     /// # Errors
     /// When there is no such set, feature or parameter, or a value is out of range.
     pub fn named(name: &str, params: &Params) -> Result<Self, FeatureError> {
+        Self::chosen(name, params, &[])
+    }
+
+    /// Some features of a shipped set, in the order given; all of them when none is named.
+    ///
+    /// # Errors
+    /// As [`FeatureSet::named`], and when the set has no such feature.
+    pub fn chosen(name: &str, params: &Params, only: &[String]) -> Result<Self, FeatureError> {
         let mut specs = shipped::list(name).ok_or_else(|| FeatureError::UnknownSet {
             name: name.to_owned(),
             known: Self::NAMES.map(|n| format!("`{n}`")).join(", "),
@@ -103,6 +111,17 @@ impl FeatureSet {
                 return Err(unknown("no value for it but the one in its name".to_owned()));
             }
             entry.params = std::mem::take(&mut entry.params).with(parameter, value.clone());
+        }
+        if !only.is_empty() {
+            let named = |feature: &String| {
+                let found = specs.iter().find(|s| s.name == *feature).cloned();
+                found.ok_or_else(|| FeatureError::UnknownFeature {
+                    feature: feature.clone(),
+                    set: name.to_owned(),
+                    known: specs.iter().map(|s| &s.name[..]).collect::<Vec<_>>().join(", "),
+                })
+            };
+            specs = only.iter().map(named).collect::<Result<_, _>>()?;
         }
         Self::build(name, &specs)
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use settings::{DecompositionSettings, Objective, PerceptronSettings, RecurrentSettings};
 
 use crate::estimator::{check_training, shares};
-use crate::quantiles::centred_quantiles;
+use crate::quantiles::{centred_quantiles, empirical_quantile};
 use crate::state::{check_finite, check_offsets, damaged};
 use crate::{
     Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, ModelError, ModelState, QUANTILE_LEVELS,
@@ -263,6 +263,12 @@ impl Estimator for NeuralEstimator {
             threads: context.threads,
         };
         let mut training = Training::new(&state.architecture, plan, &taught, &asked);
+        if settings.objective == Objective::Pinball {
+            let mut labels: Vec<f64> = taught.targets.iter().map(|y| f64::from(*y)).collect();
+            labels.sort_by(f64::total_cmp);
+            let begin = QUANTILE_LEVELS.map(|level| empirical_quantile(&labels, level) as f32);
+            training.begin_at(&begin);
+        }
         let kept_under = context.checkpoints.map(|all| (all, self.key(train, context.seed)));
         if let Some((all, key)) = &kept_under {
             // What cannot be read any more is no reason not to learn.

@@ -171,6 +171,21 @@ impl<'a> Training<'a> {
         self.network = network.clone();
     }
 
+    /// Begins with a network that answers every window about alike: the biases of the last
+    /// layer. A network that is to answer quantiles of a distribution learns how they
+    /// depend on the window, and need not find the distribution first.
+    ///
+    /// # Panics
+    /// When there are not as many as outputs.
+    pub fn begin_at(&mut self, answers: &[f32]) {
+        let outputs = self.network.architecture.outputs();
+        assert_eq!(answers.len(), outputs, "one answer per output");
+        let bias = self.network.weights.last_mut().expect("a network has layers");
+        for (column, answer) in answers.iter().enumerate() {
+            bias.set(0, column, *answer);
+        }
+    }
+
     /// Where training stands, to go on from later.
     pub fn checkpoint(&self) -> Checkpoint {
         let flat = |all: &[Vec<Lane<f32>>]| all.iter().map(|m| m.concat()).collect();

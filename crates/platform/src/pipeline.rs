@@ -13,7 +13,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, Params};
+use foretell_feature::{ContextSpec, FeatureError, FeatureSet, LabelSpec, Params};
 use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, Timestamp};
 use foretell_model::EstimatorSpec;
 use foretell_model::evaluate::Recipe;
@@ -205,6 +205,9 @@ pub struct FeatureSettings {
     pub set: String,
     /// Parameters of the set.
     pub params: BTreeMap<String, f64>,
+    /// Which of its features are taken; all of them when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
     /// The season of the seasonal baseline.
     pub season: Interval,
     /// Decay of the exponentially weighted variance.
@@ -465,6 +468,7 @@ impl Pipeline {
         let settings = FeatureSettings {
             set: section.text("set", sections.faults),
             params: section.number_table("params", sections.faults),
+            only: section.texts("only", sections.faults),
             season: section.interval("season", sections.faults).unwrap_or(Interval::DAY),
             ewma_lambda: section.number("ewma_lambda", sections.faults),
             window: usize::try_from(section.whole("window", sections.faults)).unwrap_or(1),
@@ -480,7 +484,11 @@ impl Pipeline {
         if !settings.set.is_empty()
             && let Err(error) = settings.feature_set()
         {
-            let (message, span) = (error.to_string(), section.span_of("params"));
+            let key = match error {
+                FeatureError::UnknownFeature { .. } | FeatureError::DuplicateFeature(_) => "only",
+                _ => "params",
+            };
+            let (message, span) = (error.to_string(), section.span_of(key));
             sections.faults.push(Diagnostic { message, span, label: String::new() });
         }
         settings
@@ -650,7 +658,8 @@ impl FeatureSettings {
     /// When a parameter is unknown or out of range.
     pub fn feature_set(&self) -> Result<FeatureSet, foretell_feature::FeatureError> {
         let add = |params: Params, (name, value): (&String, &f64)| params.with(name, *value);
-        let set = FeatureSet::named(&self.set, &self.params.iter().fold(Params::new(), add))?;
+        let params = self.params.iter().fold(Params::new(), add);
+        let set = FeatureSet::chosen(&self.set, &params, &self.only)?;
         Ok(set.windowed(self.window))
     }
 }

@@ -122,6 +122,19 @@ impl EvaluationProgress for Steps {
         *doing = format!("{recipe}   fold {fold}/{folds}");
     }
 
+    fn epoch(&self, recipe: &str, fold: usize, epoch: (u64, u64), losses: (f64, f64)) {
+        let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, most) = epoch;
+        *doing = match losses {
+            (loss, validation) if validation.is_nan() => {
+                format!("{recipe}   fold {fold}   epoch {number}/{most}   loss {loss:.4}")
+            }
+            (loss, validation) => format!(
+                "{recipe}   fold {fold}   epoch {number}/{most}   loss {loss:.4}, validation {validation:.4}"
+            ),
+        };
+    }
+
     fn steps(&self, done: u64, total: u64) {
         if self.told.fetch_max(done, Ordering::Relaxed) > done {
             return;

@@ -329,6 +329,12 @@ const FEATURES: &[Key] = &[
     ),
     key("params", Kind::NumberTable, Some(""), "Parameters of the set, such as { rsi = 14 }."),
     key(
+        "only",
+        Kind::Texts,
+        Some("[]"),
+        "Which features of the set are taken, in this order; all of them when left out.",
+    ),
+    key(
         "window",
         Kind::Whole(1, 500),
         Some("1"),
