@@ -32,6 +32,7 @@ format:
 
 ## bench: measure ourselves and the peers, print ratios, fail when a bar is missed
 bench: python
+	@tests/reference/environment bench/requirements.txt .venv-bench
 	$(CARGO) build --release --workspace --bins --examples
 	.venv/bin/python bench/run.py --target-dir "$(TARGET_DIR)" $(BENCH)
 
