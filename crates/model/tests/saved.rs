@@ -127,6 +127,17 @@ fn settings_out_of_range_are_refused_by_name() {
         (r#"{"kind":"gradient_boosting","lambda":-0.1}"#, "lambda"),
         (r#"{"kind":"gradient_boosting","min_child_weight":-3.0}"#, "min_child_weight"),
         (r#"{"kind":"gradient_boosting","max_bin":1}"#, "max_bin"),
+        (r#"{"kind":"lstm","units":[]}"#, "units"),
+        (r#"{"kind":"lstm","units":[5000]}"#, "units"),
+        (r#"{"kind":"gru","dropout":0.9}"#, "dropout"),
+        (r#"{"kind":"gru","epochs":0}"#, "epochs"),
+        (r#"{"kind":"mlp","batch":0}"#, "batch"),
+        (r#"{"kind":"mlp","learning_rate":0.0}"#, "learning_rate"),
+        (r#"{"kind":"mlp","weight_decay":-1.0}"#, "weight_decay"),
+        (r#"{"kind":"mlp","plateau_factor":2.0}"#, "plateau_factor"),
+        (r#"{"kind":"mlp","clip":-1.0}"#, "clip"),
+        (r#"{"kind":"lstm","objective":"squared","validation":0.0}"#, "validation"),
+        (r#"{"kind":"dlinear","kernel":0}"#, "kernel"),
     ];
     let train = planted(200, 1);
     for (json, name) in cases {

@@ -11,11 +11,17 @@ use crate::vector::Level;
 const BATCH: usize = 32;
 
 /// A network with its weights, ready to answer.
-#[derive(Debug)]
 pub struct Trained {
     network: Network<f32>,
     /// Memory of the last single answer, for the next.
     spare: Mutex<Option<Pass<f32>>>,
+}
+
+/// Without the weights, which nobody reads.
+impl fmt::Debug for Trained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trained").field("architecture", self.architecture()).finish()
+    }
 }
 
 impl Clone for Trained {
