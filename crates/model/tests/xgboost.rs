@@ -62,7 +62,7 @@ fn python_loads_what_is_exported_and_forecasts_the_same() {
         foretell_testkit::assert_close(share, gain / total, 1e-4);
     }
     let (back, names) =
-        BoostingState::from_xgboost_json(&state.to_xgboost_json(fitted.schema())).unwrap();
+        BoostingState::from_xgboost(&state.to_xgboost_json(fitted.schema())).unwrap();
     assert_eq!((back, names), (state, train.feature_names));
 }
 
@@ -73,7 +73,7 @@ fn what_python_trained_is_read_and_forecasts_the_same() {
     let path = folder.path().join("model.json");
     let answer = python("train", &path, &test.feature_names, &test.features);
     let bytes = std::fs::read(&path).expect("python wrote the model");
-    let (state, feature_names) = BoostingState::from_xgboost_json(&bytes).unwrap();
+    let (state, feature_names) = BoostingState::from_xgboost(&bytes).unwrap();
     assert_eq!((state.rounds(), &feature_names), (25, &test.feature_names));
     let schema = Schema { feature_names, context_names: test.context_names.clone() };
     let fitted = ModelState::GradientBoosting(state).into_fitted(schema).unwrap();
@@ -105,10 +105,10 @@ fn foreign_and_damaged_models_are_refused_by_name() {
     for (place, value, says) in cases {
         let mut bad = good.clone();
         *bad.pointer_mut(place).expect("the place exists") = value;
-        let error = BoostingState::from_xgboost_json(bad.to_string().as_bytes()).unwrap_err();
+        let error = BoostingState::from_xgboost(bad.to_string().as_bytes()).unwrap_err();
         assert!(matches!(error, ModelError::Damaged { .. }), "{place}: {error}");
         assert!(error.to_string().contains(says), "{place}: {error}");
     }
-    let error = BoostingState::from_xgboost_json(&bytes[..bytes.len() / 2]).unwrap_err();
+    let error = BoostingState::from_xgboost(&bytes[..bytes.len() / 2]).unwrap_err();
     assert!(error.to_string().contains("line 1"), "{error}");
 }
