@@ -24,7 +24,7 @@ use hessboost::training::Trainer;
 use serde::{Deserialize, Serialize};
 
 pub use tree::BoostedTree;
-pub use xgboost::{xgboost_feature_names, xgboost_to_ubjson};
+pub use xgboost::{xgboost_feature_names, xgboost_to_json, xgboost_to_ubjson};
 
 use crate::estimator::check_training;
 use crate::state::damaged;

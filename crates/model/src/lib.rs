@@ -24,7 +24,9 @@ mod imported;
 mod neural;
 mod ridge;
 
-pub use boosting::{BoostedTree, BoostingState, xgboost_feature_names, xgboost_to_ubjson};
+pub use boosting::{
+    BoostedTree, BoostingState, xgboost_feature_names, xgboost_to_json, xgboost_to_ubjson,
+};
 pub use error::ModelError;
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use forest::{ForestState, ForestTree};

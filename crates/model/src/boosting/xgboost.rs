@@ -245,6 +245,14 @@ pub fn xgboost_to_ubjson(bytes: &[u8]) -> Result<Vec<u8>, ModelError> {
     Ok(ubjson::write(&either(bytes)?))
 }
 
+/// A model of XGBoost as JSON, whichever of its two forms it came in.
+///
+/// # Errors
+/// [`ModelError::Damaged`] when it is neither.
+pub fn xgboost_to_json(bytes: &[u8]) -> Result<Vec<u8>, ModelError> {
+    Ok(serde_json::to_vec(&either(bytes)?).expect("a value is JSON"))
+}
+
 /// The names of the columns that a model of XGBoost was trained on; none when it was trained
 /// without.
 ///

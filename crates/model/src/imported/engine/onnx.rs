@@ -47,8 +47,8 @@ impl Graph {
                 "the graph takes {takes} numbers, {columns} columns are named"
             ));
         }
-        let pool = ThreadPool::with_num_threads(1);
-        let options = RunOptions::default().with_thread_pool(Some(pool.into()));
+        let pool = Some(ThreadPool::with_num_threads(1).into());
+        let options = RunOptions { thread_pool: pool, ..Default::default() };
         let graph = Self { model, input, output, shape, options };
         // Whatever it cannot do it cannot do now.
         graph.answer(&vec![0.0; columns])?;
