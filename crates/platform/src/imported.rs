@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foretell_interop::{Described, onnx_model, torch_network, xgboost_model};
+use foretell_interop::{Described, Scaler, onnx_model, torch_network, xgboost_model};
 use foretell_market::Timestamp;
 use foretell_model::evaluate::Recipe;
 use foretell_model::{
@@ -121,6 +121,19 @@ fn well_formed(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
 }
 
+/// The bytes of a scaler. It is read for itself first: a refusal is of this file.
+fn scaler_of(path: Option<&Path>) -> Result<Option<Vec<u8>>, PlatformError> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = bytes_of(path)?;
+    match Scaler::read(&bytes) {
+        Ok(_) => Ok(Some(bytes)),
+        Err(source) => Err(PlatformError::Interop {
+            what: format!("{} was not imported", path.display()),
+            source: Box::new(source),
+        }),
+    }
+}
+
 /// Takes a model of another program in. Nothing of its files is ever run.
 ///
 /// # Errors
@@ -151,7 +164,7 @@ pub fn import(data_dir: &Path, request: &ImportRequest) -> Result<ImportDone, Pl
     let model = match &request.from {
         ImportFrom::Torch { weights, hyper, x_scaler, y_scaler } => {
             let (weights, hyper) = (bytes_of(weights)?, read(hyper)?);
-            let (x, y) = (read(x_scaler)?, read(y_scaler)?);
+            let (x, y) = (scaler_of(x_scaler.as_deref())?, scaler_of(y_scaler.as_deref())?);
             let scalers = (x.as_deref(), y.as_deref());
             torch_network(&weights, hyper.as_deref(), scalers, &described).map_err(refused)?.0
         }

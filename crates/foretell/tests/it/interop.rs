@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::market::{Kind, Market};
+use crate::market::{Kind, Market, Serving};
 
 fn data(name: &str) -> String {
     format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -96,12 +96,19 @@ fn what_would_run_something_is_refused_by_the_command() {
     assert!(!market.file(".foretell/imported").exists(), "nothing was written");
 }
 
-#[test]
-fn a_server_predicts_and_refuses_as_the_command_does() {
+async fn post(serving: &Serving, path: &str, body: &Value) -> (u16, Value) {
+    let request = reqwest::Client::new().post(format!("{}{path}", serving.url)).json(body);
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_server_predicts_and_refuses_as_the_command_does() {
     let market = Market::new(Kind::Noise, 10, 3);
     import_amazon(&market, &[]);
-    let serving = market.serve(&["serve", "--listen", "127.0.0.1:0"]);
-    let host = serving.url().to_owned();
+    let serving = market.serve(&[]);
+    let host = serving.url.clone();
     for host in [host.clone(), format!("{host}/predict_next_price")] {
         let said = market.ok(&["predict", "--prices", GOLDEN, "--newest-first", "--host", &host]);
         assert_eq!(said.trim_end(), "price decreases to 119.99357");
@@ -113,7 +120,6 @@ fn a_server_predicts_and_refuses_as_the_command_does() {
         let error = market.fails(2, &["predict", "--prices", prices, "--host", &host]);
         assert!(error.contains(says), "{error}");
     }
-    let post = |path: &str, body: &Value| serving.post(path, body);
     let (status, answer) =
         post("/predict_next_price", &json!({ "prices": [100, 100, 100, 100, 100, 100, 100] }));
     assert_eq!((status, answer), (200, json!({ "result": 99.63855 })));
@@ -124,14 +130,14 @@ fn a_server_predicts_and_refuses_as_the_command_does() {
         (json!({ "prices": [0, 2, 3, 4, 5, 6, 7] }), "Price 1 is 0"),
     ] {
         for path in ["/predict_next_price", "/api/v1/predict"] {
-            let (status, answer) = post(path, &body);
+            let (status, answer) = post(&serving, path, &body).await;
             assert_eq!(status, 422, "{path} {body}: {answer}");
             assert!(answer["detail"].as_str().unwrap().starts_with(says), "{answer}");
         }
     }
     let body =
         json!({ "prices": [120, 121.4, 126.9, 128.0, 127.8, 129.1, 130.1], "newest_first": true });
-    let (status, answer) = post("/api/v1/predict", &body);
+    let (status, answer) = post(&serving, "/api/v1/predict", &body).await;
     assert_eq!((status, &answer["direction"]), (200, &json!("decreases")));
     assert_eq!((&answer["model"], &answer["latest"]), (&json!("amazon-lstm"), &json!(120.0)));
     let error = market.fails(1, &["predict", "--prices", GOLDEN, "--host", "http://127.0.0.1:9"]);
