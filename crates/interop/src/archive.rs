@@ -37,6 +37,9 @@ impl<'a> Archive<'a> {
         let tail = &bytes[earliest..];
         let end = tail.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or_else(cut)?;
         let end = &tail[end..];
+        if word(end, 20).is_none_or(|comment| end.len() != 22 + comment) {
+            return Err(cut());
+        }
         let count = word(end, 10).ok_or_else(cut)?;
         let start = double(end, 16).ok_or_else(cut)?;
         if count > MOST_FILES || start == u32::MAX {

@@ -23,6 +23,8 @@ pub enum Known {
     Scalar,
     /// `numpy._core.multiarray._reconstruct`: an array that is filled afterwards.
     Reconstruct,
+    /// `numpy._core.numeric._frombuffer`: an array of some bytes (protocol 5).
+    FromBuffer,
     /// `_codecs.encode`: bytes that an old protocol writes as text.
     Encode,
     /// `copyreg._reconstructor`: an object of a class of this list.
@@ -65,6 +67,9 @@ impl Known {
                 "numpy.core.multiarray" | "numpy._core.multiarray",
                 "_reconstruct",
             ) => Some(Self::Reconstruct),
+            (Origin::Joblib, "numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => {
+                Some(Self::FromBuffer)
+            }
             (Origin::Joblib, "_codecs", "encode") => Some(Self::Encode),
             (Origin::Joblib, "copyreg" | "copy_reg", "_reconstructor") => Some(Self::Reconstructor),
             (Origin::Joblib, "builtins" | "__builtin__", "object") => Some(Self::PlainObject),
@@ -131,6 +136,11 @@ impl Known {
                 let (dtype, shape) = (Dtype::F64, vec![0]);
                 Node::Array(Array { dtype, big_endian: false, shape, data: Vec::new() })
             }
+            (Self::FromBuffer, [data, dtype, shape, order]) => {
+                let Node::Dtype { dtype, big_endian } = *values.node(*dtype) else { return None };
+                let fortran = values.text(*order)? != "C";
+                array(dtype, big_endian, values.sizes(*shape)?, fortran, values.bytes(*data)?)?
+            }
             (Self::Encode, [text, codec]) if values.text(*codec) == Some("latin1") => {
                 let bytes: Option<Vec<u8>> =
                     values.text(*text)?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
@@ -177,21 +187,31 @@ pub(super) fn filled(values: &Values, object: Id, state: Id) -> Option<Node> {
             }
             Some(Node::Dtype { dtype: *dtype, big_endian: values.text(*order)? == ">" })
         }
-        Node::Array(array) if array.data.is_empty() => {
+        Node::Array(empty) if empty.data.is_empty() => {
             let [_, shape, dtype, fortran, data] = items else { return None };
             let Node::Dtype { dtype, big_endian } = *values.node(*dtype) else { return None };
             let shape = values.sizes(*shape)?;
             let Node::Bool(fortran) = *values.node(*fortran) else { return None };
-            let data = values.bytes(*data)?;
-            let count = shape.iter().try_fold(dtype.size(), |n, length| n.checked_mul(*length))?;
-            // A matrix column by column is none that a scaler has.
-            if count != data.len() || (fortran && shape.len() > 1) {
-                return None;
-            }
-            Some(Node::Array(Array { dtype, big_endian, shape, data: data.to_vec() }))
+            array(dtype, big_endian, shape, fortran, values.bytes(*data)?)
         }
         _ => None,
     }
+}
+
+/// An array of some bytes, when there are as many as its shape has.
+fn array(
+    dtype: Dtype,
+    big_endian: bool,
+    shape: Vec<usize>,
+    fortran: bool,
+    data: &[u8],
+) -> Option<Node> {
+    let count = shape.iter().try_fold(dtype.size(), |n, length| n.checked_mul(*length))?;
+    // A matrix column by column is none that a scaler has.
+    if count != data.len() || (fortran && shape.len() > 1) {
+        return None;
+    }
+    Some(Node::Array(Array { dtype, big_endian, shape, data: data.to_vec() }))
 }
 
 /// Type, byte order and shape of a joblib array, and whether its numbers are aligned by a

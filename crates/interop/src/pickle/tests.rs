@@ -15,7 +15,7 @@ fn nothing_is_run_whatever_the_way_it_is_named() {
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.", "`os.system` (byte 14)"),
         // The names are kept and called back.
         (b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94000000h\x00h\x01\x93.", "missing on the stack"),
-        (b"\x80\x04\x8c\x02os\x94\x8c\x06system\x9400h\x00h\x01\x93.", "`os.system` (byte 20)"),
+        (b"\x80\x04\x8c\x02os\x94\x8c\x06system\x9400h\x00h\x01\x93.", "`os.system` (byte 22)"),
         // A known name with the name of another module's member behind it.
         (b"ccollections\nOrderedDict.os.system\n.", "`collections.OrderedDict.os.system`"),
         (b"\x80\x02cposix\nsystem\n.", "`posix.system`"),
