@@ -2,9 +2,12 @@
 
 python safetensors_files.py convert v1-lstm.json v1-lstm.safetensors
     writes the file of a network that was stored as JSON with its weights inside.
-python safetensors_files.py torch MODEL.safetensors ANSWER.json ROWS.json
-    (needs torch and safetensors, kept for whoever has them) loads a stored LSTM or GRU by
-    `load_state_dict` into torch.nn and compares its answers with ours.
+python safetensors_files.py torch MODEL.safetensors CASES.json
+    (needs torch and safetensors, kept for whoever has them) loads an imported network by
+    `load_state_dict` into torch.nn and compares its answers with those of CASES.json
+    (tests/data/amazon_lstm/reference_outputs.json).
+python safetensors_files.py numpy MODEL.safetensors
+    (needs safetensors) compares safetensors' own reader with the one here.
 """
 
 import json
@@ -68,44 +71,44 @@ def convert(source, target):
         file.write(struct.pack("<Q", len(header)) + header + data)
 
 
-def compare(model, answer, rows):
+def compare(model, cases):
     import torch
     from safetensors.torch import load_file
 
-    described, ours = read(model)
-    tensors = load_file(model)
-    assert set(ours) == set(tensors)
-    for name, values in tensors.items():
-        assert np.array_equal(values.numpy(), ours[name]), name
-    state = described["state"]["neural"]
-    layers = [layer for layer in state["architecture"]["layers"] if layer["kind"] != "dense"]
-    kind, sizes = layers[0]["kind"], {layer["units"] for layer in layers}
-    assert len(sizes) == 1, "torch.nn stacks layers of one size"
+    described, _ = read(model)
+    body = described["imported"]["body"]["network"]
+    layers = [layer for layer in body["architecture"]["layers"] if layer["kind"] != "dense"]
+    kind, units = layers[0]["kind"], layers[0]["units"]
     recurrent = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[kind](
-        state["architecture"]["inputs"], sizes.pop(), len(layers), batch_first=True
+        body["architecture"]["inputs"], units, len(layers), batch_first=True
     )
-    linear = torch.nn.Linear(layers[-1]["units"], state["architecture"]["layers"][-1]["units"])
 
     class Network(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.add_module(kind, recurrent)
-            self.fc = linear
+            self.fc = torch.nn.Linear(units, 1)
 
     network = Network()
-    network.load_state_dict(tensors)
-    x = torch.tensor(json.load(open(rows)), dtype=torch.float64)
-    inputs = state["architecture"]["inputs"]
-    x = x.reshape(len(x), -1, inputs)
-    x = (x - torch.tensor(state["means"])) / torch.tensor(state["scales"])
-    with torch.no_grad():
-        out = network.fc(recurrent(x.float())[0][:, -1]).double()
-    found = state["centre"] + state["spread"] * out.sort(dim=1).values
-    expected = torch.tensor(json.load(open(answer)), dtype=torch.float64).reshape(found.shape)
-    difference = (found - expected).abs().max().item()
-    print(f"{kind}: largest difference {difference:.3g}")
-    assert difference < 1e-6
+    print(network.load_state_dict(load_file(model)))
+    for case in json.load(open(cases))["cases"]:
+        x = (np.array(case["prices"]) - body["means"]) / body["scales"]
+        x = torch.tensor(x, dtype=torch.float32).reshape(1, -1, 1)
+        with torch.no_grad():
+            answer = network.fc(recurrent(x)[0][:, -1]).item() * body["spread"] + body["centre"]
+        assert abs(answer - case["predicted_price"]) < 1e-4, (answer, case)
+    print(f"{len(json.load(open(cases))['cases'])} answers agree")
+
+
+def numpy(model):
+    from safetensors.numpy import load_file
+
+    _, ours = read(model)
+    theirs = load_file(model)
+    assert set(ours) == set(theirs)
+    assert all(np.array_equal(ours[name], values) for name, values in theirs.items())
+    print(f"{len(ours)} tensors agree")
 
 
 if __name__ == "__main__":
-    {"convert": convert, "torch": compare}[sys.argv[1]](*sys.argv[2:])
+    {"convert": convert, "torch": compare, "numpy": numpy}[sys.argv[1]](*sys.argv[2:])

@@ -63,8 +63,12 @@ pub enum InteropError {
     Model(#[from] ModelError),
 }
 
-pub(crate) fn damaged(what: &'static str, place: impl ToString, message: &str) -> InteropError {
-    InteropError::Damaged { what, place: place.to_string(), message: message.to_owned() }
+pub(crate) fn damaged(
+    what: &'static str,
+    place: impl Into<String>,
+    message: &str,
+) -> InteropError {
+    InteropError::Damaged { what, place: place.into(), message: message.to_owned() }
 }
 
 pub(crate) fn unsupported(message: impl Into<String>, remedy: impl Into<String>) -> InteropError {

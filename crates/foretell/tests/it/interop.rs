@@ -120,8 +120,8 @@ async fn a_server_predicts_and_refuses_as_the_command_does() {
         let error = market.fails(2, &["predict", "--prices", prices, "--host", &host]);
         assert!(error.contains(says), "{error}");
     }
-    let (status, answer) =
-        post("/predict_next_price", &json!({ "prices": [100, 100, 100, 100, 100, 100, 100] }));
+    let same = json!({ "prices": [100, 100, 100, 100, 100, 100, 100] });
+    let (status, answer) = post(&serving, "/predict_next_price", &same).await;
     assert_eq!((status, answer), (200, json!({ "result": 99.63855 })));
     for (body, says) in [
         (json!({ "prices": [1.0, 2.0] }), "Exactly 7 prices are required."),
