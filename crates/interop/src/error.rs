@@ -63,14 +63,15 @@ pub enum InteropError {
     Model(#[from] ModelError),
 }
 
-pub(crate) fn damaged(
-    what: &'static str,
-    place: impl Into<String>,
-    message: &str,
-) -> InteropError {
-    InteropError::Damaged { what, place: place.into(), message: message.to_owned() }
+pub(crate) fn damaged(what: &'static str, place: impl Into<String>, message: &str) -> InteropError {
+    InteropError::Damaged { what, place: shown(&place.into()), message: shown(message) }
 }
 
 pub(crate) fn unsupported(message: impl Into<String>, remedy: impl Into<String>) -> InteropError {
-    InteropError::Unsupported { message: message.into(), remedy: remedy.into() }
+    InteropError::Unsupported { message: shown(&message.into()), remedy: remedy.into() }
+}
+
+/// Words of a foreign file as they are shown: without what a terminal would obey.
+pub(crate) fn shown(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -14,7 +14,7 @@ mod value;
 use std::collections::BTreeMap;
 
 use crate::InteropError;
-use crate::error::damaged;
+use crate::error::{damaged, shown};
 
 pub use value::{Array, Id, Node, Values};
 
@@ -436,7 +436,7 @@ impl<'a> Machine<'a> {
     /// Puts a name of the closed list on the stack.
     fn name(&mut self, module: &str, name: &str, at: usize) -> Result<(), InteropError> {
         let known = Known::of(module, name, self.origin).ok_or_else(|| InteropError::Runs {
-            name: format!("{}.{}", shown(module), shown(name)),
+            name: shown(&format!("{module}.{name}")).chars().take(160).collect(),
             at,
             remedy: self.origin.holds(),
         })?;
@@ -555,11 +555,6 @@ impl<'a> Machine<'a> {
             _ => Err(self.bad("entries for what is no table")),
         }
     }
-}
-
-/// A name as it is shown: short, and without what a terminal would obey.
-fn shown(name: &str) -> String {
-    name.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

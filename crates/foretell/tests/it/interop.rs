@@ -111,7 +111,9 @@ async fn a_server_predicts_and_refuses_as_the_command_does() {
     let host = serving.url.clone();
     for host in [host.clone(), format!("{host}/predict_next_price")] {
         let said = market.ok(&["predict", "--prices", GOLDEN, "--newest-first", "--host", &host]);
-        assert_eq!(said.trim_end(), "price decreases to 119.99357");
+        // The last digit is that of 32-bit sums, whose order is the processor's.
+        let price = said.trim_end().strip_prefix("price decreases to ").unwrap();
+        assert!((price.parse::<f64>().unwrap() - 119.99357).abs() < 1e-4, "{said}");
     }
     for (prices, says) in [
         ("1,2,3,4,5,6", "Exactly 7 prices are required."),
@@ -122,7 +124,8 @@ async fn a_server_predicts_and_refuses_as_the_command_does() {
     }
     let same = json!({ "prices": [100, 100, 100, 100, 100, 100, 100] });
     let (status, answer) = post(&serving, "/predict_next_price", &same).await;
-    assert_eq!((status, answer), (200, json!({ "result": 99.63855 })));
+    assert_eq!((status, answer.as_object().unwrap().len()), (200, 1));
+    assert!((answer["result"].as_f64().unwrap() - 99.63855).abs() < 1e-4, "{answer}");
     for (body, says) in [
         (json!({ "prices": [1.0, 2.0] }), "Exactly 7 prices are required."),
         (json!({ "prices": ["a", 2, 3, 4, 5, 6, 7] }), "Prices should be a list of floats."),
@@ -211,7 +214,7 @@ fn an_imported_model_is_judged_and_registered_and_never_promoted_on_what_it_may_
     market
         .write("pipeline.toml", &market.read("pipeline.toml").replace("window = 7", "window = 5"));
     let error = market.fails(1, &["evaluate", "pipeline.toml"]);
-    assert!(error.contains("reads the column `close[-6]`") && error.contains("window"), "{error}");
+    assert!(error.contains("reads the column `close[-5]`") && error.contains("window"), "{error}");
 }
 
 #[test]

@@ -266,9 +266,13 @@ pub fn xgboost_feature_names(bytes: &[u8]) -> Result<Vec<String>, ModelError> {
 }
 
 fn either(bytes: &[u8]) -> Result<serde_json::Value, ModelError> {
-    match ubjson::begins(bytes) {
-        true => ubjson::read(bytes),
-        false => serde_json::from_slice(bytes).map_err(|e| not_json(&e)),
+    let document: serde_json::Value = match ubjson::begins(bytes) {
+        true => ubjson::read(bytes)?,
+        false => serde_json::from_slice(bytes).map_err(|e| not_json(&e))?,
+    };
+    match document.is_object() {
+        true => Ok(document),
+        false => Err(refusal("document", "it is no object")),
     }
 }
 
