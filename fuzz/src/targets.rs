@@ -3,6 +3,8 @@
 //! What is promised beyond that is asserted here: a refusal names the file and ends in
 //! a remedy, and what was read goes through the gate.
 
+mod models;
+
 use std::path::Path;
 
 use foretell_market::{CandleBuilder, Instrument, Interval, Timestamp, Trade};
@@ -28,7 +30,11 @@ pub fn targets() -> Vec<Target> {
         target("kraken-ohlc", kraken_ohlc, KRAKEN_WORDS),
         target("kraken-trades", kraken_trades, KRAKEN_WORDS),
         target("parquet", parquet, &["PAR1"]),
+        target("pickle", models::pickle, models::PICKLE_WORDS),
         target("pipeline", pipeline, PIPELINE_WORDS),
+        target("safetensors", models::safetensors, models::SAFETENSORS_WORDS),
+        target("torch", models::torch, models::PICKLE_WORDS),
+        target("xgboost", models::xgboost, models::XGBOOST_WORDS),
     ]
 }
 

@@ -4,6 +4,10 @@ python xgboost_exchange.py predict MODEL.json ROWS.json
     loads a model that Foretell wrote and prints its raw outputs and its feature names.
 python xgboost_exchange.py train MODEL.json ROWS.json
     trains on seeded rows, writes the model and prints its outputs for the rows given.
+python xgboost_exchange.py train-squared MODEL.json ROWS.json
+    the same with one answer a row (reg:squarederror).
+
+The ending of MODEL chooses JSON or UBJSON (.ubj).
 
 ROWS.json: {"names": [...], "rows": [[...], ...]}
 """
@@ -36,6 +40,9 @@ def main():
             "max_depth": 3,
             "eta": 0.1,
         }
+        if mode == "train-squared":
+            settings["objective"] = "reg:squarederror"
+            del settings["quantile_alpha"]
         train = xgboost.QuantileDMatrix(x, y, feature_names=names)
         booster = xgboost.train(settings, train, 25)
         booster.save_model(model_path)

@@ -5,6 +5,7 @@
 //! and from `docs/architecture.md`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
+mod features;
 mod fuzz;
 mod load;
 mod tidy;
@@ -19,6 +20,7 @@ cargo xtask <command>
                                   licences, module headers, file sizes, names, links
   fuzz [--seconds N] [--target T] [--seed N] [--keep]
                                   mutate the kept inputs of fuzz/corpus for N seconds per target
+  features                        build and lint every optional feature, one after another
   load --url URL [--rate N] [--seconds N] [--connections N]
                                   send GET requests at a fixed rate, print latencies as JSON
 ";
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.split_first() {
         Some((command, rest)) => match command.as_str() {
             "tidy" => no_more(rest).and_then(|()| tidy::run(&root())),
+            "features" => no_more(rest).and_then(|()| features::run(&root())),
             "fuzz" => fuzz::run(&root(), rest),
             "load" => load::run(rest),
             "help" | "--help" | "-h" => {

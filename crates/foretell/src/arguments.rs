@@ -1,10 +1,17 @@
 //! The command line as typed, before anything is looked up.
 
+mod interop;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use foretell_market::{Instrument, Interval};
+
+pub(crate) use interop::{
+    AnswersArgument, ExportArguments, FormatArgument, ImportCommand, PredictArguments,
+    RetrainArguments, WindowArguments,
+};
 
 const EXTRACT_HELP: &str = "\
 Examples:
@@ -145,6 +152,23 @@ pub(crate) enum Command {
     /// Ask a vendor what it trades, and at which prices.
     #[command(subcommand)]
     Sources(SourcesCommand),
+    /// Take in a model of another program: PyTorch, XGBoost or ONNX.
+    ///
+    /// Its files are read as data; nothing in them is ever run. What is written is one
+    /// safetensors file, for `predict` and for pipelines (`kind = "imported"` in [[models]]).
+    #[command(subcommand, after_help = interop::IMPORT_HELP)]
+    Import(ImportCommand),
+    /// Show the next price after some, by an imported model.
+    #[command(after_help = interop::PREDICT_HELP)]
+    Predict(PredictArguments),
+    /// Run a pipeline, judged on the last part of its rows.
+    ///
+    /// Everything is as in `run` (walk-forward, refits, the promotion rule), but
+    /// `initial_train` of [evaluation] is set so that the last share of the rows is judged.
+    #[command(
+        after_help = "Example:\n  foretell retrain pipelines/btc-usd-daily.toml --test-size 0.2"
+    )]
+    Retrain(RetrainArguments),
     /// Show what is missing in the rows, since when, and what was filled.
     #[command(after_help = "Example:\n  foretell gaps btc-usd-hourly --open")]
     Gaps(GapsArguments),
@@ -382,6 +406,11 @@ pub(crate) enum ModelsCommand {
         /// The model's name.
         name: String,
     },
+    /// Write a version as a file that other programs read.
+    #[command(
+        after_help = "Example:\n  foretell models export btc-usd-hourly --format safetensors --output net.safetensors"
+    )]
+    Export(ExportArguments),
 }
 
 /// Commands on runs.

@@ -1,6 +1,7 @@
 //! One function per verb: resolve, call the platform, print.
 
 mod files;
+mod interop;
 mod pipelines;
 mod questions;
 mod records;
@@ -84,6 +85,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Backfill(args) => pipelines::backfill(&session, &args).await,
         Command::Verify(args) => questions::verify(&session, &args.id).await,
         Command::Reproduce(args) => questions::reproduce(&session, &args.id).await,
+        Command::Import(args) => interop::import(&session, args),
+        Command::Predict(args) => interop::predict(&session, args).await,
+        Command::Retrain(args) => interop::retrain(&session, &args).await,
         Command::Models(args) => records::models(&session, args).await,
         Command::Runs(args) => records::runs(&session, args).await,
         Command::Gaps(args) => records::gaps(&session, args).await,

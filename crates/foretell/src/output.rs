@@ -36,6 +36,16 @@ pub(crate) fn say_error(message: &str, hint: Option<&str>) {
     }
 }
 
+/// A line in green or red, where there is a terminal; the words say the same.
+pub(crate) fn green_or_red(line: &str, green: bool) -> String {
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    match (colour, green) {
+        (false, _) => line.to_owned(),
+        (true, true) => format!("\x1b[32m{line}\x1b[0m"),
+        (true, false) => format!("\x1b[31m{line}\x1b[0m"),
+    }
+}
+
 /// A whole number with commas.
 pub(crate) fn thousands(n: u64) -> String {
     wording::thousands(n)

@@ -1,5 +1,5 @@
 //! Writes one small stored model per kind, with what it must answer, for the test that
-//! later versions of this program still read them: `tests/data/models/v1-<kind>.json`.
+//! later versions of this program still read them: `tests/data/models/v1-<kind>.json`, or `.safetensors`.
 //! Run once per format version and new kind, never to make a failing test pass:
 //! `cargo run --release -p foretell-model --example write_golden_models -- tests/data/models KIND…`.
 
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let fitted = spec.build()?.fit(&train, &context)?;
         let saved = SavedModel::new(&*fitted, &spec, &train, context.seed, "golden");
         let name = format!("v{SAVED_MODEL_VERSION}-{}", spec.kind());
-        std::fs::write(folder.join(format!("{name}.json")), saved.to_bytes())?;
+        std::fs::write(folder.join(format!("{name}.{}", saved.extension())), saved.to_bytes())?;
         let answer = fitted.predict_dataset(&test)?;
         let text = serde_json::to_string(answer.as_slice())?;
         std::fs::write(folder.join(format!("{name}.answer.json")), text + "\n")?;

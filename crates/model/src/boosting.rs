@@ -8,6 +8,7 @@
 //! look at the machine: threads and seed are parameters.
 
 mod tree;
+mod ubjson;
 mod xgboost;
 
 use std::num::NonZeroUsize;
@@ -23,6 +24,7 @@ use hessboost::training::Trainer;
 use serde::{Deserialize, Serialize};
 
 pub use tree::BoostedTree;
+pub use xgboost::{xgboost_feature_names, xgboost_to_json, xgboost_to_ubjson};
 
 use crate::estimator::check_training;
 use crate::state::damaged;

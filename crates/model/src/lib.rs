@@ -15,18 +15,26 @@ mod quantiles;
 mod saved;
 mod spec;
 mod state;
+mod tensors;
 
 mod baseline;
 mod boosting;
 mod forest;
+mod imported;
 mod neural;
 mod ridge;
 
-pub use boosting::{BoostedTree, BoostingState};
+pub use boosting::{
+    BoostedTree, BoostingState, xgboost_feature_names, xgboost_to_json, xgboost_to_ubjson,
+};
 pub use error::ModelError;
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use forest::{ForestState, ForestTree};
 pub use foretell_neural::{Activation, Architecture, Layer};
+pub use imported::{
+    Answers, Body, IMPORTED_MODEL_VERSION, ImportedEngine, ImportedModel, ImportedSettings,
+    ImportedState, PriceWindow,
+};
 pub use neural::{
     DecompositionSettings, NeuralState, Objective, PerceptronSettings, RecurrentSettings,
 };

@@ -10,6 +10,7 @@
 //! AAAI 2023, for the decomposition (DLinear); Koenker & Bassett (1978) for the pinball
 //! loss. Crossing quantiles are re-ordered (see [`Quantiles::rearranged`]).
 
+pub(crate) mod layout;
 mod settings;
 
 use foretell_market::FingerprintHasher;
@@ -43,7 +44,8 @@ pub struct NeuralState {
     pub window: usize,
     /// Steps of the moving average of a decomposition.
     pub kernel: Option<usize>,
-    /// The weights.
+    /// The weights; in a file they stand beside this, as tensors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<Vec<f32>>,
     /// The mean of each column of a step.
     pub means: Vec<f64>,

@@ -1,12 +1,15 @@
-//! Fitted models as versioned data files: JSON with every number written so that it
-//! reads back to the same bits. Data, never code.
+//! Fitted models as versioned data files. Data, never code.
+//!
+//! Most are JSON with every number written so that it reads back to the same bits. What has
+//! weights, or holds a model in the format of another program, is safetensors: the same
+//! versioned JSON, without the numbers, stands among its metadata under `foretell`.
 
 use foretell_market::{Fingerprint, Timestamp};
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::state::damaged;
-use crate::{EstimatorSpec, Fitted, ModelError, ModelState, Schema};
+use crate::{EstimatorSpec, Fitted, ModelError, ModelState, Schema, tensors};
 
 /// The format version that this program writes.
 pub const SAVED_MODEL_VERSION: u64 = 1;
@@ -67,9 +70,21 @@ impl SavedModel {
         }
     }
 
-    /// The bytes to store: one line of JSON.
+    /// The bytes to store: safetensors of a model with tensors, one line of JSON of others.
     pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a model is plain data with text keys")
+        let json = |of: &Self| serde_json::to_string(of).expect("a model is plain data");
+        match self.state.detached() {
+            None => json(self).into_bytes(),
+            Some((state, tensors)) => {
+                let described = Self { state, ..self.clone() };
+                tensors::write(&json(&described), &tensors)
+            }
+        }
+    }
+
+    /// How the name of a file with [`Self::to_bytes`] should end.
+    pub fn extension(&self) -> &'static str {
+        if self.state.has_tensors() { "safetensors" } else { "json" }
     }
 
     /// Reads stored bytes and checks that the model in them can be used.
@@ -79,6 +94,24 @@ impl SavedModel {
     /// [`ModelError::Damaged`] when they are cut off, are no model, or hold numbers that
     /// are not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        if !tensors::begins(bytes) {
+            let saved = Self::described(bytes)?;
+            if saved.state.has_tensors() {
+                let message = "a model with tensors is stored as safetensors, not as JSON";
+                return Err(damaged("state", message));
+            }
+            saved.model()?;
+            return Ok(saved);
+        }
+        let (metadata, tensors) = tensors::read(bytes)?;
+        let mut saved = Self::described(metadata.as_bytes())?;
+        saved.state.attach(tensors)?;
+        saved.model()?;
+        Ok(saved)
+    }
+
+    /// Reads the JSON.
+    fn described(bytes: &[u8]) -> Result<Self, ModelError> {
         let unreadable = |e: serde_json::Error| {
             let place = format!("line {}, column {}", e.line(), e.column());
             damaged(&place, &e.to_string())
@@ -102,7 +135,6 @@ impl SavedModel {
             let message = format!("a {} cannot know a {}", saved.spec.kind(), saved.state.kind());
             return Err(damaged("state.kind", &message));
         }
-        saved.model()?;
         Ok(saved)
     }
 

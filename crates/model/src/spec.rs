@@ -1,11 +1,13 @@
 //! Which estimator with which settings: plain data, the same in pipeline files,
 //! stored models and the registry.
 
+use foretell_market::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::baseline::BaselineEstimator;
 use crate::boosting::BoostingEstimator;
 use crate::forest::ForestEstimator;
+use crate::imported::{ImportedEstimator, ImportedSettings};
 use crate::neural::{
     self, DecompositionSettings, NeuralEstimator, PerceptronSettings, RecurrentSettings,
 };
@@ -102,6 +104,8 @@ pub enum EstimatorSpec {
     Mlp(PerceptronSettings),
     /// A linear forecaster on trend and rest of the window (DLinear, Zeng et al., 2023).
     Dlinear(DecompositionSettings),
+    /// A model that was trained elsewhere; only the spread of its errors is learnt here.
+    Imported(ImportedSettings),
 }
 
 /// Refuses settings on a kind that has none, which serde alone lets pass.
@@ -156,7 +160,7 @@ fn default_max_bin() -> usize {
 }
 
 impl EstimatorSpec {
-    /// Every kind, as files write it.
+    /// Every kind that learns here, as files write it: `imported` needs a model as well.
     pub const KINDS: [&str; 12] = [
         "random_walk",
         "drift",
@@ -187,6 +191,7 @@ impl EstimatorSpec {
             Self::Gru(_) => "gru",
             Self::Mlp(_) => "mlp",
             Self::Dlinear(_) => "dlinear",
+            Self::Imported(_) => "imported",
         }
     }
 
@@ -213,6 +218,15 @@ impl EstimatorSpec {
     /// every row, so it is judged by the QLIKE of its variance and not by its point.
     pub fn forecasts_spread(&self) -> bool {
         matches!(self, Self::EwmaVolatility)
+    }
+
+    /// Why it may not be promoted by what it does on rows from `first` on, whatever that is:
+    /// a model that was trained elsewhere may have learnt from them.
+    pub fn barred(&self, first: Option<Timestamp>) -> Option<String> {
+        match self {
+            Self::Imported(settings) => settings.barred(first),
+            _ => None,
+        }
     }
 
     /// How many steps a fit reports to its progress.
@@ -252,6 +266,7 @@ impl EstimatorSpec {
             Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
                 Box::new(NeuralEstimator::new(spec))
             }
+            Self::Imported(settings) => Box::new(ImportedEstimator::new(settings.clone())),
             _ => Box::new(BaselineEstimator::new(spec)),
         })
     }

@@ -1,12 +1,16 @@
 //! What a fit learnt, as plain data that can be stored, hashed and used again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
 use crate::boosting::{Boosting, BoostingState};
 use crate::forest::{Forest, ForestState};
-use crate::neural::{Neural, NeuralState};
+use crate::imported::{Imported, ImportedState};
+use crate::neural::{Neural, NeuralState, layout};
 use crate::ridge::{Ridge, RidgeState};
+use crate::tensors::{Tensor, none_left};
 use crate::{Fitted, LEVELS, ModelError, Schema};
 
 /// What a fitted model knows. All numbers are finite; log returns unless said
@@ -54,6 +58,8 @@ pub enum ModelState {
     GradientBoosting(BoostingState),
     /// A neural network.
     Neural(NeuralState),
+    /// A model that was trained elsewhere, with the spread of its errors here.
+    Imported(ImportedState),
 }
 
 impl ModelState {
@@ -69,6 +75,7 @@ impl ModelState {
             Self::RandomForest(_) => "random_forest",
             Self::GradientBoosting(_) => "gradient_boosting",
             Self::Neural(state) => state.kind(),
+            Self::Imported(_) => "imported",
         }
     }
 
@@ -82,8 +89,48 @@ impl ModelState {
             Self::RandomForest(state) => Box::new(Forest::new(state, schema)?),
             Self::GradientBoosting(state) => Box::new(Boosting::new(state, schema)?),
             Self::Neural(state) => Box::new(Neural::new(state, schema)?),
+            Self::Imported(state) => Box::new(Imported::new(state, schema)?),
             baseline => Box::new(Baseline::new(baseline, schema)?),
         })
+    }
+
+    /// Whether it is stored with tensors beside its JSON.
+    pub(crate) fn has_tensors(&self) -> bool {
+        matches!(self, Self::Neural(_) | Self::Imported(_))
+    }
+
+    /// The state without its tensors, and these; nothing when it has none.
+    pub(crate) fn detached(&self) -> Option<(Self, Vec<Tensor>)> {
+        match self {
+            Self::Neural(state) => {
+                let tensors = layout::tensors(&state.architecture, &state.weights);
+                Some((Self::Neural(NeuralState { weights: Vec::new(), ..state.clone() }), tensors))
+            }
+            Self::Imported(state) => {
+                let (model, tensors) = state.model.detached();
+                let offsets = state.offsets;
+                Some((Self::Imported(ImportedState { model: model.into(), offsets }), tensors))
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts the tensors of a file into their places.
+    ///
+    /// # Errors
+    /// When they are not exactly those that the state has.
+    pub(crate) fn attach(&mut self, tensors: BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+        match self {
+            Self::Neural(state) => {
+                state.weights = layout::weights(&state.architecture, tensors)?;
+                Ok(())
+            }
+            Self::Imported(state) => {
+                let model = std::sync::Arc::make_mut(&mut state.model);
+                model.attach(tensors)
+            }
+            _ => none_left(&tensors),
+        }
     }
 }
 

@@ -10,9 +10,52 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tables::{data_path, fit, numbers, spec};
 
+const NETWORKS: [&str; 4] = ["lstm", "gru", "mlp", "dlinear"];
+
 fn golden(kind: &str) -> Vec<u8> {
-    let path = data_path("models").join(format!("v1-{kind}.json"));
+    let ending = if NETWORKS.contains(&kind) { "safetensors" } else { "json" };
+    let path = data_path("models").join(format!("v1-{kind}.{ending}"));
     std::fs::read(path).expect("the golden file is committed")
+}
+
+/// A stored network with something changed in its JSON, of the same length.
+fn with_text(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "offsets stay");
+    let place = bytes.windows(from.len()).position(|w| w == from.as_bytes());
+    let place = place.unwrap_or_else(|| panic!("there is no {from}"));
+    let mut changed = bytes.to_vec();
+    changed[place..place + to.len()].copy_from_slice(to.as_bytes());
+    changed
+}
+
+#[test]
+fn networks_that_do_not_hold_together_are_refused_by_place() {
+    let lstm = golden("lstm");
+    for (from, to, says) in [
+        ("lstm.weight_ih_l0", "lstm.weight_ih_l7", "lstm.weight_ih_l0"),
+        ("\"dtype\":\"F32\"", "\"dtype\":\"F64\"", "`F64` is not read"),
+        ("\"foretell\"", "\"foretelm\"", "nothing that Foretell wrote"),
+        ("\\\"units\\\":3", "\\\"units\\\":4", "shape"),
+        ("\\\"version\\\":1", "\\\"version\\\":2", "upgrade foretell or retrain"),
+        ("\\\"kind\\\":\\\"lstm\\\",", "\\\"kind\\\":\\\"lsdm\\\",", "unknown variant"),
+    ] {
+        let error = SavedModel::from_bytes(&with_text(&lstm, from, to)).unwrap_err().to_string();
+        assert!(error.contains(says), "{from}: {error}");
+    }
+    // A weight that is no number.
+    let mut nan = lstm.clone();
+    let last = nan.len() - 4;
+    nan[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = SavedModel::from_bytes(&nan).unwrap_err().to_string();
+    assert!(error.contains("not a finite number"), "{error}");
+    // The JSON alone is no network any more.
+    let text = SavedModel::from_bytes(&lstm).unwrap();
+    let json = serde_json::to_vec(&text).expect("plain data");
+    let error = SavedModel::from_bytes(&json).unwrap_err().to_string();
+    assert!(error.contains("safetensors, not as JSON"), "{error}");
+    // Sizes are looked at before anything is allocated: a layer of 4,096 times as many units.
+    let huge = with_text(&lstm, "\\\"inputs\\\":6,", "\\\"inputs\\\":9,");
+    assert!(SavedModel::from_bytes(&huge).unwrap_err().to_string().contains("shape"));
 }
 
 #[test]
@@ -27,7 +70,7 @@ fn models_of_version_1_are_read_and_answer_as_they_did() {
         let path = data_path("models").join(format!("v1-{kind}.answer.json"));
         let text = std::fs::read_to_string(path).expect("the golden answer is committed");
         let expected = numbers(&serde_json::from_str(&text).expect("numbers"));
-        let network = ["lstm", "gru", "mlp", "dlinear"].contains(&kind);
+        let network = NETWORKS.contains(&kind);
         if !network {
             assert_eq!(answer.as_slice(), expected, "{kind}: equal to the last bit");
             continue;

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::process::Command;
 
 use foretell_model::conformance::planted;
-use foretell_model::{BoostingState, ModelError, ModelState, Schema};
+use foretell_model::{
+    Answers, Body, BoostingState, ImportedEngine, ImportedModel, ModelError, ModelState, Schema,
+    xgboost_feature_names, xgboost_to_ubjson,
+};
 use foretell_panel::Matrix;
 use serde_json::{Value, json};
 use tables::{fit, spec};
@@ -62,7 +65,7 @@ fn python_loads_what_is_exported_and_forecasts_the_same() {
         foretell_testkit::assert_close(share, gain / total, 1e-4);
     }
     let (back, names) =
-        BoostingState::from_xgboost_json(&state.to_xgboost_json(fitted.schema())).unwrap();
+        BoostingState::from_xgboost(&state.to_xgboost_json(fitted.schema())).unwrap();
     assert_eq!((back, names), (state, train.feature_names));
 }
 
@@ -73,12 +76,72 @@ fn what_python_trained_is_read_and_forecasts_the_same() {
     let path = folder.path().join("model.json");
     let answer = python("train", &path, &test.feature_names, &test.features);
     let bytes = std::fs::read(&path).expect("python wrote the model");
-    let (state, feature_names) = BoostingState::from_xgboost_json(&bytes).unwrap();
+    let (state, feature_names) = BoostingState::from_xgboost(&bytes).unwrap();
     assert_eq!((state.rounds(), &feature_names), (25, &test.feature_names));
     let schema = Schema { feature_names, context_names: test.context_names.clone() };
     let fitted = ModelState::GradientBoosting(state).into_fitted(schema).unwrap();
     let forecast = fitted.predict_dataset(&test).unwrap();
     assert_eq!(forecast.as_slice(), sorted_outputs(&answer), "equal to the last bit");
+}
+
+#[test]
+fn the_binary_document_is_exchanged_both_ways() {
+    let (train, test) = (planted(900, 1), planted(200, 2));
+    let small = r#"{"kind":"gradient_boosting","rounds":40,"eta":0.1,"min_child_weight":10.0}"#;
+    let fitted = fit(&spec(small), &train, 3).unwrap();
+    let ModelState::GradientBoosting(state) = fitted.state() else { panic!("boosted trees") };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ours = folder.path().join("ours.ubj");
+    let bytes = state.to_xgboost_ubjson(fitted.schema());
+    std::fs::write(&ours, &bytes).expect("a temporary file");
+    let answer = python("predict", &ours, &test.feature_names, &test.features);
+    let forecast = fitted.predict_dataset(&test).unwrap();
+    assert_eq!(sorted_outputs(&answer), forecast.as_slice(), "equal to the last bit");
+    assert_eq!(answer["names"], json!(train.feature_names));
+    let (back, names) = BoostingState::from_xgboost(&bytes).unwrap();
+    assert_eq!((back, &names), (state, &train.feature_names));
+    assert_eq!(xgboost_feature_names(&bytes).unwrap(), names);
+
+    let theirs = folder.path().join("theirs.ubj");
+    let answer = python("train", &theirs, &test.feature_names, &test.features);
+    let bytes = std::fs::read(&theirs).expect("python wrote the model");
+    let (state, feature_names) = BoostingState::from_xgboost(&bytes).unwrap();
+    let schema = Schema { feature_names, context_names: test.context_names.clone() };
+    let fitted = ModelState::GradientBoosting(state).into_fitted(schema).unwrap();
+    let forecast = fitted.predict_dataset(&test).unwrap();
+    assert_eq!(forecast.as_slice(), sorted_outputs(&answer), "equal to the last bit");
+    for cut in (0..bytes.len()).step_by(101) {
+        assert!(BoostingState::from_xgboost(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+/// A model of one answer a row, as people train it, is imported and answers as in Python.
+#[test]
+fn a_model_of_one_answer_is_imported() {
+    let test = planted(50, 7);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["model.json", "model.ubj"] {
+        let path = folder.path().join(name);
+        let answer = python("train-squared", &path, &test.feature_names, &test.features);
+        let bytes = std::fs::read(&path).expect("python wrote the model");
+        let model = ImportedModel {
+            name: "theirs".to_owned(),
+            format: "xgboost".to_owned(),
+            origin: foretell_market::Fingerprint::of_bytes(&bytes),
+            columns: xgboost_feature_names(&bytes).unwrap(),
+            answers: Answers::LogReturn,
+            trained_until: None,
+            body: Body::Xgboost { document: xgboost_to_ubjson(&bytes).unwrap() },
+        };
+        assert_eq!(model.columns, test.feature_names);
+        let model = ImportedModel::from_bytes(&model.to_bytes()).unwrap();
+        let engine = ImportedEngine::new(&model).unwrap();
+        let expected = answer["outputs"].as_array().expect("one number per row");
+        for (i, expected) in expected.iter().enumerate() {
+            let found = engine.answer(test.features.row(i)).unwrap();
+            foretell_testkit::assert_close(found, expected.as_f64().expect("a number"), 1e-6);
+        }
+    }
 }
 
 #[test]
@@ -105,10 +168,10 @@ fn foreign_and_damaged_models_are_refused_by_name() {
     for (place, value, says) in cases {
         let mut bad = good.clone();
         *bad.pointer_mut(place).expect("the place exists") = value;
-        let error = BoostingState::from_xgboost_json(bad.to_string().as_bytes()).unwrap_err();
+        let error = BoostingState::from_xgboost(bad.to_string().as_bytes()).unwrap_err();
         assert!(matches!(error, ModelError::Damaged { .. }), "{place}: {error}");
         assert!(error.to_string().contains(says), "{place}: {error}");
     }
-    let error = BoostingState::from_xgboost_json(&bytes[..bytes.len() / 2]).unwrap_err();
+    let error = BoostingState::from_xgboost(&bytes[..bytes.len() / 2]).unwrap_err();
     assert!(error.to_string().contains("line 1"), "{error}");
 }

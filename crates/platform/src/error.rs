@@ -60,6 +60,18 @@ pub enum PlatformError {
         #[source]
         source: Box<foretell_model::ModelError>,
     },
+    /// A model of another program was not taken.
+    #[error("{what}")]
+    Interop {
+        /// The file.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<foretell_interop::InteropError>,
+    },
+    /// Prices from which no forecast is made.
+    #[error("{0}")]
+    Prices(String),
     /// The lake refused.
     #[error("{what} failed in the lake")]
     Lake {
@@ -131,7 +143,7 @@ impl PlatformError {
     /// 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Pipeline(_) | Self::Usage { .. } => 2,
+            Self::Pipeline(_) | Self::Usage { .. } | Self::Prices(_) => 2,
             Self::Gate(_) => 3,
             Self::NoSkill(_) => 4,
             Self::Interrupted => 130,

@@ -71,6 +71,8 @@ fn step_error(error: &PlatformError) -> StepError {
         | PlatformError::InUse { .. }
         | PlatformError::NotFound { .. }
         | PlatformError::Usage { .. }
+        | PlatformError::Interop { .. }
+        | PlatformError::Prices(_)
         | PlatformError::NoSkill(_)
         | PlatformError::Interrupted => StepError::user(message),
         PlatformError::Feature(_)

@@ -98,7 +98,7 @@ pub(crate) async fn open(
     };
     let horizon = pipeline.label.horizon;
     let mut fresh: Vec<Recipe> = Vec::new();
-    let recipes = training::recipes(pipeline);
+    let recipes = training::recipes(pipeline)?;
     for recipe in &recipes {
         let opening = LockBoxOpening {
             instrument: pipeline.instrument.clone(),

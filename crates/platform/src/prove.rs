@@ -122,7 +122,7 @@ impl Store {
         let (instrument, horizon) = (&pipeline.instrument, pipeline.label.horizon);
         let openings = self.registry.lock_box_openings(instrument, horizon).await?;
         let mut checks = Vec::new();
-        for recipe in training::recipes(pipeline) {
+        for recipe in training::recipes(pipeline)? {
             let hash = pipeline.recipe_hash(&recipe);
             let look = openings.iter().find(|o| o.recipe_hash == hash);
             let Some(result) = look.and_then(|o| o.result_json.clone()) else { continue };

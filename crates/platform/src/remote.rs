@@ -48,7 +48,7 @@ struct Problem {
 }
 
 /// The token of the API that answers for a data directory, where it has one.
-fn client_token() -> Result<Option<String>, PlatformError> {
+pub(crate) fn client_token() -> Result<Option<String>, PlatformError> {
     let Some(path) = std::env::var_os("FORETELL_TOKEN_FILE") else { return Ok(None) };
     let text = crate::read_text(Path::new(&path))?;
     Ok(text.lines().next().map(|line| line.trim().to_owned()))
@@ -252,6 +252,21 @@ impl Remote {
     ) -> Result<ModelDetail, PlatformError> {
         let query = version.map_or_else(String::new, |v| format!("?version={v}"));
         self.get(&format!("/api/v1/models/{}{query}", segment(name))).await
+    }
+
+    /// The stored bytes of a model version; of the champion without a number.
+    ///
+    /// # Errors
+    /// When there is no such version or the process does not answer.
+    pub async fn model_file(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Vec<u8>, PlatformError> {
+        let query = version.map_or_else(String::new, |v| format!("?version={v}"));
+        let path = format!("{}/api/v1/models/{}/file{query}", self.base, segment(name));
+        let response = self.send(self.http.get(path).timeout(Duration::from_secs(60))).await?;
+        Ok(response.bytes().await.map_err(|e| self.lost(&e))?.to_vec())
     }
 
     /// Gaps, in the order of their time.

@@ -321,7 +321,7 @@ impl Run<'_> {
 
     async fn train(&mut self) -> Result<String, PlatformError> {
         let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
-        let recipes = training::recipes(self.pipeline);
+        let recipes = training::recipes(self.pipeline)?;
         let plan = training::plan(self.pipeline);
         let lock_box = lockbox::effective(self.store, self.pipeline).await?;
         let made = needs(&self.made.materialised, "the features")?;

@@ -18,6 +18,7 @@ use crate::data_dir::{DataDir, Owner};
 use crate::error::PlatformError;
 use crate::execution::{execute, graph};
 use crate::forecasting::{CHAMPION, StoredForecast};
+use crate::imported::{self, Predicted, PricesGiven};
 use crate::market;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::{Pipeline, Present};
@@ -481,6 +482,32 @@ impl Service {
         let filter = ModelFilter { name: Some(name.to_owned()), ..Default::default() };
         let views = self.model_views(&filter).await?;
         views.into_iter().find(|v| v.version == number).ok_or_else(missing)
+    }
+
+    /// The stored bytes of a model version; of the champion without a number.
+    ///
+    /// # Errors
+    /// When there is no such version, or its bytes are gone.
+    pub async fn model_file(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Vec<u8>, PlatformError> {
+        let record = self.store.model_named(name, version).await?;
+        let bytes = self.store.lake.artifact(&record.artifact).await;
+        Ok(bytes.map_err(PlatformError::lake("reading a model"))?.to_vec())
+    }
+
+    /// The next price after some, by an imported model of this data directory.
+    ///
+    /// # Errors
+    /// [`PlatformError::Prices`] when none follows from them, and when there is no such model.
+    pub fn predict(
+        &self,
+        model: Option<&str>,
+        prices: &PricesGiven,
+    ) -> Result<Predicted, PlatformError> {
+        imported::predict(self.store.dir.path(), model, prices)
     }
 
     /// The report of a run, as HTML.

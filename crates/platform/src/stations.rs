@@ -77,7 +77,10 @@ impl StationInput {
         Ok(gating::admit(outcome, &raw, &raw.origin, None)?.0)
     }
 
-    async fn materialised(&self, observer: &dyn Observer) -> Result<Materialised, PlatformError> {
+    pub(crate) async fn materialised(
+        &self,
+        observer: &dyn Observer,
+    ) -> Result<Materialised, PlatformError> {
         let (pipeline, clean) = (self.pipeline.clone(), self.clean(observer).await?);
         run_cpu(move || materialise(&pipeline, &clean)).await?
     }
@@ -344,13 +347,15 @@ pub async fn train(
     }
     let made = input.materialised(&*observer).await?;
     let dataset = Arc::new(made.allowed(input.pipeline.lock_box));
-    let recipes = training::recipes(&input.pipeline);
+    let recipes = training::recipes(&input.pipeline)?;
     let recipes = recipes.into_iter().map(|r| (r, Arc::clone(&dataset))).collect();
     let refits = training::refit(recipes, input.pipeline.seed, observer, stop).await?;
     let mut models = Vec::new();
     for refit in refits {
         let name = refit.recipe.name.clone();
-        let file = output.map(|folder| folder.join(format!("{}.json", name.replace(' ', "-"))));
+        let ending = refit.model.extension();
+        let file = format!("{}.{ending}", name.replace(' ', "-"));
+        let file = output.map(|folder| folder.join(file));
         if let Some(path) = &file {
             let folder = path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(folder)
@@ -403,7 +408,7 @@ pub async fn evaluate(
     let pipeline = &input.pipeline;
     let made = input.materialised(&*observer).await?;
     let dataset = Arc::new(made.allowed(pipeline.lock_box));
-    let (recipes, plan) = (training::recipes(pipeline), training::plan(pipeline));
+    let (recipes, plan) = (training::recipes(pipeline)?, training::plan(pipeline));
     let returns = Some(made.allowed_returns(pipeline.lock_box));
     let evaluation = training::judge(dataset, returns, recipes, plan, observer, stop).await?;
     training::check_floor(pipeline, evaluation.folds.len())?;

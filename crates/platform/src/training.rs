@@ -14,6 +14,7 @@ use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
+use crate::imported;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
 use crate::views::RecipeLine;
@@ -78,14 +79,19 @@ pub(crate) struct Evidence {
     pub includes_lock_box: bool,
 }
 
-/// The recipes of a pipeline, the random walk first and always.
-pub(crate) fn recipes(pipeline: &Pipeline) -> Vec<Recipe> {
+/// The recipes of a pipeline, the random walk first and always; imported models are read from
+/// their files.
+///
+/// # Errors
+/// When such a file cannot be read.
+pub(crate) fn recipes(pipeline: &Pipeline) -> Result<Vec<Recipe>, PlatformError> {
     let is_walk = |r: &Recipe| r.spec == EstimatorSpec::RandomWalk;
     let walk = pipeline.models.iter().find(|r| is_walk(r)).cloned();
     let walk = walk
         .unwrap_or_else(|| Recipe { name: RANDOM_WALK.into(), spec: EstimatorSpec::RandomWalk });
-    let others = pipeline.models.iter().filter(|r| !is_walk(r)).cloned();
-    std::iter::once(walk).chain(others).collect()
+    let others = pipeline.models.iter().filter(|r| !is_walk(r));
+    let others = others.map(|recipe| imported::loaded(pipeline, recipe));
+    std::iter::once(Ok(walk)).chain(others).collect()
 }
 
 /// How many fits run at once on this machine; results do not depend on it.

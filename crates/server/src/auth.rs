@@ -66,6 +66,11 @@ pub(crate) async fn check(
     next.run(request).await
 }
 
+/// Whether a path only answers, although what it is asked stands in a body.
+pub(crate) fn asks(path: &str) -> bool {
+    ["/predict_next_price", "/api/v1/predict"].contains(&path)
+}
+
 fn admit(guard: &Guard, request: &Request) -> Result<(), Problem> {
     let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
     if let Some(token) = &guard.token {
@@ -81,9 +86,10 @@ fn admit(guard: &Guard, request: &Request) -> Result<(), Problem> {
         return Err(Problem::forbidden("requests must name this machine as their host"));
     }
     // A form of another site cannot send JSON without asking first.
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let sends = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let changes = sends && !asks(request.uri().path());
     let json = text(header::CONTENT_TYPE).is_some_and(|v| v.starts_with("application/json"));
-    if changes && !json {
+    if sends && !json {
         return Err(Problem::unsupported_media());
     }
     // Others on this machine may read forecasts; changing something is for those who may

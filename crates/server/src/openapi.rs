@@ -9,6 +9,7 @@ use utoipa::OpenApi;
 
 use foretell_platform::SECRET_HEADER;
 
+use crate::auth::asks;
 use crate::problem::MEDIA_TYPE;
 use crate::route;
 
@@ -35,6 +36,9 @@ use crate::route;
         route::models,
         route::model,
         route::promote,
+        route::file,
+        route::predict,
+        route::next_price,
         route::runs,
         route::start,
         route::show,
@@ -74,7 +78,7 @@ fn entries(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
 
 /// Adds to an operation what holds for all of its kind.
 fn amend(path: &str, method: &str, operation: &mut Value) {
-    let changes = method == "post";
+    let (post, changes) = (method == "post", method == "post" && !asks(path));
     operation["security"] = match (path, changes) {
         ("/health", _) => json!([]),
         (_, false) => json!([{}, { "token": [] }, { "secret": [] }]),
@@ -87,7 +91,7 @@ fn amend(path: &str, method: &str, operation: &mut Value) {
     if operation.get("parameters").is_some() {
         problems.push(400);
     }
-    if changes {
+    if post {
         problems.push(415);
     }
     if operation.get("requestBody").is_some() {
@@ -124,7 +128,7 @@ fn words(status: &str) -> Option<&'static str> {
         "409" => "A stored result does not recompute.",
         "413" => "The body is too large.",
         "415" => "Only JSON is understood.",
-        "422" => "The gate refused the rows.",
+        "422" => "What was sent is understood and refused.",
         "500" => "The work failed.",
         "503" => "The server is stopping.",
         _ => return None,

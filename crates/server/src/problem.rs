@@ -92,6 +92,9 @@ impl From<PlatformError> for Problem {
             PlatformError::Gate(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "gate-refused", "the gate refused the rows")
             }
+            PlatformError::Prices(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "bad-prices", "no price follows from these")
+            }
             PlatformError::NoSkill(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "no-skill", "nothing beats the random walk")
             }

@@ -4,6 +4,7 @@ mod forecasts;
 mod gaps;
 mod models;
 mod pages;
+mod predict;
 mod runs;
 mod series;
 
@@ -22,11 +23,12 @@ use crate::problem::Problem;
 pub(crate) use forecasts::{__path_by_id, __path_latest, __path_verify};
 pub(crate) use gaps::{__path_list as __path_gaps, __path_of_instrument};
 pub(crate) use models::{
-    __path_list as __path_models, __path_promote, __path_show as __path_model,
+    __path_file, __path_list as __path_models, __path_promote, __path_show as __path_model,
 };
 pub(crate) use pages::{
     __path_health, __path_latest_report, __path_metrics, __path_openapi, __path_report,
 };
+pub(crate) use predict::{__path_next_price, __path_predict};
 pub(crate) use runs::{__path_list as __path_runs, __path_reproduce, __path_show, __path_start};
 pub(crate) use series::{__path_candles, __path_instruments};
 
@@ -67,7 +69,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 18] = [
+const ROUTES: [Route; 21] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),
@@ -83,6 +85,9 @@ const ROUTES: [Route; 18] = [
     ("/api/v1/models", || get(models::list)),
     ("/api/v1/models/{name}", || get(models::show)),
     ("/api/v1/models/{name}/promote", || post(models::promote)),
+    ("/api/v1/models/{name}/file", || get(models::file)),
+    ("/api/v1/predict", || post(predict::predict)),
+    ("/predict_next_price", || post(predict::next_price)),
     ("/api/v1/runs", || get(runs::list).post(runs::start).layer(DefaultBodyLimit::max(MAX_WISH))),
     ("/api/v1/runs/{id}", || get(runs::show)),
     ("/api/v1/runs/{id}/reproduce", || post(runs::reproduce)),

@@ -41,6 +41,7 @@ pub(super) async fn models(s: &Session, command: ModelsCommand) -> Result<(), Pl
             }
             return Ok(());
         }
+        ModelsCommand::Export(args) => return super::interop::export(s, &args).await,
         ModelsCommand::Promote { name, version } => (name, Some(version)),
         ModelsCommand::Rollback { name } => (name, None),
     };

@@ -5,6 +5,7 @@
 mod at_once;
 mod bucket;
 mod errors;
+mod interop;
 mod judging;
 mod lifecycle;
 mod live;

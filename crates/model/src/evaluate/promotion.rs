@@ -142,7 +142,11 @@ pub fn decide_promotion(
 ) -> Promotion {
     let walk = evaluation.random_walk();
     let reigning = champion.and_then(|name| evaluation.recipe(name));
-    let reign = Reign::of(reigning);
+    // What may have learnt from these rows proves nothing on them: it neither reigns nor
+    // contends, and the verdict says so.
+    let first = evaluation.times.first().copied();
+    let barred = |r: &RecipeEvaluation| r.spec.barred(first);
+    let reign = Reign::of(reigning.filter(|r| barred(r).is_none()));
     let alpha_spent = spent_alpha(alpha, earlier_tests);
     let mut candidates = candidates(evaluation, walk, reign);
     for verdict in &mut candidates {
@@ -156,8 +160,9 @@ pub fn decide_promotion(
     };
     let best_point = best(Aspect::Point, |r| r.metrics.mae_bp);
     let best_spread = best(Aspect::Spread, spread_loss);
-    let best_p = evaluation.recipes.iter().map(|r| r.versus_random_walk.p_holm).fold(1.0, f64::min);
-    let surest = evaluation.recipes.iter().find(|r| r.versus_random_walk.p_holm == best_p);
+    let honest = || evaluation.recipes.iter().filter(|r| barred(r).is_none());
+    let best_p = honest().map(|r| r.versus_random_walk.p_holm).fold(1.0, f64::min);
+    let surest = honest().find(|r| r.versus_random_walk.p_holm == best_p);
     let withheld = surest
         .filter(|_| best_p < alpha_spent)
         .and_then(|r| candidates.iter().find(|c| c.name == r.name && c.aspect == Aspect::Point))
@@ -219,6 +224,14 @@ pub fn decide_promotion(
     }
     for recipe in evaluation.recipes.iter().filter(|r| r.spec.forecasts_spread() && !judgeable(r)) {
         reason.push_str(&format!("; the spread of `{}` could not be judged", recipe.name));
+    }
+    for recipe in &evaluation.recipes {
+        if let Some(why) = barred(recipe) {
+            reason.push_str(&format!(
+                "; `{}` was trained elsewhere and cannot be promoted by these rows: {why}",
+                recipe.name
+            ));
+        }
     }
     let promoted = champion != Some(name.as_str());
     let withheld = withheld.filter(|_| !skilled);
@@ -291,7 +304,9 @@ fn candidates(
 ) -> Vec<CandidateVerdict> {
     let rival = reign.rival();
     let free = |r: &&RecipeEvaluation| {
-        !r.is_random_walk() && rival.is_none_or(|champion| champion.name != r.name)
+        !r.is_random_walk()
+            && rival.is_none_or(|champion| champion.name != r.name)
+            && r.spec.barred(evaluation.times.first().copied()).is_none()
     };
     let verdict = |r: &RecipeEvaluation, aspect, p_random_walk, p_champion| {
         let no_worse = |c: &RecipeEvaluation| {

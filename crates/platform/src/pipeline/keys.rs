@@ -559,6 +559,14 @@ const DECOMPOSITION: &[Key] = &[
     PLATEAU_FACTOR,
 ];
 
+const IMPORTED: &[Key] = &[key(
+    "model",
+    Kind::Text,
+    None,
+    "The file that `foretell import` wrote, relative to this pipeline file. Its columns must be \
+     among those of [features]; it cannot be promoted on rows that it may have learnt from.",
+)];
+
 const BOOSTING: &[Key] = &[
     key("rounds", Kind::Whole(1, 100_000), Some("200"), "Boosting rounds."),
     key("depth", Kind::Whole(1, 16), Some("4"), "Deepest level of a tree."),
@@ -709,6 +717,12 @@ pub const TABLES: &[Table] = &[
                 name: "dlinear",
                 doc: "A linear forecaster on trend and rest of the `window` of [features].",
                 keys: DECOMPOSITION,
+            },
+            Variant {
+                name: "imported",
+                doc: "A model that was trained elsewhere (`foretell import`); the spread of its \
+                      errors alone is learnt here.",
+                keys: IMPORTED,
             },
         ],
     },

@@ -92,7 +92,7 @@ impl Run<'_> {
             true => lockbox::opened_by(store, pipeline).await?,
             false => Vec::new(),
         };
-        let recipes = training::recipes(pipeline);
+        let recipes = training::recipes(pipeline)?;
         let looked = |r: &Recipe| opened.contains(&pipeline.recipe_hash(r));
         let mut whole = None;
         if recipes.iter().any(looked) {

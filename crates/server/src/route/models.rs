@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::IntoResponse;
 use foretell_platform::Service;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -42,6 +44,21 @@ pub(crate) async fn show(
 ) -> Result<Json<wire::ModelDetail>, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
     Ok(Json(service.model_detail(&name, query.version).await?.into()))
+}
+
+/// The stored bytes of one version: safetensors of a model with weights, else JSON.
+#[utoipa::path(get, path = "/api/v1/models/{name}/file", operation_id = "model_file",
+    params(("name" = String, Path, description = "Its pipeline's name."), VersionQuery),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, body = Problem)))]
+pub(crate) async fn file(
+    State(service): State<Arc<Service>>,
+    Segment(name): Segment,
+    query: Result<Query<VersionQuery>, QueryRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let bytes = service.model_file(&name, query.version).await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes))
 }
 
 /// Makes a version the champion by hand; the audit trail keeps who and when.

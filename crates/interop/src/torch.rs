@@ -1,0 +1,169 @@
+//! State dicts of PyTorch: named tensors out of the archive of `torch.save`.
+//!
+//! Format: `torch/serialization.py` of PyTorch 2: a zip archive with a pickle `data.pkl`, the
+//! numbers of each storage in `data/<key>`, and the byte order in `byteorder`.
+
+use crate::InteropError;
+use crate::archive::Archive;
+use crate::error::{damaged, unsupported};
+use crate::pickle::{self, Id, Node, Origin, Values};
+
+const WHAT: &str = "PyTorch file";
+/// The most numbers of a state dict.
+const MOST_NUMBERS: usize = 100_000_000;
+
+/// A tensor of a state dict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Its name, such as `lstm.weight_ih_l0`.
+    pub name: String,
+    /// Lengths, the slowest index first.
+    pub shape: Vec<usize>,
+    /// Its numbers in that order.
+    pub numbers: Vec<f64>,
+}
+
+/// The named tensors of a model, in the order in which the model holds them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateDict {
+    /// The tensors.
+    pub tensors: Vec<Tensor>,
+}
+
+impl StateDict {
+    /// Reads the file of `torch.save(model.state_dict(), path)`; a checkpoint that holds one
+    /// under `state_dict` or `model_state_dict` as well.
+    ///
+    /// # Errors
+    /// When it is another file, holds code, or is damaged. Nothing in it is ever run.
+    pub fn read(bytes: &[u8]) -> Result<Self, InteropError> {
+        if !bytes.starts_with(b"PK\x03\x04") {
+            return Err(other_form(bytes));
+        }
+        let archive = Archive::read(bytes)?;
+        if let Some(code) = archive.names().find(|n| n.contains("/code/")) {
+            return Err(unsupported(
+                format!("this is a TorchScript archive (it has `{code}`)"),
+                "save the weights alone: `torch.save(model.state_dict(), path)`, or export ONNX",
+            ));
+        }
+        let missing = || damaged(WHAT, "data.pkl", "the archive has none");
+        let name = archive.names().find(|n| n.ends_with("data.pkl")).ok_or_else(missing)?;
+        let folder = &name[..name.len() - "data.pkl".len()];
+        let order = archive.file(&format!("{folder}byteorder"));
+        let big_endian = match order {
+            None | Some(b"little") => false,
+            Some(b"big") => true,
+            Some(_) => return Err(damaged(WHAT, "byteorder", "it is neither little nor big")),
+        };
+        let values = pickle::read(archive.file(name).ok_or_else(missing)?, Origin::Torch)?;
+        let no_dict = || {
+            unsupported(
+                "this PyTorch file holds something else than named tensors",
+                "save it again with `torch.save(model.state_dict(), path)`",
+            )
+        };
+        let mut table = values.top();
+        for wrapped in ["state_dict", "model_state_dict"] {
+            table = values.entry(table, wrapped).unwrap_or(table);
+        }
+        let pairs = values.pairs(table).ok_or_else(no_dict)?;
+        let mut total = 0usize;
+        let mut tensors = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            let name = values.text(*key).ok_or_else(no_dict)?.to_owned();
+            let view = View::of(&values, *value).ok_or_else(no_dict)?;
+            total = total.saturating_add(view.count(&name)?);
+            if total > MOST_NUMBERS {
+                return Err(InteropError::TooLarge {
+                    what: WHAT,
+                    found: format!("over {MOST_NUMBERS} numbers"),
+                    most: MOST_NUMBERS.to_string(),
+                    remedy: "networks of that size have no use here",
+                });
+            }
+            let file = format!("{folder}data/{}", view.key);
+            let data = archive.file(&file).ok_or_else(|| damaged(WHAT, &file, "it is missing"))?;
+            tensors.push(view.read(name, data, big_endian)?);
+        }
+        Ok(Self { tensors })
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|t| t.name == name)
+    }
+}
+
+/// Why bytes that are no zip archive are not read.
+fn other_form(bytes: &[u8]) -> InteropError {
+    // Before 1.6 PyTorch wrote several pickles, the first of them this number.
+    let legacy =
+        bytes.windows(10).take(64).any(|w| w == b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
+    let tar = bytes.get(257..262) == Some(b"ustar");
+    match legacy || tar {
+        true => unsupported(
+            "this is a file of a PyTorch before 1.6, which is not read",
+            "load it there and save it again with PyTorch 1.6 or newer: \
+             `torch.save(model.state_dict(), path)`",
+        ),
+        false => unsupported(
+            "this is no PyTorch file: it does not begin as a zip archive does",
+            "give the file that `torch.save(model.state_dict(), path)` wrote",
+        ),
+    }
+}
+
+/// A tensor before its numbers are read.
+struct View<'a> {
+    dtype: crate::dtype::Dtype,
+    key: &'a str,
+    offset: usize,
+    shape: &'a [usize],
+    strides: &'a [usize],
+}
+
+impl<'a> View<'a> {
+    fn of(values: &'a Values, id: Id) -> Option<Self> {
+        let Node::Tensor { storage, offset, shape, strides } = values.node(id) else {
+            return None;
+        };
+        let Node::Storage { dtype, key } = values.node(*storage) else { return None };
+        Some(Self { dtype: *dtype, key, offset: *offset, shape, strides })
+    }
+
+    fn count(&self, name: &str) -> Result<usize, InteropError> {
+        let count = self.shape.iter().try_fold(1usize, |n, length| n.checked_mul(*length));
+        count.ok_or_else(|| damaged(WHAT, format!("`{name}`"), "its shape is too large"))
+    }
+
+    fn read(&self, name: String, data: &[u8], big_endian: bool) -> Result<Tensor, InteropError> {
+        let size = self.dtype.size();
+        let beyond = || damaged(WHAT, format!("`{name}`"), "it reaches beyond its storage");
+        let count = self.count(&name)?;
+        // A view that repeats its storage would make a large tensor of a small file.
+        if count > data.len() / size {
+            return Err(beyond());
+        }
+        let mut numbers = Vec::with_capacity(count);
+        let mut place = vec![0usize; self.shape.len()];
+        for _ in 0..count {
+            let steps = place.iter().zip(self.strides);
+            let at = steps.fold(Some(self.offset), |at, (i, stride)| {
+                at.and_then(|at| at.checked_add(i.checked_mul(*stride)?))
+            });
+            let bytes = at
+                .and_then(|at| data.get(at.checked_mul(size)?..)?.get(..size))
+                .ok_or_else(beyond)?;
+            numbers.push(self.dtype.number(bytes, big_endian));
+            for (i, length) in place.iter_mut().zip(self.shape).rev() {
+                *i += 1;
+                if *i < *length {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        Ok(Tensor { name, shape: self.shape.to_vec(), numbers })
+    }
+}
