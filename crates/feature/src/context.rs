@@ -1,5 +1,7 @@
 //! The few columns that baselines need, all functions of rows known at the decision.
 
+use std::ops::Range;
+
 use foretell_market::Interval;
 use foretell_panel::{Column, Frame};
 use serde::{Deserialize, Serialize};
@@ -18,12 +20,69 @@ pub struct ContextSpec {
     pub season: Interval,
     /// The decay of the exponentially weighted variance, between 0 and 1.
     pub ewma_lambda: f64,
+    /// The past returns that classical models filter; none unless a model asks for them.
+    #[serde(default)]
+    pub returns: ReturnWindows,
+}
+
+/// Which past returns a row holds beside the columns that every context has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReturnWindows {
+    /// How many one-interval log returns, the newest first: `log_return_lag_0` and on.
+    pub lags: usize,
+    /// Whether the mean squared returns of the horizon, a day, a week and a month stand
+    /// beside them.
+    pub cascade: bool,
+}
+
+impl ReturnWindows {
+    /// How many returns are known without a gap, up to the reach of the windows.
+    pub const KNOWN: &'static str = "known_returns";
+    /// What the names of single returns begin with; their age in intervals follows.
+    pub const LAG: &'static str = "log_return_lag_";
+    /// Mean squared returns of the horizon, a day, seven days and thirty.
+    pub const CASCADE: [&'static str; 4] =
+        ["mean_square_horizon", "mean_square_day", "mean_square_week", "mean_square_month"];
+
+    /// The windows behind context columns of these names.
+    pub fn of_names(names: &[String]) -> Self {
+        Self {
+            lags: names.iter().filter(|n| n.starts_with(Self::LAG)).count(),
+            cascade: names.iter().any(|n| n == Self::CASCADE[0]),
+        }
+    }
+
+    /// What either of two needs.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let cascade = self.cascade || other.cascade;
+        Self { lags: self.lags.max(other.lags), cascade }
+    }
+
+    /// The names of its columns, in order.
+    fn names(self) -> impl Iterator<Item = String> {
+        let known = self.is_some().then(|| Self::KNOWN.to_owned());
+        let lags = (0..self.lags).map(|k| format!("{}{k}", Self::LAG));
+        let cascade = Self::CASCADE.iter().filter(move |_| self.cascade).map(|n| (*n).to_owned());
+        known.into_iter().chain(lags).chain(cascade)
+    }
+
+    fn is_some(self) -> bool {
+        self != Self::default()
+    }
 }
 
 impl ContextSpec {
-    /// The names of the context columns, in order.
+    /// The names of the context columns that every row has, in order.
     pub const NAMES: [&'static str; 4] =
         ["log_return", "seasonal_log_return", "ewma_variance", "realized_variance_season"];
+
+    /// The same with the windows that these columns need: what a model reads that learnt
+    /// on them, whatever a pipeline asks for now.
+    #[must_use]
+    pub fn reading(self, names: &[String]) -> Self {
+        Self { returns: ReturnWindows::of_names(names), ..self }
+    }
 
     /// Horizon and season in intervals.
     fn steps(&self, interval: Interval) -> Result<(usize, usize), FeatureError> {
@@ -57,7 +116,20 @@ impl ContextSpec {
 
     /// The reach of its windows in intervals before the row itself.
     pub(crate) fn warm_up(&self, interval: Interval) -> usize {
-        self.steps(interval).map_or(0, |(_, s)| s)
+        self.steps(interval).map_or(0, |(_, s)| s.max(self.returns_reach(interval)))
+    }
+
+    /// The widths of the cascade in intervals: the horizon, a day, seven days, thirty.
+    fn cascade(&self, interval: Interval) -> [usize; 4] {
+        let day = (Interval::DAY.secs() / interval.secs()).max(1) as usize;
+        let horizon = (self.horizon.secs() / interval.secs()).max(1) as usize;
+        [horizon, day, 7 * day, 30 * day]
+    }
+
+    /// The most returns that its windows hold; 0 when it has none.
+    fn returns_reach(&self, interval: Interval) -> usize {
+        let longest = self.cascade(interval).into_iter().max().unwrap_or(1);
+        self.returns.lags.max(if self.returns.cascade { longest } else { 0 })
     }
 }
 
@@ -71,7 +143,17 @@ impl ContextSpec {
 ///   age). Origin: the first return of the frame. RiskMetrics Technical Document (4th
 ///   ed., 1996), ch. 5, with normalised weights so that the start needs no guess;
 /// - `realized_variance_season`: sum of the squared one-interval log returns of the
-///   last season; null when an interval of it is missing.
+///   last season; null when an interval of it is missing;
+///
+/// and, where [`ContextSpec::returns`] asks for them, windows of returns that end at a gap
+/// instead of being null across it, so that a row is usable as soon as its season is:
+///
+/// - `known_returns`: how many one-interval log returns are known in unbroken succession
+///   up to this row, at most the reach of the windows;
+/// - `log_return_lag_k`: the return k intervals before the row's own (k = 0 is its own);
+///   0, and meaning nothing, from `known_returns` on;
+/// - `mean_square_horizon`, `_day`, `_week`, `_month`: the mean squared one-interval log
+///   return over the horizon, 1, 7 and 30 days, or over the part of it since the gap.
 ///
 /// # Errors
 /// When the price column is absent or the lengths do not fit the grid.
@@ -124,7 +206,59 @@ pub fn context(
         rolling::sum(&squares[run.clone()], season, &mut realized[run.clone()]);
     }
 
+    let reach = spec.returns_reach(frame.interval());
+    let windows = return_windows(&known, (&log_return, &squares), spec, frame.interval(), reach);
     let columns = [log_return, seasonal, ewma, realized];
     let columns = ContextSpec::NAMES.iter().zip(columns).map(|(n, v)| Column::new(*n, v));
-    Ok(over_windows(frame, season, true, columns.collect())?)
+    let windows = spec.returns.names().zip(windows).map(|(n, v)| Column::new(n, v));
+    Ok(over_windows(frame, season.max(reach), true, columns.chain(windows).collect())?)
+}
+
+/// The columns of [`ReturnWindows`] in their order, from the runs of known returns.
+fn return_windows(
+    known: &[Range<usize>],
+    (returns, squares): (&[f64], &[f64]),
+    spec: &ContextSpec,
+    interval: Interval,
+    reach: usize,
+) -> Vec<Vec<f64>> {
+    let nulls = || vec![f64::NAN; returns.len()];
+    let mut columns = Vec::new();
+    if spec.returns.is_some() {
+        let mut count = nulls();
+        for run in known {
+            for (i, value) in count[run.clone()].iter_mut().enumerate() {
+                *value = (i + 1).min(reach) as f64;
+            }
+        }
+        columns.push(count);
+    }
+    for age in 0..spec.returns.lags {
+        let mut lag = nulls();
+        for run in known {
+            let begun = (run.start + age).min(run.end);
+            lag[run.start..begun].fill(0.0);
+            lag[begun..run.end].copy_from_slice(&returns[run.start..run.end - (begun - run.start)]);
+        }
+        columns.push(lag);
+    }
+    let widths = spec.cascade(interval).into_iter().filter(|_| spec.returns.cascade);
+    columns.extend(widths.map(|width| {
+        let mut mean = nulls();
+        for run in known {
+            let (squares, mean) = (&squares[run.clone()], &mut mean[run.clone()]);
+            rolling::sum(squares, width, mean);
+            let mut sum = 0.0;
+            for (i, value) in mean.iter_mut().enumerate() {
+                if i + 1 < width {
+                    sum += squares[i];
+                    *value = sum / (i + 1) as f64;
+                } else {
+                    *value /= width as f64;
+                }
+            }
+        }
+        mean
+    }));
+    columns
 }

@@ -37,7 +37,7 @@ pub use assemble::assemble;
 pub use audit::{AuditReport, Garbage, Hole, Offender, audit};
 pub use catalogue::catalogue;
 pub use compute::{compute, compute_with};
-pub use context::{ContextSpec, context};
+pub use context::{ContextSpec, ReturnWindows, context};
 pub use definition::{Fallback, Kind, Memory, Parameter};
 pub use error::FeatureError;
 pub use kinds::{KERNEL_VERSION, kinds};

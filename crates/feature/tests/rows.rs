@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use foretell_feature::{
-    ContextSpec, FeatureError, FeatureRow, FeatureSet, FeatureSpec, LabelSpec, Params, assemble,
+    ContextSpec, ReturnWindows, FeatureError, FeatureRow, FeatureSet, FeatureSpec, LabelSpec, Params, assemble,
     compute, context, feature_row, labels,
 };
 use foretell_market::{Interval, RowFlags};
@@ -48,7 +48,7 @@ proptest! {
     ) {
         let frame = snapshots(180, &holes, seed);
         let set = FeatureSet::named("coingecko-62", &Params::new()).unwrap();
-        let spec = ContextSpec { horizon: hours(1), season: hours(season), ewma_lambda: 0.94 };
+        let spec = ContextSpec { horizon: hours(1), season: hours(season), ewma_lambda: 0.94, returns: ReturnWindows::default() };
         let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
         let features = compute(&set, &frame).unwrap();
         let context = context(&frame, "price", &spec).unwrap();
@@ -88,7 +88,7 @@ proptest! {
         let (instrument, columns) = (frame.instrument().clone(), frame.columns().to_vec());
         let frame = Frame::new(instrument, frame.interval(), rows, columns).unwrap();
         let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
-        let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94 };
+        let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94, returns: ReturnWindows::default() };
         for name in ["coingecko-62", "windows"] {
             let set = if name == "windows" {
                 let specs = [FeatureSpec::new("m", "rolling_mean").with("column", "price")];
@@ -114,7 +114,7 @@ proptest! {
 fn a_row_says_what_is_missing_and_survives_its_saved_form() {
     let frame = snapshots(80, &[60], 3);
     let set = FeatureSet::named("coingecko-62", &Params::new()).unwrap();
-    let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94 };
+    let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94, returns: ReturnWindows::default() };
     let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
     let at = |i: usize| frame.rows()[i].time + Interval::HOUR;
     let row = feature_row(&set, &frame, &spec, &label, at(50)).unwrap();
@@ -138,7 +138,7 @@ fn a_row_says_what_is_missing_and_survives_its_saved_form() {
 fn lengths_that_do_not_fit_the_grid_are_refused() {
     let frame = snapshots(40, &[], 3);
     let spec = |horizon: Interval, season: Interval, ewma_lambda: f64| {
-        context(&frame, "price", &ContextSpec { horizon, season, ewma_lambda })
+        context(&frame, "price", &ContextSpec { horizon, season, ewma_lambda, returns: ReturnWindows::default() })
             .unwrap_err()
             .to_string()
     };

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use foretell_feature::{
-    ContextSpec, FeatureSet, LabelSpec, Params, assemble, assemble_vintage, compute, context,
+    ContextSpec, ReturnWindows, FeatureSet, LabelSpec, Params, assemble, assemble_vintage, compute, context,
     feature_row, join_vintages, labels,
 };
 use foretell_market::{Interval, RowFlags, Timestamp};
@@ -39,11 +39,11 @@ fn frame(raw: &RawTable, mut rows: Vec<usize>) -> Frame {
     raw.frame_of(&rows).unwrap()
 }
 
-fn settings() -> (FeatureSet, ContextSpec, LabelSpec) {
+fn settings() -> (FeatureSet, ContextSpec, ReturnWindows, LabelSpec) {
     let set = FeatureSet::named("candle-base", &Params::new()).unwrap();
     let (horizon, season) = (Interval::HOUR, Interval::from_secs(24 * 3_600).unwrap());
     let label = LabelSpec { horizon, price_column: "close".into() };
-    (set, ContextSpec { horizon, season, ewma_lambda: 0.94 }, label)
+    (set, ContextSpec { horizon, season, ewma_lambda: 0.94, returns: ReturnWindows::default() }, label)
 }
 
 proptest! {

@@ -18,11 +18,15 @@ mod state;
 
 mod baseline;
 mod boosting;
+mod classical;
 mod forest;
 mod neural;
 mod ridge;
 
 pub use boosting::{BoostedTree, BoostingState};
+pub use classical::{
+    ArimaState, EtsState, EtsTrend, GarchState, HarState, Shocks, ThetaState, Trend,
+};
 pub use error::ModelError;
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use forest::{ForestState, ForestTree};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
 use crate::boosting::{Boosting, BoostingState};
+use crate::classical::{ArimaState, Classical, EtsState, GarchState, HarState, ThetaState};
 use crate::forest::{Forest, ForestState};
 use crate::neural::{Neural, NeuralState};
 use crate::ridge::{Ridge, RidgeState};
@@ -54,6 +55,16 @@ pub enum ModelState {
     GradientBoosting(BoostingState),
     /// A neural network.
     Neural(NeuralState),
+    /// Exponential smoothing with half a trend.
+    Theta(ThetaState),
+    /// Exponential smoothing.
+    Ets(EtsState),
+    /// An autoregression with moving averages.
+    Arima(ArimaState),
+    /// A conditional variance.
+    Garch(GarchState),
+    /// A regression of realised variances.
+    Har(HarState),
 }
 
 impl ModelState {
@@ -69,6 +80,11 @@ impl ModelState {
             Self::RandomForest(_) => "random_forest",
             Self::GradientBoosting(_) => "gradient_boosting",
             Self::Neural(state) => state.kind(),
+            Self::Theta(_) => "theta",
+            Self::Ets(_) => "ets",
+            Self::Arima(_) => "arima",
+            Self::Garch(_) => "garch",
+            Self::Har(_) => "har",
         }
     }
 
@@ -82,6 +98,9 @@ impl ModelState {
             Self::RandomForest(state) => Box::new(Forest::new(state, schema)?),
             Self::GradientBoosting(state) => Box::new(Boosting::new(state, schema)?),
             Self::Neural(state) => Box::new(Neural::new(state, schema)?),
+            Self::Theta(_) | Self::Ets(_) | Self::Arima(_) | Self::Garch(_) | Self::Har(_) => {
+                Box::new(Classical::new(self, schema)?)
+            }
             baseline => Box::new(Baseline::new(baseline, schema)?),
         })
     }

@@ -13,7 +13,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, Params};
+use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, Params, ReturnWindows};
 use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, Timestamp};
 use foretell_model::EstimatorSpec;
 use foretell_model::evaluate::Recipe;
@@ -620,12 +620,17 @@ impl Pipeline {
         LabelSpec { horizon: self.label.horizon, price_column: self.label.price.clone() }
     }
 
-    /// The columns for baselines.
+    /// The columns for baselines and classical models: windows of returns as far as one of
+    /// the pipeline's models reads them.
     pub fn context_spec(&self) -> ContextSpec {
         ContextSpec {
             horizon: self.label.horizon,
             season: self.features.season,
             ewma_lambda: self.features.ewma_lambda,
+            returns: self.models.iter().fold(ReturnWindows::default(), |all, recipe| {
+                let (lags, cascade) = (recipe.spec.return_lags(), recipe.spec.reads_cascade());
+                all.join(ReturnWindows { lags, cascade })
+            }),
         }
     }
 
