@@ -3,8 +3,7 @@
 //!
 //! Each is a filter of past returns whose weights fade. Its parameters are estimated on
 //! the training rows in succession; a forecast filters the window of returns that its row
-//! holds, the newest [`MEAN_LAGS`] or [`VARIANCE_LAGS`] of those since the last gap. Before
-//! the window stands the value that the model has without news: what is cut off is at most
+//! holds, the newest [`LAGS`] of those since the last gap. Before the window stands the value that the model has without news: what is cut off is at most
 //! the filter's decay to the power of the window's length, times how far the full filter
 //! was from that value there (docs/decisions/0010-classical-models-on-rows.md).
 
@@ -20,8 +19,8 @@ use foretell_panel::{Dataset, Matrix};
 
 pub use arima::ArimaState;
 pub use ets::{EtsState, EtsTrend, Trend};
-pub use garch::{GarchState, Shocks};
 pub(crate) use garch::GarchFit;
+pub use garch::{GarchState, Shocks};
 pub use har::HarState;
 pub(crate) use har::{CascadeColumns, HarFit};
 pub(crate) use returns::{ReturnColumns, Returns};
@@ -35,11 +34,8 @@ use crate::{
     Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, ModelError, ModelState, Quantiles, Schema,
 };
 
-/// How many returns a forecast of the point filters.
-pub(crate) const MEAN_LAGS: usize = 64;
-
-/// How many returns a forecast of the variance filters: its memory is longer.
-pub(crate) const VARIANCE_LAGS: usize = 256;
+/// How many past returns a forecast filters, at most.
+pub(crate) const LAGS: usize = 256;
 
 /// Fewer rows than this say next to nothing of three or four parameters.
 const MIN_ROWS: usize = 100;
@@ -64,9 +60,7 @@ impl ClassicalEstimator {
         };
         let offsets = [0.0; LEVELS];
         match (&self.spec, columns) {
-            (EstimatorSpec::Ets { trend }, _) => {
-                ModelState::Ets(ets::fit(&returns, *trend, steps))
-            }
+            (EstimatorSpec::Ets { trend }, _) => ModelState::Ets(ets::fit(&returns, *trend, steps)),
             (EstimatorSpec::Arima { order }, _) => {
                 ModelState::Arima(arima::fit(&returns, order, steps))
             }
@@ -144,15 +138,10 @@ impl Columns {
             kind: kind.to_owned(),
             column: column.to_owned(),
         };
-        let lags = match kind {
-            "har" => {
-                let columns = CascadeColumns::find(schema).map_err(missing)?;
-                return Ok(Self::Cascade(columns));
-            }
-            "garch" => VARIANCE_LAGS,
-            _ => MEAN_LAGS,
-        };
-        ReturnColumns::find(schema, lags).map(Self::Returns).map_err(|column| missing(&column))
+        if kind == "har" {
+            return CascadeColumns::find(schema).map(Self::Cascade).map_err(missing);
+        }
+        ReturnColumns::find(schema, LAGS).map(Self::Returns).map_err(|column| missing(&column))
     }
 }
 

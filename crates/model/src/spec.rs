@@ -5,9 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::baseline::BaselineEstimator;
 use crate::boosting::BoostingEstimator;
-use crate::classical::{
-    ClassicalEstimator, EtsTrend, MEAN_LAGS, Shocks, VARIANCE_LAGS, arima,
-};
+use crate::classical::{ClassicalEstimator, EtsTrend, LAGS, Shocks, arima};
 use crate::forest::ForestEstimator;
 use crate::neural::{
     self, DecompositionSettings, NeuralEstimator, PerceptronSettings, RecurrentSettings,
@@ -267,8 +265,7 @@ impl EstimatorSpec {
     /// and on, as far as `known_returns` says.
     pub fn return_lags(&self) -> usize {
         match self {
-            Self::Theta | Self::Ets { .. } | Self::Arima { .. } => MEAN_LAGS,
-            Self::Garch { .. } => VARIANCE_LAGS,
+            Self::Theta | Self::Ets { .. } | Self::Arima { .. } | Self::Garch { .. } => LAGS,
             _ => 0,
         }
     }

@@ -8,8 +8,8 @@ use foretell_forecaster::{
     forecast as decide, forecast_id,
 };
 use foretell_market::{FingerprintHasher, RowFlags, Timestamp};
-use foretell_model::{SavedModel, Schema};
 use foretell_model::evaluate::CalibrationState;
+use foretell_model::{SavedModel, Schema};
 use foretell_panel::{Frame, RowMeta};
 use foretell_registry::{ForecastRecord, ModelVersion, RegistryError};
 use serde::{Deserialize, Serialize};

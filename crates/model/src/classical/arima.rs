@@ -243,8 +243,7 @@ impl Arma {
     /// One step down; `None` when the equations are singular.
     fn step(&self, slope: &Slope, damping: f64) -> Option<Self> {
         let (p, q) = (self.ar.len(), self.ma.len());
-        let places: Vec<usize> =
-            (0..=p).chain(1 + MOST..1 + MOST + q).collect();
+        let places: Vec<usize> = (0..=p).chain(1 + MOST..1 + MOST + q).collect();
         let row = |&j: &usize| -> Vec<f64> {
             let damped = |&k: &usize| {
                 let ridge = if j == k { damping * slope.gram[j][j].max(1e-12) } else { 0.0 };
@@ -339,8 +338,7 @@ fn long_errors(runs: &[Vec<f64>], mean: f64) -> Vec<Vec<f64>> {
     }
     let weights = solve(gram, moments).unwrap_or_else(|| vec![0.0; LONG]);
     let error = |run: &[f64], t: usize| {
-        let known: f64 =
-            weights.iter().enumerate().map(|(j, w)| w * (run[t - 1 - j] - mean)).sum();
+        let known: f64 = weights.iter().enumerate().map(|(j, w)| w * (run[t - 1 - j] - mean)).sum();
         run[t] - mean - known
     };
     let of = |run: &Vec<f64>| {

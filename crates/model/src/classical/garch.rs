@@ -69,11 +69,8 @@ impl GarchFit {
             return Self { omega: 0.0, alpha: 0.0, beta: 0.0, degrees: None, level: 0.0 };
         }
         // In units of their mean square, so that the search is the same in every market.
-        let squares: Vec<Vec<f64>> = returns
-            .runs
-            .iter()
-            .map(|run| run.iter().map(|r| r * r / level).collect())
-            .collect();
+        let squares: Vec<Vec<f64>> =
+            returns.runs.iter().map(|run| run.iter().map(|r| r * r / level).collect()).collect();
         let students = shocks == Shocks::StudentT;
         let read = |x: &[f64]| {
             let persistence = PERSISTENCE * squash(x[1]);

@@ -73,11 +73,7 @@ impl CascadeColumns {
     /// What each row saw and the mean squared return that came. Over several intervals that
     /// is what the row a horizon later saw, when it is a training row too; over one it is
     /// the squared label.
-    pub(crate) fn training_pairs(
-        &self,
-        train: &Dataset,
-        steps: usize,
-    ) -> Vec<([f64; PARTS], f64)> {
+    pub(crate) fn training_pairs(&self, train: &Dataset, steps: usize) -> Vec<([f64; PARTS], f64)> {
         let seen = |i: usize| self.row(train.context.row(i));
         let labels = &train.labels;
         if steps > 1 {

@@ -18,11 +18,7 @@ pub(crate) fn minimise(
     simplex(&first.0, 0.25 * step, value)
 }
 
-fn simplex(
-    start: &[f64],
-    step: f64,
-    value: &mut dyn FnMut(&[f64]) -> f64,
-) -> (Vec<f64>, f64) {
+fn simplex(start: &[f64], step: f64, value: &mut dyn FnMut(&[f64]) -> f64) -> (Vec<f64>, f64) {
     let dimensions = start.len();
     let mut at = |x: &[f64]| {
         let found = value(x);
@@ -119,9 +115,7 @@ mod tests {
 
     #[test]
     fn finds_the_minimum_of_rosenbrocks_valley() {
-        let mut valley = |x: &[f64]| {
-            (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2)
-        };
+        let mut valley = |x: &[f64]| (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2);
         let (x, value) = minimise(&[-1.2, 1.0], 0.5, &mut valley);
         assert!((x[0] - 1.0).abs() < 1e-4 && (x[1] - 1.0).abs() < 1e-4 && value < 1e-8, "{x:?}");
     }

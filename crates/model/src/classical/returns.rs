@@ -102,7 +102,8 @@ mod tests {
             data.labels[i].start = origin.plus_secs(3_600 * hour);
             let known = (hour - first + 1).min(lags as i64);
             context.push(known as f64);
-            context.extend((0..lags as i64).map(|k| if k < known { (hour - k) as f64 } else { 0.0 }));
+            context
+                .extend((0..lags as i64).map(|k| if k < known { (hour - k) as f64 } else { 0.0 }));
         }
         data.context_names = std::iter::once("known_returns".to_owned())
             .chain((0..lags).map(|k| format!("log_return_lag_{k}")))

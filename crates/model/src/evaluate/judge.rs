@@ -314,8 +314,8 @@ impl<'a> Bench<'a> {
             let (proxy, walk) = (self.walk.proxy, rival.as_deref()?);
             let (times, proxies, previous) = (&times[..], &proxies[..], previous.as_deref());
             // Who forecasts a spread by other means must beat the simplest that follows it.
-            let rival =
-                part.trial.spec.forecasts_spread() && part.trial.spec != EstimatorSpec::EwmaVolatility;
+            let rival = part.trial.spec.forecasts_spread()
+                && part.trial.spec != EstimatorSpec::EwmaVolatility;
             let ewma = ewma.as_deref().filter(|_| rival);
             judge_spread(SpreadRows { proxy, times, proxies, walk, previous, ewma }, &own)
         };

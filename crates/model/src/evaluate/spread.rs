@@ -274,7 +274,10 @@ mod tests {
         let judge = |proxies: &[f64], own: &[f64], walk: &[f64]| {
             let times = &times[..proxies.len()];
             let proxy = VarianceProxy::SquaredReturn;
-            judge_spread(SpreadRows { proxy, times, proxies, walk, previous: None, ewma: None }, own)
+            judge_spread(
+                SpreadRows { proxy, times, proxies, walk, previous: None, ewma: None },
+                own,
+            )
         };
         assert_eq!(judge(&still, &still, &still), None);
         assert_eq!(judge(&[], &[], &[]), None);

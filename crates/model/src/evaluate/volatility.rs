@@ -18,9 +18,7 @@ use super::realised::SquaredReturns;
 use super::spread::VarianceScale;
 use super::walk::Walk;
 use crate::Schema;
-use crate::classical::{
-    CascadeColumns, GarchFit, HarFit, ReturnColumns, Shocks, VARIANCE_LAGS,
-};
+use crate::classical::{CascadeColumns, GarchFit, HarFit, LAGS, ReturnColumns, Shocks};
 
 /// Fewest training spans that a scale is fitted on; a fold with fewer is left out.
 const MIN_TRAIN: usize = 10;
@@ -129,7 +127,7 @@ impl Walk {
         let column = dataset.context_index("ewma_variance")?;
         let steps = usize::try_from(self.interval.divides(span)?).ok().filter(|n| *n >= 2)?;
         let schema = Schema::of(dataset);
-        let lags = ReturnColumns::find(&schema, VARIANCE_LAGS).ok();
+        let lags = ReturnColumns::find(&schema, LAGS).ok();
         let cascade = CascadeColumns::find(&schema).ok();
         let start = |i: usize| dataset.labels[i].start;
         let realised = |i: usize| returns.between(start(i), start(i) + span);
@@ -163,9 +161,8 @@ impl Walk {
                 let seen = move |i: usize| cascade.row(dataset.context.row(i));
                 // Spans that begin at any row: more of them, and each as honest.
                 let rows = split.learnt().filter(known);
-                let pairs: Vec<_> = rows
-                    .filter_map(|i| Some((seen(i), realised(i)? / steps as f64)))
-                    .collect();
+                let pairs: Vec<_> =
+                    rows.filter_map(|i| Some((seen(i), realised(i)? / steps as f64))).collect();
                 let fit = HarFit::of(&pairs, true);
                 raws.push(("HAR", Box::new(move |i| fit.mean_square(seen(i)))));
             }
