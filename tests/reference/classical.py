@@ -159,15 +159,17 @@ def arima(returns):
         start = np.r_[mean / SCALE, ar, ma]
         css = optimize.least_squares(errors, start, xtol=1e-14, ftol=1e-14, gtol=1e-14)
         x = css.x
+        at = np.r_[x[0] * (1 - np.sum(x[1 : 1 + p])), x[1:], 2 * css.cost / len(returns)]
+        model = SARIMAX(returns / SCALE, order=(p, 0, q), trend="c").filter(at)
         out[f"{p}{q}"] = {
             "exact": {
                 "mean": mean, "ar": ar, "ma": ma,
-                "sum": float(np.sum(css_errors(returns / SCALE, mean / SCALE, ar, ma) ** 2) * SCALE**2),
                 "ahead": {h: float(np.sum(exact.forecast(h)) * SCALE) for h in (1, 6)},
             },
             "css": {
                 "mean": float(x[0] * SCALE), "ar": x[1 : 1 + p].tolist(),
-                "ma": x[1 + p :].tolist(), "sum": float(2 * css.cost * SCALE**2),
+                "ma": x[1 + p :].tolist(),
+                "ahead": {h: float(np.sum(model.forecast(h)) * SCALE) for h in (1, 6)},
             },
         }
     return out
@@ -215,7 +217,7 @@ def har(random):
     wls = WLS(y, design, weights=1 / np.maximum(ols.fittedvalues, floor) ** 2).fit()
     assert min(*ols.params, *wls.params) > 0
     # A month that pulls down has weight zero under the condition.
-    against = np.round(y - 0.6 * x[:, 3] + 0.3 * y.mean(), 10)
+    against = np.round(y + 0.6 * (x[:, 3].max() - x[:, 3]), 10)
     assert OLS(against, design).fit().params[3] < 0
     bounded, _ = optimize.nnls(design / y.mean(), against / y.mean())
     return {

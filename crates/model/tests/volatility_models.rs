@@ -70,20 +70,24 @@ fn days_are_forecast_by_garch_and_har_too() {
     assert!(few.others.is_empty());
 }
 
+/// A GARCH without anything to find is a constant with noise: who is promoted for it is
+/// promoted by chance, and that is bounded by the level of the first test, 6.1 %, in the
+/// family of all recipes; the same over days at 5 %.
 #[test]
-fn constant_variance_is_not_found() {
-    for seed in 0..8 {
-        for steps in [1, 4] {
-            let evaluation = run(&random_walk(6_000, 100 + seed), steps, &ALL);
-            let decision = decide_promotion(&evaluation, None, 0.1, 0);
-            assert_eq!(decision.winner, RANDOM_WALK, "seed {seed}: {}", decision.reason);
-            let days = evaluation.volatility.unwrap();
-            for other in &days.others {
-                let [.., constant] = other.p_holm();
-                assert!(constant > 0.05, "seed {seed}, {steps}: {other:?}");
-            }
-        }
+fn constant_variance_is_not_found_beyond_the_stated_rate() {
+    const RUNS: u64 = 300;
+    let (mut promoted, mut days) = (0, 0);
+    for seed in 0..RUNS {
+        let steps = if seed % 2 == 0 { 1 } else { 4 };
+        let evaluation = run(&random_walk(4_000, 100 + seed), steps, &ALL);
+        let decision = decide_promotion(&evaluation, None, 0.1, 0);
+        promoted += u64::from(decision.winner != RANDOM_WALK);
+        let others = evaluation.volatility.unwrap().others;
+        days += u64::from(others.iter().any(|o| o.p_value() < 0.025));
     }
+    // More than these have a chance below one in a hundred at the stated rates.
+    assert!(promoted <= 28, "{promoted} of {RUNS} runs promoted noise");
+    assert!(days <= 24, "{days} of {RUNS} runs found a volatility that is not there");
 }
 
 /// What is said about a row must not change when everything later is replaced.

@@ -80,7 +80,8 @@ pub(crate) fn with_returns(closes: &[f64], steps: usize) -> Dataset {
     names.push("known_returns".to_owned());
     names.extend((0..LAGS).map(|k| format!("log_return_lag_{k}")));
     names.extend(["horizon", "day", "week", "month"].map(|part| format!("mean_square_{part}")));
-    data.context = Matrix::new(data.len(), names.len(), context);
+    let columns = names.len();
+    data.context = Matrix::new(data.len(), columns, context);
     data
 }
 
