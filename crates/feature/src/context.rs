@@ -1,7 +1,5 @@
 //! The few columns that baselines need, all functions of rows known at the decision.
 
-use std::ops::Range;
-
 use foretell_market::Interval;
 use foretell_panel::{Column, Frame};
 use serde::{Deserialize, Serialize};
@@ -9,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::compute::over_windows;
 use crate::kernel::ema::WeightedMean;
 use crate::kernel::{cells, rolling};
+use crate::returns::{ReturnWindows, return_windows};
 use crate::{FeatureError, runs};
 
 /// What the context depends on.
@@ -23,53 +22,6 @@ pub struct ContextSpec {
     /// The past returns that classical models filter; none unless a model asks for them.
     #[serde(default)]
     pub returns: ReturnWindows,
-}
-
-/// Which past returns a row holds beside the columns that every context has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ReturnWindows {
-    /// How many one-interval log returns, the newest first: `log_return_lag_0` and on.
-    pub lags: usize,
-    /// Whether the mean squared returns of the horizon, a day, a week and a month stand
-    /// beside them.
-    pub cascade: bool,
-}
-
-impl ReturnWindows {
-    /// How many returns are known without a gap, up to the reach of the windows.
-    pub const KNOWN: &'static str = "known_returns";
-    /// What the names of single returns begin with; their age in intervals follows.
-    pub const LAG: &'static str = "log_return_lag_";
-    /// Mean squared returns of the horizon, a day, seven days and thirty.
-    pub const CASCADE: [&'static str; 4] =
-        ["mean_square_horizon", "mean_square_day", "mean_square_week", "mean_square_month"];
-
-    /// The windows behind context columns of these names.
-    pub fn of_names(names: &[String]) -> Self {
-        Self {
-            lags: names.iter().filter(|n| n.starts_with(Self::LAG)).count(),
-            cascade: names.iter().any(|n| n == Self::CASCADE[0]),
-        }
-    }
-
-    /// What either of two needs.
-    #[must_use]
-    pub fn join(self, other: Self) -> Self {
-        let cascade = self.cascade || other.cascade;
-        Self { lags: self.lags.max(other.lags), cascade }
-    }
-
-    /// The names of its columns, in order.
-    fn names(self) -> impl Iterator<Item = String> {
-        let known = self.is_some().then(|| Self::KNOWN.to_owned());
-        let lags = (0..self.lags).map(|k| format!("{}{k}", Self::LAG));
-        let cascade = Self::CASCADE.iter().filter(move |_| self.cascade).map(|n| (*n).to_owned());
-        known.into_iter().chain(lags).chain(cascade)
-    }
-
-    fn is_some(self) -> bool {
-        self != Self::default()
-    }
 }
 
 impl ContextSpec {
@@ -106,30 +58,19 @@ impl ContextSpec {
     }
 
     /// How many intervals before a row still move its context columns by more than a
-    /// thousandth: the season, and the exponential weights until that little is left.
+    /// thousandth: the season, and the exponential weights until that little is left. Windows
+    /// of returns can be cut instead ([`crate::cut_returns`]) and do not count.
     pub fn memory(&self, interval: Interval) -> usize {
         let faded = (libm::log(1e-3) / libm::log(self.ewma_lambda)).ceil();
         // A decay that is out of range is refused when the columns are computed.
         let faded = if faded.is_finite() && faded > 0.0 { faded as usize } else { 0 };
-        self.warm_up(interval).max(faded)
+        self.steps(interval).map_or(0, |(_, s)| s).max(faded)
     }
 
     /// The reach of its windows in intervals before the row itself.
     pub(crate) fn warm_up(&self, interval: Interval) -> usize {
-        self.steps(interval).map_or(0, |(_, s)| s.max(self.returns_reach(interval)))
-    }
-
-    /// The widths of the cascade in intervals: the horizon, a day, seven days, thirty.
-    fn cascade(&self, interval: Interval) -> [usize; 4] {
-        let day = (Interval::DAY.secs() / interval.secs()).max(1) as usize;
-        let horizon = (self.horizon.secs() / interval.secs()).max(1) as usize;
-        [horizon, day, 7 * day, 30 * day]
-    }
-
-    /// The most returns that its windows hold; 0 when it has none.
-    fn returns_reach(&self, interval: Interval) -> usize {
-        let longest = self.cascade(interval).into_iter().max().unwrap_or(1);
-        self.returns.lags.max(if self.returns.cascade { longest } else { 0 })
+        let reach = self.returns.reach(interval, self.horizon);
+        self.steps(interval).map_or(0, |(_, s)| s.max(reach))
     }
 }
 
@@ -206,59 +147,11 @@ pub fn context(
         rolling::sum(&squares[run.clone()], season, &mut realized[run.clone()]);
     }
 
-    let reach = spec.returns_reach(frame.interval());
-    let windows = return_windows(&known, (&log_return, &squares), spec, frame.interval(), reach);
+    let reach = spec.returns.reach(frame.interval(), spec.horizon);
+    let widths = ReturnWindows::widths(frame.interval(), spec.horizon);
+    let windows = return_windows(spec.returns, &known, (&log_return, &squares), widths);
     let columns = [log_return, seasonal, ewma, realized];
     let columns = ContextSpec::NAMES.iter().zip(columns).map(|(n, v)| Column::new(*n, v));
     let windows = spec.returns.names().zip(windows).map(|(n, v)| Column::new(n, v));
     Ok(over_windows(frame, season.max(reach), true, columns.chain(windows).collect())?)
-}
-
-/// The columns of [`ReturnWindows`] in their order, from the runs of known returns.
-fn return_windows(
-    known: &[Range<usize>],
-    (returns, squares): (&[f64], &[f64]),
-    spec: &ContextSpec,
-    interval: Interval,
-    reach: usize,
-) -> Vec<Vec<f64>> {
-    let nulls = || vec![f64::NAN; returns.len()];
-    let mut columns = Vec::new();
-    if spec.returns.is_some() {
-        let mut count = nulls();
-        for run in known {
-            for (i, value) in count[run.clone()].iter_mut().enumerate() {
-                *value = (i + 1).min(reach) as f64;
-            }
-        }
-        columns.push(count);
-    }
-    for age in 0..spec.returns.lags {
-        let mut lag = nulls();
-        for run in known {
-            let begun = (run.start + age).min(run.end);
-            lag[run.start..begun].fill(0.0);
-            lag[begun..run.end].copy_from_slice(&returns[run.start..run.end - (begun - run.start)]);
-        }
-        columns.push(lag);
-    }
-    let widths = spec.cascade(interval).into_iter().filter(|_| spec.returns.cascade);
-    columns.extend(widths.map(|width| {
-        let mut mean = nulls();
-        for run in known {
-            let (squares, mean) = (&squares[run.clone()], &mut mean[run.clone()]);
-            rolling::sum(squares, width, mean);
-            let mut sum = 0.0;
-            for (i, value) in mean.iter_mut().enumerate() {
-                if i + 1 < width {
-                    sum += squares[i];
-                    *value = sum / (i + 1) as f64;
-                } else {
-                    *value /= width as f64;
-                }
-            }
-        }
-        mean
-    }));
-    columns
 }

@@ -1,6 +1,9 @@
 //! Windows of past returns in the context: they end at a gap, and mean what they say.
 
-use foretell_feature::{ContextSpec, ReturnWindows, context};
+use foretell_feature::{
+    ContextSpec, FeatureSet, FeatureSpec, LabelSpec, ReturnWindows, assemble, compute, context,
+    cut_returns,
+};
 use foretell_market::Interval;
 use foretell_panel::Frame;
 
@@ -81,4 +84,44 @@ fn windows_are_there_when_they_are_asked_for() {
     assert_eq!(memory(none), 112, "exponential weights below a thousandth");
     assert_eq!(memory(ReturnWindows { lags: 256, cascade: false }), 256);
     assert_eq!(memory(ReturnWindows { lags: 256, cascade: true }), 720);
+}
+
+#[test]
+fn cut_windows_know_nothing_of_what_is_before_the_cut() {
+    let windows = ReturnWindows { lags: 10, cascade: true };
+    let spec = spec(windows);
+    let label = LabelSpec { horizon: hours(2), price_column: "close".to_owned() };
+    let mean = FeatureSpec::new("m", "rolling_mean").with("column", "close");
+    let set = FeatureSet::custom("one", &[mean]).unwrap();
+    let frame = snapshots(900, &[300], 6);
+    let rows = |frame: &Frame| {
+        let features = compute(&set, frame).unwrap();
+        let context = context(frame, "close", &spec).unwrap();
+        assemble(frame, &features, &context, &label, &set).unwrap()
+    };
+    let end = frame.rows()[400].time + Interval::HOUR;
+    let (all, cut) = (rows(&frame), cut_returns(&rows(&frame), end));
+    assert_eq!((all.len(), &all.labels, &all.features), (cut.len(), &cut.labels, &cut.features));
+    // The same as if the history began with the price at the cut, where that is known there.
+    let later = rows(&frame.filter(|_, row| row.time + Interval::HOUR >= end));
+    let offset = all.len() - later.len();
+    let mut compared = 0;
+    for (i, label) in all.labels.iter().enumerate() {
+        let (before, after) = (all.context.row(i), cut.context.row(i));
+        if label.start <= end {
+            assert_eq!(before, after, "what was decided by then is as it was");
+            continue;
+        }
+        assert_eq!(before[..4], after[..4], "nothing but windows is cut");
+        let Some(row) = i.checked_sub(offset) else { continue };
+        for (name, (a, b)) in
+            all.context_names[4..].iter().zip(after[4..].iter().zip(&later.context.row(row)[4..]))
+        {
+            assert!((a - b).abs() <= 1e-9 * b.abs(), "{name} of {}: {a}, {b}", label.start);
+        }
+        compared += 1;
+    }
+    assert!(compared > 400, "{compared}");
+    let bare = cut_returns(&cut, frame.rows()[0].time);
+    assert_eq!(bare.context, cut.context, "an early cut takes nothing");
 }

@@ -39,7 +39,7 @@ fn frame(raw: &RawTable, mut rows: Vec<usize>) -> Frame {
     raw.frame_of(&rows).unwrap()
 }
 
-fn settings() -> (FeatureSet, ContextSpec, ReturnWindows, LabelSpec) {
+fn settings() -> (FeatureSet, ContextSpec, LabelSpec) {
     let set = FeatureSet::named("candle-base", &Params::new()).unwrap();
     let (horizon, season) = (Interval::HOUR, Interval::from_secs(24 * 3_600).unwrap());
     let label = LabelSpec { horizon, price_column: "close".into() };

@@ -595,6 +595,10 @@ impl Pipeline {
             }
             match serde_json::from_value::<EstimatorSpec>(object.into()) {
                 Ok(spec) => {
+                    if let Err(error) = spec.build() {
+                        let (message, span) = (error.to_string(), section.span());
+                        faults.push(Diagnostic { message, span, label: String::new() });
+                    }
                     if let Some(same) = recipes.iter().find(|r| r.spec == spec && r.name != name) {
                         let message = format!(
                             "`{}` and `{name}` are the same model: change a setting of one, or \

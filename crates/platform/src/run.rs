@@ -508,7 +508,7 @@ fn forecast_line(
     let spreads = evaluation.recipes.iter().filter_map(|r| training::spread_skill(r, promotion));
     let gain = |s: &SpreadSkill| s.qlike_skill.unwrap_or(f64::NEG_INFINITY);
     if let Some(best) = spreads.max_by(|a, b| gain(a).total_cmp(&gain(b))) {
-        line.push_str(&format!("   ({})", best.sentence()));
+        line.push_str(&format!("   ({})", best.brief()));
     }
     line
 }

@@ -88,11 +88,7 @@ impl SpreadSkill {
     /// For people: ``spread by `ewma volatility`: QLIKE 12.3 % lower than the random
     /// walk's, p = 0.004``; the one place where this is worded.
     pub fn sentence(&self) -> String {
-        let p = if self.p_value < 0.001 {
-            "p < 0.001".to_owned()
-        } else {
-            format!("p = {:.3}", self.p_value)
-        };
+        let p = self.p_text();
         let compared = match self.qlike_skill {
             Some(share) if share < 0.0 => {
                 format!("QLIKE {:.1} % higher than the random walk's", -100.0 * share)
@@ -104,6 +100,27 @@ impl SpreadSkill {
         let promoted = if self.better { "" } else { ", not promoted for it" };
         let name = &self.recipe;
         format!("spread by `{name}`: {compared}, {p}{own}{promoted}")
+    }
+
+    /// The same in few words: `volatility: har, skill 11 %, p = 0.002`, where the skill is the
+    /// share by which QLIKE is lower than the random walk's.
+    pub fn brief(&self) -> String {
+        let (name, p) = (&self.recipe, self.p_text());
+        let skill = self.qlike_skill.map_or_else(String::new, |share| {
+            // No minus before a rounded zero.
+            let percent = (100.0 * share).round() + 0.0;
+            format!(", skill {} %", percent.to_string().replace('-', "−"))
+        });
+        let promoted = if self.better { "" } else { ", not promoted for it" };
+        format!("volatility: {name}{skill}, {p}{promoted}")
+    }
+
+    fn p_text(&self) -> String {
+        if self.p_value < 0.001 {
+            "p < 0.001".to_owned()
+        } else {
+            format!("p = {:.3}", self.p_value)
+        }
     }
 }
 
@@ -237,6 +254,7 @@ mod tests {
         let said =
             "spread by `ewma volatility`: QLIKE 12.3 % lower than the random walk's, p = 0.004";
         assert_eq!(passed.sentence(), said);
+        assert_eq!(passed.brief(), "volatility: ewma volatility, skill 12 %, p = 0.004");
         let sure = SpreadSkill { p_value: 1e-9, ..passed.clone() };
         assert!(sure.sentence().ends_with("p < 0.001"));
         let failed = SpreadSkill {
@@ -248,6 +266,8 @@ mod tests {
         let said = "spread by `ewma volatility`: QLIKE 2.0 % higher than the random walk's, \
                     p = 0.810, not promoted for it";
         assert_eq!(failed.sentence(), said);
+        let said = "volatility: ewma volatility, skill −2 %, p = 0.810, not promoted for it";
+        assert_eq!(failed.brief(), said);
         let kept = SpreadSkill { qlike_skill: None, better: true, own_test: true, ..failed };
         let said = "spread by `ewma volatility`: QLIKE against the random walk's, p = 0.810 (own \
                     test, uncorrected)";
