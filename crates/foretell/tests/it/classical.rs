@@ -12,7 +12,7 @@ fn clustered(rows: usize, seed: u64) -> String {
     let mut rng = rng(seed);
     let mut text = String::from("time,open,high,low,close,volume\n");
     let start = Timestamp::from_secs(1_199_145_600);
-    let (base, alpha, beta) = (1e-4, 0.35, 0.4);
+    let (base, alpha, beta) = (1e-4f64, 0.35, 0.4);
     let (mut price, mut variance) = (100.0f64, base);
     for i in 0..rows {
         let change = variance.sqrt() * normal(&mut rng);
@@ -54,7 +54,7 @@ fn a_planted_garch_serves_its_own_intervals_around_the_last_price() {
     let id = forecast["id"].as_str().unwrap().to_owned();
     assert_eq!(market.json(&["verify", &id])["matches"], true);
     market.write("pipeline.toml", &plain);
-    with(&market, &["har", "theta"]);
+    with(&market, &["har"]);
     let other = market.json(&["run", "pipeline.toml"]);
     assert_eq!(market.json(&["verify", &id])["matches"], true);
     let proof = market.json(&["reproduce", other["run"].as_str().unwrap()]);
