@@ -11,12 +11,13 @@ use foretell_model::evaluate::{
 };
 use markets::{garch, plan, random_walk, recipe, returns, with_returns};
 
-/// The recipes of the spread on these prices, `steps` hours ahead, with spans of a day.
-fn run(closes: &[f64], steps: usize, kinds: &[&str]) -> Evaluation {
+/// The recipes of the spread on these prices, `steps` hours ahead, with spans of a day,
+/// fitted anew every `refit` days.
+fn run(closes: &[f64], steps: usize, kinds: &[&str], refit: i64) -> Evaluation {
     let plan = EvaluationPlan {
         bootstrap_draws: 10,
         volatility_span: Some(Interval::DAY),
-        ..plan(120, 90)
+        ..plan(120, refit)
     };
     let (rows, returns) = (with_returns(closes, steps), returns(closes));
     let recipes: Vec<_> = kinds.iter().map(|kind| recipe(kind)).collect();
@@ -30,7 +31,7 @@ const ALL: [&str; 4] = ["random_walk", "ewma_volatility", "garch", "har"];
 fn a_planted_garch_is_found_and_beats_ewma() {
     for steps in [1, 6] {
         // Its variance forgets in hours, which a fixed decay of 0.94 does not.
-        let evaluation = run(&garch(12_000, 0.25, 0.6, 1), steps, &ALL);
+        let evaluation = run(&garch(12_000, 0.25, 0.6, 1), steps, &ALL, 90);
         let spread = evaluation.recipe("garch").unwrap().spread.clone().unwrap();
         let ewma = spread.versus_ewma.unwrap().p_value();
         assert!(ewma < 0.01 && spread.skill > 0.0, "{steps}: {:?}", spread.test);
@@ -51,7 +52,7 @@ fn a_planted_garch_is_found_and_beats_ewma() {
 
 #[test]
 fn days_are_forecast_by_garch_and_har_too() {
-    let evaluation = run(&garch(24_000, 0.05, 0.94, 3), 1, &["random_walk", "garch", "har"]);
+    let evaluation = run(&garch(24_000, 0.05, 0.94, 3), 1, &["random_walk", "garch", "har"], 90);
     let days = evaluation.volatility.unwrap();
     let names: Vec<&str> = days.others.iter().map(|o| o.name.as_str()).collect();
     assert_eq!(names, ["GARCH", "HAR"]);
@@ -72,22 +73,23 @@ fn days_are_forecast_by_garch_and_har_too() {
 
 /// A GARCH without anything to find is a constant with noise: who is promoted for it is
 /// promoted by chance, and that is bounded by the level of the first test, 6.1 %, in the
-/// family of all recipes; the same over days at 5 %.
+/// family of all recipes; the same over days at 5 %. (Fitted once, such a GARCH is another
+/// constant, which *is* nearer to the truth or farther from it: there must be refits.)
 #[test]
 fn constant_variance_is_not_found_beyond_the_stated_rate() {
-    const RUNS: u64 = 300;
+    const RUNS: u64 = 40;
     let (mut promoted, mut days) = (0, 0);
     for seed in 0..RUNS {
         let steps = if seed % 2 == 0 { 1 } else { 4 };
-        let evaluation = run(&random_walk(4_000, 100 + seed), steps, &ALL);
+        let evaluation = run(&random_walk(6_000, 100 + seed), steps, &ALL, 15);
         let decision = decide_promotion(&evaluation, None, 0.1, 0);
         promoted += u64::from(decision.winner != RANDOM_WALK);
         let others = evaluation.volatility.unwrap().others;
         days += u64::from(others.iter().any(|o| o.p_value() < 0.025));
     }
     // More than these have a chance below one in a hundred at the stated rates.
-    assert!(promoted <= 28, "{promoted} of {RUNS} runs promoted noise");
-    assert!(days <= 24, "{days} of {RUNS} runs found a volatility that is not there");
+    assert!(promoted <= 7, "{promoted} of {RUNS} runs promoted noise");
+    assert!(days <= 6, "{days} of {RUNS} runs found a volatility that is not there");
 }
 
 /// What is said about a row must not change when everything later is replaced.
