@@ -325,15 +325,10 @@ fn long_errors(runs: &[Vec<f64>], mean: f64) -> Vec<Vec<f64>> {
             for j in 0..LONG {
                 let x = run[t - 1 - j] - mean;
                 moments[j] += x * (run[t] - mean);
-                for (k, cell) in gram[j][..=j].iter_mut().enumerate() {
+                for (k, cell) in gram[j].iter_mut().enumerate() {
                     *cell += x * (run[t - 1 - k] - mean);
                 }
             }
-        }
-    }
-    for j in 0..LONG {
-        for k in j + 1..LONG {
-            gram[j][k] = gram[k][j];
         }
     }
     let weights = solve(gram, moments).unwrap_or_else(|| vec![0.0; LONG]);

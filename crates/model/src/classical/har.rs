@@ -159,14 +159,9 @@ impl Equations {
             let w = weight(&x);
             for j in 0..=PARTS {
                 moments[j] += w * x[j] * y / mean;
-                for k in 0..=j {
+                for k in 0..=PARTS {
                     gram[j][k] += w * x[j] * x[k];
                 }
-            }
-        }
-        for j in 0..=PARTS {
-            for k in j + 1..=PARTS {
-                gram[j][k] = gram[k][j];
             }
         }
         Self { gram, moments, repeated }

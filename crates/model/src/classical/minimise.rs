@@ -93,13 +93,12 @@ pub(crate) fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Ve
         }
         matrix.swap(k, pivot);
         right.swap(k, pivot);
-        for i in k + 1..n {
-            let factor = matrix[i][k] / matrix[k][k];
-            for j in k..n {
-                let above = matrix[k][j];
-                matrix[i][j] -= factor * above;
-            }
-            right[i] -= factor * right[k];
+        let (above, below) = matrix.split_at_mut(k + 1);
+        let (pivot, known) = (&above[k], right[k]);
+        for (row, right) in below.iter_mut().zip(&mut right[k + 1..]) {
+            let factor = row[k] / pivot[k];
+            row[k..].iter_mut().zip(&pivot[k..]).for_each(|(cell, p)| *cell -= factor * p);
+            *right -= factor * known;
         }
     }
     for k in (0..n).rev() {
