@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::compute::over_windows;
 use crate::kernel::ema::WeightedMean;
 use crate::kernel::{cells, rolling};
+use crate::returns::{ReturnWindows, return_windows};
 use crate::{FeatureError, runs};
 
 /// What the context depends on.
@@ -18,12 +19,22 @@ pub struct ContextSpec {
     pub season: Interval,
     /// The decay of the exponentially weighted variance, between 0 and 1.
     pub ewma_lambda: f64,
+    /// The past returns that classical models filter; none unless a model asks for them.
+    #[serde(default)]
+    pub returns: ReturnWindows,
 }
 
 impl ContextSpec {
-    /// The names of the context columns, in order.
+    /// The names of the context columns that every row has, in order.
     pub const NAMES: [&'static str; 4] =
         ["log_return", "seasonal_log_return", "ewma_variance", "realized_variance_season"];
+
+    /// The same with the windows that these columns need: what a model reads that learnt
+    /// on them, whatever a pipeline asks for now.
+    #[must_use]
+    pub fn reading(self, names: &[String]) -> Self {
+        Self { returns: ReturnWindows::of_names(names), ..self }
+    }
 
     /// Horizon and season in intervals.
     fn steps(&self, interval: Interval) -> Result<(usize, usize), FeatureError> {
@@ -47,17 +58,19 @@ impl ContextSpec {
     }
 
     /// How many intervals before a row still move its context columns by more than a
-    /// thousandth: the season, and the exponential weights until that little is left.
+    /// thousandth: the season, and the exponential weights until that little is left. Windows
+    /// of returns can be cut instead ([`crate::cut_returns`]) and do not count.
     pub fn memory(&self, interval: Interval) -> usize {
         let faded = (libm::log(1e-3) / libm::log(self.ewma_lambda)).ceil();
         // A decay that is out of range is refused when the columns are computed.
         let faded = if faded.is_finite() && faded > 0.0 { faded as usize } else { 0 };
-        self.warm_up(interval).max(faded)
+        self.steps(interval).map_or(0, |(_, s)| s).max(faded)
     }
 
     /// The reach of its windows in intervals before the row itself.
     pub(crate) fn warm_up(&self, interval: Interval) -> usize {
-        self.steps(interval).map_or(0, |(_, s)| s)
+        let reach = self.returns.reach(interval, self.horizon);
+        self.steps(interval).map_or(0, |(_, s)| s.max(reach))
     }
 }
 
@@ -71,7 +84,17 @@ impl ContextSpec {
 ///   age). Origin: the first return of the frame. RiskMetrics Technical Document (4th
 ///   ed., 1996), ch. 5, with normalised weights so that the start needs no guess;
 /// - `realized_variance_season`: sum of the squared one-interval log returns of the
-///   last season; null when an interval of it is missing.
+///   last season; null when an interval of it is missing;
+///
+/// and, where [`ContextSpec::returns`] asks for them, windows of returns that end at a gap
+/// instead of being null across it, so that a row is usable as soon as its season is:
+///
+/// - `known_returns`: how many one-interval log returns are known in unbroken succession
+///   up to this row, at most the reach of the windows;
+/// - `log_return_lag_k`: the return k intervals before the row's own (k = 0 is its own);
+///   0, and meaning nothing, from `known_returns` on;
+/// - `mean_square_horizon`, `_day`, `_week`, `_month`: the mean squared one-interval log
+///   return over the horizon, 1, 7 and 30 days, or over the part of it since the gap.
 ///
 /// # Errors
 /// When the price column is absent or the lengths do not fit the grid.
@@ -124,7 +147,11 @@ pub fn context(
         rolling::sum(&squares[run.clone()], season, &mut realized[run.clone()]);
     }
 
+    let reach = spec.returns.reach(frame.interval(), spec.horizon);
+    let widths = ReturnWindows::widths(frame.interval(), spec.horizon);
+    let windows = return_windows(spec.returns, &known, (&log_return, &squares), widths);
     let columns = [log_return, seasonal, ewma, realized];
     let columns = ContextSpec::NAMES.iter().zip(columns).map(|(n, v)| Column::new(*n, v));
-    Ok(over_windows(frame, season, true, columns.collect())?)
+    let windows = spec.returns.names().zip(windows).map(|(n, v)| Column::new(n, v));
+    Ok(over_windows(frame, season.max(reach), true, columns.chain(windows).collect())?)
 }

@@ -8,8 +8,8 @@
 mod market;
 
 use foretell_feature::{
-    ContextSpec, FeatureError, FeatureSet, LabelSpec, Params, assemble, audit, compute, context,
-    labels,
+    ContextSpec, FeatureError, FeatureSet, LabelSpec, Params, ReturnWindows, assemble, audit,
+    compute, context, labels,
 };
 use foretell_market::Interval;
 use foretell_panel::{Aggregation, Column, Frame, Grid, resample};
@@ -206,7 +206,12 @@ fn the_shipped_sets_pass() {
 #[test]
 fn the_context_and_the_rows_of_a_dataset_pass() {
     let set = FeatureSet::named("coingecko-62", &Params::new()).unwrap();
-    let spec = ContextSpec { horizon: hours(2), season: hours(24), ewma_lambda: 0.94 };
+    let spec = ContextSpec {
+        horizon: hours(2),
+        season: hours(24),
+        ewma_lambda: 0.94,
+        returns: ReturnWindows { lags: 5, cascade: true },
+    };
     let label = LabelSpec { horizon: hours(2), price_column: "price".into() };
     let pipeline = |frame: &Frame| -> Result<Frame, FeatureError> {
         let features = compute(&set, frame)?;

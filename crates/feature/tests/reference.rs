@@ -5,7 +5,8 @@
 mod market;
 
 use foretell_feature::{
-    ContextSpec, FeatureSet, FeatureSpec, LabelSpec, Params, compute, context, labels,
+    ContextSpec, FeatureSet, FeatureSpec, LabelSpec, Params, ReturnWindows, compute, context,
+    labels,
 };
 use foretell_market::Interval;
 use foretell_panel::{Column, Frame};
@@ -139,7 +140,12 @@ fn features_without_a_unit_do_not_depend_on_the_unit() {
 fn context_and_labels_are_those_of_pandas() {
     let frame = frame(SNAPSHOTS);
     let hours = |h: i64| Interval::from_secs(h * 3600).unwrap();
-    let spec = ContextSpec { horizon: hours(2), season: hours(24), ewma_lambda: 0.94 };
+    let spec = ContextSpec {
+        horizon: hours(2),
+        season: hours(24),
+        ewma_lambda: 0.94,
+        returns: ReturnWindows::default(),
+    };
     let columns = context(&frame, "price", &spec).unwrap();
     let expected = table(data!("reference/features_coingecko_context.csv"));
     for name in ContextSpec::NAMES {

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use foretell_feature::{
-    ContextSpec, FeatureError, FeatureRow, FeatureSet, FeatureSpec, LabelSpec, Params, assemble,
-    compute, context, feature_row, labels,
+    ContextSpec, FeatureError, FeatureRow, FeatureSet, FeatureSpec, LabelSpec, Params,
+    ReturnWindows, assemble, compute, context, feature_row, labels,
 };
 use foretell_market::{Interval, RowFlags};
 use foretell_panel::{Column, Frame};
@@ -40,6 +40,9 @@ fn the_set_has_its_62_columns_and_a_warm_up_of_24() {
     assert_eq!(rows, (24..40).collect::<Vec<_>>());
 }
 
+/// Windows that reach into a gap.
+const WINDOWS: ReturnWindows = ReturnWindows { lags: 40, cascade: true };
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
@@ -48,7 +51,7 @@ proptest! {
     ) {
         let frame = snapshots(180, &holes, seed);
         let set = FeatureSet::named("coingecko-62", &Params::new()).unwrap();
-        let spec = ContextSpec { horizon: hours(1), season: hours(season), ewma_lambda: 0.94 };
+        let spec = ContextSpec { horizon: hours(1), season: hours(season), ewma_lambda: 0.94, returns: WINDOWS };
         let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
         let features = compute(&set, &frame).unwrap();
         let context = context(&frame, "price", &spec).unwrap();
@@ -88,7 +91,7 @@ proptest! {
         let (instrument, columns) = (frame.instrument().clone(), frame.columns().to_vec());
         let frame = Frame::new(instrument, frame.interval(), rows, columns).unwrap();
         let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
-        let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94 };
+        let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94, returns: WINDOWS };
         for name in ["coingecko-62", "windows"] {
             let set = if name == "windows" {
                 let specs = [FeatureSpec::new("m", "rolling_mean").with("column", "price")];
@@ -114,7 +117,12 @@ proptest! {
 fn a_row_says_what_is_missing_and_survives_its_saved_form() {
     let frame = snapshots(80, &[60], 3);
     let set = FeatureSet::named("coingecko-62", &Params::new()).unwrap();
-    let spec = ContextSpec { horizon: hours(1), season: hours(24), ewma_lambda: 0.94 };
+    let spec = ContextSpec {
+        horizon: hours(1),
+        season: hours(24),
+        ewma_lambda: 0.94,
+        returns: ReturnWindows::default(),
+    };
     let label = LabelSpec { horizon: hours(1), price_column: "price".into() };
     let at = |i: usize| frame.rows()[i].time + Interval::HOUR;
     let row = feature_row(&set, &frame, &spec, &label, at(50)).unwrap();
@@ -138,9 +146,13 @@ fn a_row_says_what_is_missing_and_survives_its_saved_form() {
 fn lengths_that_do_not_fit_the_grid_are_refused() {
     let frame = snapshots(40, &[], 3);
     let spec = |horizon: Interval, season: Interval, ewma_lambda: f64| {
-        context(&frame, "price", &ContextSpec { horizon, season, ewma_lambda })
-            .unwrap_err()
-            .to_string()
+        context(
+            &frame,
+            "price",
+            &ContextSpec { horizon, season, ewma_lambda, returns: ReturnWindows::default() },
+        )
+        .unwrap_err()
+        .to_string()
     };
     let odd = Interval::from_secs(5400).unwrap();
     assert!(spec(odd, hours(24), 0.9).contains("horizon 90m does not fit the 1h grid"));

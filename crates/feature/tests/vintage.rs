@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use foretell_feature::{
-    ContextSpec, FeatureSet, LabelSpec, Params, assemble, assemble_vintage, compute, context,
-    feature_row, join_vintages, labels,
+    ContextSpec, FeatureSet, LabelSpec, Params, ReturnWindows, assemble, assemble_vintage, compute,
+    context, feature_row, join_vintages, labels,
 };
 use foretell_market::{Interval, RowFlags, Timestamp};
 use foretell_panel::{Column, Frame, KnownAt, RawTable, RowMeta, Vintages, as_known};
@@ -43,7 +43,16 @@ fn settings() -> (FeatureSet, ContextSpec, LabelSpec) {
     let set = FeatureSet::named("candle-base", &Params::new()).unwrap();
     let (horizon, season) = (Interval::HOUR, Interval::from_secs(24 * 3_600).unwrap());
     let label = LabelSpec { horizon, price_column: "close".into() };
-    (set, ContextSpec { horizon, season, ewma_lambda: 0.94 }, label)
+    (
+        set,
+        ContextSpec {
+            horizon,
+            season,
+            ewma_lambda: 0.94,
+            returns: ReturnWindows { lags: 3, cascade: true },
+        },
+        label,
+    )
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use foretell_model::conformance::planted;
+use foretell_model::conformance::planted_for;
 use foretell_model::{EstimatorSpec, FitContext, SAVED_MODEL_VERSION, SavedModel};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,8 +27,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         r#"{"kind":"gru","units":[3],"activation":"relu","epochs":3}"#,
         r#"{"kind":"mlp","units":[4],"objective":"squared","epochs":3}"#,
         r#"{"kind":"dlinear","kernel":3,"epochs":3}"#,
+        r#"{"kind":"theta"}"#,
+        r#"{"kind":"ets","trend":"additive"}"#,
+        r#"{"kind":"arima","order":[1,1,1]}"#,
+        r#"{"kind":"garch","distribution":"student_t"}"#,
+        r#"{"kind":"har"}"#,
     ];
-    let (train, test) = (planted(150, 1), planted(5, 2));
     let stop = AtomicBool::new(false);
     let context = FitContext { seed: 7, threads: 1, stop: &stop, progress: &(), checkpoints: None };
     let kinds: Vec<String> = std::env::args().skip(2).collect();
@@ -37,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if !kinds.iter().any(|kind| kind == spec.kind()) {
             continue;
         }
+        let (train, test) = (planted_for(&spec, 150, 1), planted_for(&spec, 5, 2));
         let fitted = spec.build()?.fit(&train, &context)?;
         let saved = SavedModel::new(&*fitted, &spec, &train, context.seed, "golden");
         let name = format!("v{SAVED_MODEL_VERSION}-{}", spec.kind());

@@ -56,6 +56,43 @@ pub fn planted(rows: usize, seed: u64) -> Dataset {
     }
 }
 
+/// [`planted`] rows with the past returns that an estimator reads, as context behind the
+/// others: the label of each row is the return of the next, and the last gap lies at row 3,
+/// so that early windows are short. The mean squares follow the squared returns.
+pub fn planted_for(spec: &EstimatorSpec, rows: usize, seed: u64) -> Dataset {
+    let mut data = planted(rows, seed);
+    let (lags, cascade) = (spec.return_lags(), spec.reads_cascade());
+    if lags == 0 && !cascade {
+        return data;
+    }
+    const GAP: usize = 3;
+    let closed = |i: usize| if i == 0 { 0.002 } else { data.labels[i - 1].value };
+    let widths = [1, 24, 168, 720];
+    let mut context = Vec::new();
+    for i in 0..rows {
+        context.extend_from_slice(data.context.row(i));
+        let known = i + 1 - if i < GAP { 0 } else { GAP };
+        if lags > 0 {
+            context.push(known.min(lags) as f64);
+            context.extend((0..lags).map(|k| if k < known { closed(i - k) } else { 0.0 }));
+        }
+        let mean = |width: usize| {
+            let n = width.min(known);
+            (0..n).map(|k| closed(i - k) * closed(i - k)).sum::<f64>() / n as f64
+        };
+        context.extend(widths.into_iter().filter(|_| cascade).map(mean));
+    }
+    let names = &mut data.context_names;
+    if lags > 0 {
+        names.push("known_returns".to_owned());
+        names.extend((0..lags).map(|k| format!("log_return_lag_{k}")));
+    }
+    let parts = ["horizon", "day", "week", "month"];
+    names.extend(parts.iter().filter(|_| cascade).map(|p| format!("mean_square_{p}")));
+    data.context = Matrix::new(rows, names.len(), context);
+    data
+}
+
 /// Holds an estimator to every promise of [`crate::Estimator`], [`Fitted`] and
 /// [`SavedModel`].
 ///
@@ -64,7 +101,7 @@ pub fn planted(rows: usize, seed: u64) -> Dataset {
 pub fn check_estimator(spec: &EstimatorSpec) {
     let estimator = spec.build().expect("the settings are valid");
     assert_eq!(estimator.spec(), spec, "an estimator knows its settings");
-    let (train, test) = (planted(TRAIN, 1), planted(50, 2));
+    let (train, test) = (planted_for(spec, TRAIN, 1), planted_for(spec, 50, 2));
     let fitted = fit(spec, &train, 7, 2).expect("the planted rows can be learnt");
     let forecast = fitted.predict_dataset(&test).expect("the planted rows can be forecast");
     check_shape(&forecast, test.len());
@@ -330,6 +367,24 @@ mod tests {
         for kind in ["random_walk", "drift", "seasonal_naive", "historical_mean", "ewma_volatility"]
         {
             check_estimator(&EstimatorSpec::named(kind).unwrap());
+        }
+    }
+
+    #[test]
+    fn classical_models_conform() {
+        for kind in ["theta", "ets", "arima", "garch", "har"] {
+            check_estimator(&EstimatorSpec::named(kind).unwrap());
+        }
+        for json in [
+            r#"{"kind":"ets","trend":"none"}"#,
+            r#"{"kind":"ets","trend":"additive"}"#,
+            r#"{"kind":"ets","trend":"damped"}"#,
+            r#"{"kind":"arima","order":[2,1,1]}"#,
+            r#"{"kind":"arima","order":[0,1,0]}"#,
+            r#"{"kind":"garch","distribution":"student_t"}"#,
+            r#"{"kind":"har","weighted":false}"#,
+        ] {
+            check_estimator(&spec(json));
         }
     }
 

@@ -44,7 +44,7 @@ pub use report::{
 };
 pub use spending::spent_alpha;
 pub use spread::{SpreadEvaluation, SpreadSkill, VarianceProxy};
-pub use volatility::VolatilitySkill;
+pub use volatility::{SpanForecaster, VolatilitySkill};
 pub use walk::{EvaluationProgress, Walk, walk};
 
 use crate::{EstimatorSpec, ModelError};

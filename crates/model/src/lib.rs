@@ -19,6 +19,7 @@ mod tensors;
 
 mod baseline;
 mod boosting;
+mod classical;
 mod forest;
 mod imported;
 mod neural;
@@ -26,6 +27,9 @@ mod ridge;
 
 pub use boosting::{
     BoostedTree, BoostingState, xgboost_feature_names, xgboost_to_json, xgboost_to_ubjson,
+};
+pub use classical::{
+    ArimaState, EtsState, EtsTrend, GarchState, HarState, Shocks, ThetaState, Trend,
 };
 pub use error::ModelError;
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::baseline::BaselineEstimator;
 use crate::boosting::BoostingEstimator;
+use crate::classical::{ClassicalEstimator, EtsTrend, LAGS, Shocks, arima};
 use crate::forest::ForestEstimator;
 use crate::imported::{ImportedEstimator, ImportedSettings};
 use crate::neural::{
@@ -106,6 +107,38 @@ pub enum EstimatorSpec {
     Dlinear(DecompositionSettings),
     /// A model that was trained elsewhere; only the spread of its errors is learnt here.
     Imported(ImportedSettings),
+    /// Simple exponential smoothing of the log price with half the slope of its trend
+    /// (Assimakopoulos & Nikolopoulos, 2000; Hyndman & Billah, 2003).
+    #[serde(deserialize_with = "no_settings")]
+    Theta,
+    /// Exponential smoothing of the log price with additive errors: level alone, trend or
+    /// damped trend (Hyndman, Koehler, Snyder & Grose, 2002).
+    Ets {
+        /// Which trend; that of the lowest AICc when left to the data (default).
+        #[serde(default)]
+        trend: EtsTrend,
+    },
+    /// ARMA with a mean on one-interval log returns, so ARIMA(p, 1, q) with drift on the log
+    /// price (Box & Jenkins, 1970).
+    Arima {
+        /// `[p, 1, q]`, p and q up to 3; chosen by AICc when empty (default).
+        #[serde(default)]
+        order: Vec<usize>,
+    },
+    /// Median 0, spread by GARCH(1,1) on one-interval log returns without a mean, summed
+    /// over the horizon (Bollerslev, 1986).
+    Garch {
+        /// What the likelihood takes the shocks for (default normal).
+        #[serde(default)]
+        distribution: Shocks,
+    },
+    /// Median 0, spread by the heterogeneous autoregression of realised variance on that of
+    /// the horizon, a day, a week and a month (Corsi, 2009).
+    Har {
+        /// Least squares weighted by the inverse square of the fit (default yes), or plain.
+        #[serde(default = "default_weighted")]
+        weighted: bool,
+    },
 }
 
 /// Refuses settings on a kind that has none, which serde alone lets pass.
@@ -116,6 +149,9 @@ fn no_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Erro
     NoSettings::deserialize(deserializer).map(|NoSettings {}| ())
 }
 
+fn default_weighted() -> bool {
+    true
+}
 fn default_alpha() -> f64 {
     1.0
 }
@@ -161,7 +197,7 @@ fn default_max_bin() -> usize {
 
 impl EstimatorSpec {
     /// Every kind that learns here, as files write it: `imported` needs a model as well.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 17] = [
         "random_walk",
         "drift",
         "seasonal_naive",
@@ -174,6 +210,11 @@ impl EstimatorSpec {
         "gru",
         "mlp",
         "dlinear",
+        "theta",
+        "ets",
+        "arima",
+        "garch",
+        "har",
     ];
 
     /// The kind as files write it.
@@ -192,6 +233,11 @@ impl EstimatorSpec {
             Self::Mlp(_) => "mlp",
             Self::Dlinear(_) => "dlinear",
             Self::Imported(_) => "imported",
+            Self::Theta => "theta",
+            Self::Ets { .. } => "ets",
+            Self::Arima { .. } => "arima",
+            Self::Garch { .. } => "garch",
+            Self::Har { .. } => "har",
         }
     }
 
@@ -217,7 +263,21 @@ impl EstimatorSpec {
     /// Whether what it promises is the spread alone: its point is the random walk's in
     /// every row, so it is judged by the QLIKE of its variance and not by its point.
     pub fn forecasts_spread(&self) -> bool {
-        matches!(self, Self::EwmaVolatility)
+        matches!(self, Self::EwmaVolatility | Self::Garch { .. } | Self::Har { .. })
+    }
+
+    /// How many past one-interval returns of a row it filters: context `log_return_lag_0`
+    /// and on, as far as `known_returns` says.
+    pub fn return_lags(&self) -> usize {
+        match self {
+            Self::Theta | Self::Ets { .. } | Self::Arima { .. } | Self::Garch { .. } => LAGS,
+            _ => 0,
+        }
+    }
+
+    /// Whether it reads the mean squared returns of horizon, day, week and month.
+    pub fn reads_cascade(&self) -> bool {
+        matches!(self, Self::Har { .. })
     }
 
     /// Why it may not be promoted by what it does on rows from `first` on, whatever that is:
@@ -241,13 +301,17 @@ impl EstimatorSpec {
         }
     }
 
-    /// The context column it reads, if any.
+    /// The context column it reads, if any; the first where it reads several.
     pub fn context_column(&self) -> Option<&'static str> {
         match self {
             Self::SeasonalNaive => Some("seasonal_log_return"),
             Self::EwmaVolatility | Self::Ridge { volatility_scaled: true, .. } => {
                 Some("ewma_variance")
             }
+            Self::Theta | Self::Ets { .. } | Self::Arima { .. } | Self::Garch { .. } => {
+                Some("known_returns")
+            }
+            Self::Har { .. } => Some("mean_square_horizon"),
             _ => None,
         }
     }
@@ -267,6 +331,11 @@ impl EstimatorSpec {
                 Box::new(NeuralEstimator::new(spec))
             }
             Self::Imported(settings) => Box::new(ImportedEstimator::new(settings.clone())),
+            Self::Theta
+            | Self::Ets { .. }
+            | Self::Arima { .. }
+            | Self::Garch { .. }
+            | Self::Har { .. } => Box::new(ClassicalEstimator::new(spec)),
             _ => Box::new(BaselineEstimator::new(spec)),
         })
     }
@@ -298,6 +367,10 @@ impl EstimatorSpec {
             }
         };
         match *self {
+            Self::Arima { ref order } if !arima::is_order(order) => {
+                let remedy = "give [p, 1, q] with p and q from 0 to 3, or leave it out";
+                refuse("order", &format!("{order:?}"), remedy)
+            }
             Self::Ridge { alpha, .. } => not_negative("alpha", alpha),
             Self::RandomForest { trees, depth, min_split, min_leaf, column_share } => {
                 within("trees", trees, 1, 100_000)?;

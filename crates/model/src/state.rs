@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
 use crate::boosting::{Boosting, BoostingState};
+use crate::classical::{ArimaState, Classical, EtsState, GarchState, HarState, ThetaState};
 use crate::forest::{Forest, ForestState};
 use crate::imported::{Imported, ImportedState};
 use crate::neural::{Neural, NeuralState, layout};
@@ -60,6 +61,16 @@ pub enum ModelState {
     Neural(NeuralState),
     /// A model that was trained elsewhere, with the spread of its errors here.
     Imported(ImportedState),
+    /// Exponential smoothing with half a trend.
+    Theta(ThetaState),
+    /// Exponential smoothing.
+    Ets(EtsState),
+    /// An autoregression with moving averages.
+    Arima(ArimaState),
+    /// A conditional variance.
+    Garch(GarchState),
+    /// A regression of realised variances.
+    Har(HarState),
 }
 
 impl ModelState {
@@ -76,6 +87,11 @@ impl ModelState {
             Self::GradientBoosting(_) => "gradient_boosting",
             Self::Neural(state) => state.kind(),
             Self::Imported(_) => "imported",
+            Self::Theta(_) => "theta",
+            Self::Ets(_) => "ets",
+            Self::Arima(_) => "arima",
+            Self::Garch(_) => "garch",
+            Self::Har(_) => "har",
         }
     }
 
@@ -90,6 +106,9 @@ impl ModelState {
             Self::GradientBoosting(state) => Box::new(Boosting::new(state, schema)?),
             Self::Neural(state) => Box::new(Neural::new(state, schema)?),
             Self::Imported(state) => Box::new(Imported::new(state, schema)?),
+            Self::Theta(_) | Self::Ets(_) | Self::Arima(_) | Self::Garch(_) | Self::Har(_) => {
+                Box::new(Classical::new(self, schema)?)
+            }
             baseline => Box::new(Baseline::new(baseline, schema)?),
         })
     }

@@ -4,7 +4,7 @@
 
 mod tables;
 
-use foretell_model::conformance::planted;
+use foretell_model::conformance::{planted, planted_for};
 use foretell_model::{EstimatorSpec, ModelError, SavedModel};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -60,9 +60,10 @@ fn networks_that_do_not_hold_together_are_refused_by_place() {
 
 #[test]
 fn models_of_version_1_are_read_and_answer_as_they_did() {
-    let test = planted(5, 2);
     for kind in EstimatorSpec::KINDS {
         let bytes = golden(kind);
+        let spec = EstimatorSpec::named(kind).expect("a kind");
+        let test = planted_for(&spec, 5, 2);
         let saved = SavedModel::from_bytes(&bytes).unwrap();
         assert_eq!((saved.version, saved.spec.kind(), saved.seed), (1, kind, 7));
         assert_eq!(saved.to_bytes(), bytes, "{kind}: what is read is written back unchanged");
@@ -100,7 +101,7 @@ fn damaged_models_are_refused_by_field() {
         ("ridge", "/state/ridge/means", json!([1.0]), "means"),
         ("ridge", "/state/ridge/offsets/2", json!(1e9), "offsets"),
         ("ridge", "/state", json!({ "drift": {} }), "missing field `drift`"),
-        ("ridge", "/state", json!({ "arima": {} }), "unknown variant `arima`"),
+        ("ridge", "/state", json!({ "prophet": {} }), "unknown variant `prophet`"),
         ("ridge", "/version", json!(0), "version"),
         ("ridge", "/context_names", json!([]), "ewma_variance"),
         ("ridge", "/spec", json!({ "kind": "drift" }), "state.kind"),
@@ -126,6 +127,16 @@ fn damaged_models_are_refused_by_field() {
         ),
         ("gradient_boosting", "/state/gradient_boosting/trees/0/left/0", json!(2), "trees[0].left"),
         ("gradient_boosting", "/state/gradient_boosting/trees/0/gain", json!([]), "trees[0].gain"),
+        ("theta", "/state/theta/alpha", json!(1.5), "alpha"),
+        ("theta", "/context_names/2", json!("known"), "known_returns"),
+        ("ets", "/state/ets/phi", json!(1.5), "phi"),
+        ("ets", "/state/ets/steps", json!(0), "steps"),
+        ("arima", "/state/arima/ar/0", json!(1.2), "stationary"),
+        ("arima", "/state/arima/ma", json!([0.1, 0.1, 0.1, 0.1]), "three weights"),
+        ("garch", "/state/garch/fit/beta", json!(1.1), "more than 1"),
+        ("garch", "/state/garch/floor", json!(-0.1), "not negative"),
+        ("har", "/state/har/fit/weights/1", json!(-0.1), "weights"),
+        ("har", "/context_names/5", json!("month"), "mean_square_month"),
     ];
     for (kind, place, value, says) in cases {
         let mut bad: Value = serde_json::from_slice(&golden(kind)).expect("JSON");
@@ -181,6 +192,9 @@ fn settings_out_of_range_are_refused_by_name() {
         (r#"{"kind":"mlp","clip":-1.0}"#, "clip"),
         (r#"{"kind":"lstm","objective":"squared","validation":0.0}"#, "validation"),
         (r#"{"kind":"dlinear","kernel":0}"#, "kernel"),
+        (r#"{"kind":"arima","order":[1,0,1]}"#, "order"),
+        (r#"{"kind":"arima","order":[4,1,0]}"#, "order"),
+        (r#"{"kind":"arima","order":[1,1]}"#, "order"),
     ];
     let train = planted(200, 1);
     for (json, name) in cases {
@@ -193,7 +207,7 @@ fn settings_out_of_range_are_refused_by_name() {
         let error = serde_json::from_str::<EstimatorSpec>(unknown).unwrap_err();
         assert!(error.to_string().contains("unknown field"), "{error}");
     }
-    assert!(EstimatorSpec::named("arima").is_none());
+    assert!(EstimatorSpec::named("prophet").is_none());
     for kind in EstimatorSpec::KINDS {
         let spec = EstimatorSpec::named(kind).expect("every kind has defaults");
         assert_eq!(spec.kind(), kind);
@@ -221,7 +235,7 @@ proptest! {
             bytes[at] = byte;
         }
         if let Ok(saved) = SavedModel::from_bytes(&bytes) {
-            let test = planted(3, 2);
+            let test = planted_for(&saved.spec, 3, 2);
             let model = saved.model().expect("what is read can be used");
             if let Ok(answer) = model.predict(&test.features, &test.context) {
                 prop_assert!(answer.as_slice().iter().all(|q| q.is_finite()));

@@ -8,8 +8,8 @@ use foretell_forecaster::{
     forecast as decide, forecast_id,
 };
 use foretell_market::{FingerprintHasher, RowFlags, Timestamp};
-use foretell_model::SavedModel;
 use foretell_model::evaluate::CalibrationState;
+use foretell_model::{SavedModel, Schema};
 use foretell_panel::{Frame, RowMeta};
 use foretell_registry::{ForecastRecord, ModelVersion, RegistryError};
 use serde::{Deserialize, Serialize};
@@ -83,14 +83,17 @@ pub(crate) fn terms(pipeline: &Pipeline) -> Terms {
 /// up to it, which holds what was known when it was read. A row behind it that was
 /// corrected after the fact makes it known only from that correction on, so that a
 /// forecast from corrected rows is another forecast: a vendor's correction carries its
-/// own known-at, of a mended file the ingest counts.
+/// own known-at, of a mended file the ingest counts. Its context is the one that a model
+/// of this schema reads: a version outlives changes of the models in its file.
 pub(crate) fn row_at(
     pipeline: &Pipeline,
+    schema: &Schema,
     clean: &Frame,
     at: Timestamp,
 ) -> Result<FeatureRow, PlatformError> {
     let set = pipeline.features.feature_set()?;
-    let (context, label) = (pipeline.context_spec(), pipeline.label_spec());
+    let context = pipeline.context_spec().reading(&schema.context_names);
+    let label = pipeline.label_spec();
     let mut row = feature_row_as_known(&set, clean, &context, &label, at, Timestamp::MAX)?;
     if row.flags.contains(RowFlags::CORRECTED) {
         let corrected = |r: &&RowMeta| r.flags.contains(RowFlags::CORRECTED) && r.time < at;
@@ -174,7 +177,7 @@ pub(crate) fn make(
     made_at: Timestamp,
 ) -> Result<Forecast, PlatformError> {
     let terms = terms(pipeline);
-    match row_at(pipeline, clean, at) {
+    match row_at(pipeline, version.model.schema(), clean, at) {
         Ok(mut row) => {
             row.known_at = changed_at.map_or(row.known_at, |at| at.max(row.known_at));
             Ok(decide(version, calibration, &row, made_at, &terms)?)

@@ -1,6 +1,6 @@
 //! The features and dataset stations: clean rows to what models learn from.
 
-use foretell_feature::{FeatureSet, assemble, compute, context};
+use foretell_feature::{FeatureSet, assemble, compute, context, cut_returns};
 use foretell_model::evaluate::SquaredReturns;
 use foretell_panel::{Dataset, Frame, Label, LockBox, RowMeta};
 
@@ -67,13 +67,16 @@ pub(crate) fn squared_returns(
 impl Materialised {
     /// The rows that a run may learn from and judge on: labelled, and touching the
     /// lock-box neither with their label nor, right after it, with what they look back at.
+    /// Windows of returns begin anew behind it, as behind a gap.
     pub(crate) fn allowed(&self, lock_box: Option<LockBox>) -> Dataset {
+        let cut = lock_box.map(|b| cut_returns(&self.dataset, b.to));
         let memory = self.memory as i64 * self.dataset.interval.secs();
         let lock_box = lock_box.map(|b| LockBox { to: b.to.plus_secs(memory), ..b });
         // The box holds times of the market, not of when a correction was known.
         let span = |label: &Label| Label { end: label.start + self.dataset.horizon, ..*label };
         let boxed = |label: &Label| lock_box.is_some_and(|b| b.touches(&span(label)));
-        self.dataset.filter(|label| label.value.is_finite() && !boxed(label))
+        let rows = cut.as_ref().unwrap_or(&self.dataset);
+        rows.filter(|label| label.value.is_finite() && !boxed(label))
     }
 
     /// The returns that a run may judge variances by: all but the lock-box's.
@@ -129,7 +132,10 @@ initial_train = "10d"
 refit_every = "5d"
 
 [[models]]
-kind = "historical_mean"
+kind = "garch"
+
+[[models]]
+kind = "har"
 "#;
 
     fn at(hour: i64) -> Timestamp {
@@ -174,6 +180,12 @@ kind = "historical_mean"
         let after = |d: &Dataset| d.labels.iter().position(|l| l.start >= lock_box.to).unwrap();
         assert_eq!((after(&one), one.len()), (after(&other), other.len()));
         assert!(one.len() - after(&one) > 300, "the rest of the market is there");
+        // The windows of the models are far longer than what is left out behind the box.
+        let known = one.context_index("known_returns").unwrap();
+        let first = after(&one);
+        let since = Interval::HOUR.steps(lock_box.to, one.labels[first].start);
+        assert_eq!(one.context.get(first, known), since as f64);
+        assert!(since < 200 && one.context.get(one.len() - 1, known) > 500.0);
         for i in after(&one)..one.len() {
             for (j, name) in one.context_names.iter().enumerate() {
                 let (a, b) = (one.context.get(i, j), other.context.get(i, j));

@@ -13,7 +13,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use foretell_feature::{ContextSpec, FeatureError, FeatureSet, LabelSpec, Params};
+use foretell_feature::{ContextSpec, FeatureError, FeatureSet, LabelSpec, Params, ReturnWindows};
 use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, Timestamp};
 use foretell_model::EstimatorSpec;
 use foretell_model::evaluate::Recipe;
@@ -603,6 +603,10 @@ impl Pipeline {
             }
             match serde_json::from_value::<EstimatorSpec>(object.into()) {
                 Ok(spec) => {
+                    if let Err(error) = spec.build() {
+                        let (message, span) = (error.to_string(), section.span());
+                        faults.push(Diagnostic { message, span, label: String::new() });
+                    }
                     if let Some(same) = recipes.iter().find(|r| r.spec == spec && r.name != name) {
                         let message = format!(
                             "`{}` and `{name}` are the same model: change a setting of one, or \
@@ -628,12 +632,17 @@ impl Pipeline {
         LabelSpec { horizon: self.label.horizon, price_column: self.label.price.clone() }
     }
 
-    /// The columns for baselines.
+    /// The columns for baselines and classical models: windows of returns as far as one of
+    /// the pipeline's models reads them.
     pub fn context_spec(&self) -> ContextSpec {
         ContextSpec {
             horizon: self.label.horizon,
             season: self.features.season,
             ewma_lambda: self.features.ewma_lambda,
+            returns: self.models.iter().fold(ReturnWindows::default(), |all, recipe| {
+                let (lags, cascade) = (recipe.spec.return_lags(), recipe.spec.reads_cascade());
+                all.join(ReturnWindows { lags, cascade })
+            }),
         }
     }
 

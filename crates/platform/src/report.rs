@@ -284,13 +284,24 @@ fn volatility(contents: &Contents<'_>) -> String {
         let span = v.span.map_or_else(|| "the horizon".to_owned(), |s| s.to_string());
         let (previous, constant) = v.p_holm();
         let title = format!("Realised variance of {} spans of {span}", v.rows);
-        let mut spans = Table::new(&title, &["forecast", "#mean QLIKE", "#p of EWMA against it"]);
-        let row = |name: &str, qlike: f64, p: Option<f64>| {
-            [name.to_owned(), format!("{qlike:.4}"), or_dash(p.map(wording::p_value))]
+        let mut heads = vec!["forecast".to_owned(), "#mean QLIKE".to_owned()];
+        let judged = std::iter::once("EWMA").chain(v.others.iter().map(|o| o.name.as_str()));
+        heads.extend(judged.map(|name| format!("#p of {name} against it")));
+        let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+        let mut spans = Table::new(&title, &heads);
+        // EWMA, and after it the p-values of the others against the same rival.
+        let row = |name: &str, qlike: f64, p: Option<f64>, rival: Option<usize>| {
+            let others = v.others.iter().map(|o| rival.map(|k| o.p_holm()[k]));
+            let p = std::iter::once(p).chain(others);
+            let p = p.map(|p| or_dash(p.map(wording::p_value)));
+            [name.to_owned(), format!("{qlike:.4}")].into_iter().chain(p).collect::<Vec<_>>()
         };
-        spans.row(row("exponentially weighted", v.qlike, None));
-        spans.row(row("the span before", v.qlike_previous, Some(previous)));
-        spans.row(row("constant", v.qlike_constant, Some(constant)));
+        spans.row(row("exponentially weighted", v.qlike, None, Some(0)));
+        spans.row(row("the span before", v.qlike_previous, Some(previous), Some(1)));
+        spans.row(row("constant", v.qlike_constant, Some(constant), Some(2)));
+        for other in &v.others {
+            spans.row(row(&other.name, other.qlike, None, None));
+        }
         html.push_str(&spans.html());
         html.push_str(
             "<p>Spans do not overlap; one with a missing interval is left out. Each forecast is \

@@ -4,6 +4,7 @@ mod promote;
 
 use std::sync::Arc;
 
+use foretell_feature::ContextSpec;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::{Fingerprint, Timestamp};
 use foretell_model::EstimatorSpec;
@@ -313,7 +314,8 @@ impl Run<'_> {
             skill: foretell_forecaster::Skill::not_judged(),
         };
         let last = clean.rows().last().map_or(self.made.present, |r| r.time + pipeline.interval);
-        let row = crate::forecasting::row_at(pipeline, clean, last)?;
+        let schema = version.model.schema();
+        let row = crate::forecasting::row_at(pipeline, schema, clean, last)?;
         let terms = crate::forecasting::terms(pipeline);
         let now = self.store.clock.now().max(self.made.read_at);
         Ok(foretell_forecaster::forecast(&version, &judged.calibration, &row, now, &terms)?)
@@ -506,7 +508,7 @@ fn forecast_line(
     let spreads = evaluation.recipes.iter().filter_map(|r| training::spread_skill(r, promotion));
     let gain = |s: &SpreadSkill| s.qlike_skill.unwrap_or(f64::NEG_INFINITY);
     if let Some(best) = spreads.max_by(|a, b| gain(a).total_cmp(&gain(b))) {
-        line.push_str(&format!("   ({})", best.sentence()));
+        line.push_str(&format!("   ({})", best.brief()));
     }
     line
 }
@@ -527,7 +529,10 @@ fn dataset_frame(dataset: &Dataset, decisions: &[RowMeta]) -> Result<Frame, Plat
     for (j, name) in dataset.feature_names.iter().enumerate() {
         columns.push(Column::new(name.clone(), dataset.features.column(j)));
     }
-    for (j, name) in dataset.context_names.iter().enumerate() {
+    // Windows of returns depend on which models ask for them, and repeat `log_return`; the
+    // columns of a table never change.
+    let kept = |name: &str| ContextSpec::NAMES.contains(&name);
+    for (j, name) in dataset.context_names.iter().enumerate().filter(|(_, n)| kept(n)) {
         columns.push(Column::new(format!("context.{name}"), dataset.context.column(j)));
     }
     let labels = dataset.labels.iter().map(|l| l.value).collect();

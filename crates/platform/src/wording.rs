@@ -77,7 +77,7 @@ pub fn volatility(found: &VolatilitySkill) -> String {
         let sign = if difference < 0.0 { "−" } else { "+" };
         format!("{sign}{:.3}", difference.abs())
     };
-    format!(
+    let mut words = format!(
         "volatility: realised variance of {} spans of {span}, QLIKE of EWMA {} against the span \
          before ({}), {} against a constant ({})",
         thousands(found.rows as u64),
@@ -85,7 +85,18 @@ pub fn volatility(found: &VolatilitySkill) -> String {
         p_statement(previous),
         against(found.qlike_constant),
         p_statement(constant)
-    )
+    );
+    for other in &found.others {
+        let difference = other.qlike - found.qlike;
+        let sign = if difference < 0.0 { "−" } else { "+" };
+        words.push_str(&format!(
+            "; {} {sign}{:.3} against EWMA (lower than all three: {})",
+            other.name,
+            difference.abs(),
+            p_statement(other.p_value())
+        ));
+    }
+    words
 }
 
 /// What is said of a spread in a stored or served forecast, from its JSON.

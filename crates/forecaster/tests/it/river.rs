@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use foretell_feature::{
-    ContextSpec, FeatureSet, LabelSpec, Params, assemble, compute, context, feature_row,
+    ContextSpec, FeatureSet, LabelSpec, Params, ReturnWindows, assemble, compute, context,
+    feature_row,
 };
 use foretell_forecaster::{FeatureRange, ServedVersion, Skill, Terms, differences, forecast};
 use foretell_market::Interval;
@@ -17,7 +18,12 @@ fn a_forecast_from_stored_parts_is_verified_to_the_bit() {
     let frame = random_walk(900, Interval::HOUR, 0.004, 11);
     let set = FeatureSet::named("kraken-62", &Params::new()).unwrap();
     let season = Interval::DAY;
-    let spec = ContextSpec { horizon: Interval::HOUR, season, ewma_lambda: 0.94 };
+    let spec = ContextSpec {
+        horizon: Interval::HOUR,
+        season,
+        ewma_lambda: 0.94,
+        returns: ReturnWindows::default(),
+    };
     let label = LabelSpec { horizon: Interval::HOUR, price_column: "close".to_owned() };
     let features = compute(&set, &frame).unwrap();
     let context = context(&frame, "close", &spec).unwrap();

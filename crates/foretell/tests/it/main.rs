@@ -4,6 +4,7 @@
 
 mod at_once;
 mod bucket;
+mod classical;
 mod errors;
 mod interop;
 mod judging;

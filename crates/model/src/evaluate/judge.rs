@@ -308,11 +308,16 @@ impl<'a> Bench<'a> {
         let times: Vec<Timestamp> = apart.iter().map(|&i| self.walk.times[i]).collect();
         let rival = parts[base].trial.variance.as_deref().map(at);
         let previous = self.walk.previous.as_deref().map(at);
+        let ewma = self.walk.ewma.as_deref().map(at);
         let judged = |part: &Part| {
             let own = at(part.trial.variance.as_deref()?);
             let (proxy, walk) = (self.walk.proxy, rival.as_deref()?);
-            let (times, previous) = (&times[..], previous.as_deref());
-            judge_spread(SpreadRows { proxy, times, proxies: &proxies, walk, previous }, &own)
+            let (times, proxies, previous) = (&times[..], &proxies[..], previous.as_deref());
+            // Who forecasts a spread by other means must beat the simplest that follows it.
+            let rival = part.trial.spec.forecasts_spread()
+                && part.trial.spec != EstimatorSpec::EwmaVolatility;
+            let ewma = ewma.as_deref().filter(|_| rival);
+            judge_spread(SpreadRows { proxy, times, proxies, walk, previous, ewma }, &own)
         };
         parts.iter().map(judged).collect()
     }

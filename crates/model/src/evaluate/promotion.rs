@@ -5,7 +5,8 @@
 //! leaves for this retrain; its CRPS and interval score must be no worse than theirs. Ties
 //! keep the champion. Accuracy is absolute log-return error for a recipe that forecasts a
 //! point, and QLIKE of the variance for one that forecasts a spread; both by a one-sided
-//! Diebold–Mariano test, that of spreads with fixed smoothing. A spread contends only where there is no point skill: the champion
+//! Diebold–Mariano test, that of spreads with fixed smoothing. A spread by other means than
+//! the exponentially weighted variance must beat that too. A spread contends only where there is no point skill: the champion
 //! is the random walk or a spread itself, and a point that passes goes first. Pure: stores
 //! nothing, moves no alias.
 
@@ -16,6 +17,7 @@ use super::metrics::mean;
 use super::report::{Evaluation, RecipeEvaluation};
 use super::spread::SpreadSkill;
 use super::{holm, spent_alpha};
+use crate::EstimatorSpec;
 
 /// The decision after one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,8 +68,13 @@ pub struct CandidateVerdict {
     /// What it was judged by.
     #[serde(default)]
     pub aspect: Aspect,
-    /// One-sided p-value against the random walk.
+    /// One-sided p-value against the random walk; for a spread the largest against all its
+    /// rivals but the champion.
     pub p_random_walk: f64,
+    /// The part of it that is against the exponentially weighted variance, for a spread that
+    /// is made by other means.
+    #[serde(default)]
+    pub p_ewma: Option<f64>,
     /// One-sided p-value against the champion, when that is another recipe.
     pub p_champion: Option<f64>,
     /// The larger of the two after Holm's correction over the candidates of the run.
@@ -178,7 +185,7 @@ pub fn decide_promotion(
             reason: format!(
                 "`{}` is more accurate than {} ({} at level {})",
                 best.name,
-                rivals(reign),
+                rivals(reign, false),
                 p_text(best.p_holm),
                 level_text(alpha_spent)
             ),
@@ -276,11 +283,17 @@ fn judgeable(recipe: &RecipeEvaluation) -> bool {
     matches!(test, Some(DieboldMariano::Tested { .. } | DieboldMariano::NoDifference))
 }
 
-fn rivals(reign: Reign<'_>) -> String {
-    reign.rival().map_or_else(
-        || "a random walk".to_owned(),
-        |c| format!("a random walk and the champion `{}`", c.name),
-    )
+/// Who must be beaten, in words; `ewma` when the exponentially weighted variance is among them.
+fn rivals(reign: Reign<'_>, ewma: bool) -> String {
+    let is_champion = |c: &RecipeEvaluation| c.spec == EstimatorSpec::EwmaVolatility;
+    match (reign.rival(), ewma) {
+        (None, false) => "a random walk".to_owned(),
+        (None, true) => "a random walk and EWMA".to_owned(),
+        (Some(c), true) if !is_champion(c) => {
+            format!("a random walk, EWMA and the champion `{}`", c.name)
+        }
+        (Some(c), _) => format!("a random walk and the champion `{}`", c.name),
+    }
 }
 
 /// Three digits, and never a rounded zero.
@@ -317,6 +330,7 @@ fn candidates(
             name: r.name.clone(),
             aspect,
             p_random_walk,
+            p_ewma: None,
             p_champion,
             p_holm: 1.0,
             distribution_holds: no_worse(walk) && rival.is_none_or(no_worse),
@@ -345,7 +359,9 @@ fn candidates(
                     diebold_mariano_fixed_smoothing(&own.losses, &c.losses).p_value()
                 })
             };
-            Some(verdict(r, Aspect::Spread, own.p_value, rival.map(against)))
+            let p_ewma = own.versus_ewma.map(|test| test.p_value());
+            let verdict = verdict(r, Aspect::Spread, own.p_value, rival.map(against));
+            Some(CandidateVerdict { p_ewma, ..verdict })
         }));
     }
     // To beat both is to reject both: the larger p-value counts (intersection–union).
@@ -382,15 +398,15 @@ impl CandidateVerdict {
         };
         let significant = self.p_holm < level;
         let (p, level) = (p_text(self.p_holm), level_text(level));
+        let than = rivals(reign, self.p_ewma.is_some());
         if !significant {
-            let than = rivals(reign);
             return (false, format!("not {better} than {than} ({p}, needs {level})"));
         }
         if !self.distribution_holds {
             let lost = "but CRPS or interval score are worse than a rival's";
             return (false, format!("{better}, {lost} ({p})"));
         }
-        (true, format!("{better} than {} ({p}, needs {level})", rivals(reign)))
+        (true, format!("{better} than {than} ({p}, needs {level})"))
     }
 }
 

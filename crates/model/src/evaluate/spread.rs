@@ -7,7 +7,8 @@
 //! second moment of the nine quantiles, brought to the unit of the proxy by one factor
 //! that minimises the same loss on the training rows of its fold. Rows do not overlap. Where
 //! the horizon has several intervals, the realised variance of the horizon before is a rival
-//! beside the random walk: both must be beaten.
+//! beside the random walk; for every recipe but EWMA itself the exponentially weighted
+//! variance is one too. All must be beaten.
 
 use foretell_market::{Fingerprint, FingerprintHasher, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,11 @@ pub struct SpreadEvaluation {
     /// is a squared return, and in files that were stored before it was tested.
     #[serde(default)]
     pub versus_previous: Option<DieboldMariano>,
-    /// The larger of their p-values; 1 if untestable.
+    /// The same against the exponentially weighted variance; absent for a recipe that is it,
+    /// for the random walk, and in files that were stored before it was tested.
+    #[serde(default)]
+    pub versus_ewma: Option<DieboldMariano>,
+    /// The largest of their p-values; 1 if untestable.
     pub p_value: f64,
     /// The same after Holm's correction over all tests of the run, point and spread.
     pub p_holm: f64,
@@ -83,11 +88,7 @@ impl SpreadSkill {
     /// For people: ``spread by `ewma volatility`: QLIKE 12.3 % lower than the random
     /// walk's, p = 0.004``; the one place where this is worded.
     pub fn sentence(&self) -> String {
-        let p = if self.p_value < 0.001 {
-            "p < 0.001".to_owned()
-        } else {
-            format!("p = {:.3}", self.p_value)
-        };
+        let p = self.p_text();
         let compared = match self.qlike_skill {
             Some(share) if share < 0.0 => {
                 format!("QLIKE {:.1} % higher than the random walk's", -100.0 * share)
@@ -99,6 +100,27 @@ impl SpreadSkill {
         let promoted = if self.better { "" } else { ", not promoted for it" };
         let name = &self.recipe;
         format!("spread by `{name}`: {compared}, {p}{own}{promoted}")
+    }
+
+    /// The same in few words: `volatility: har, skill 11 %, p = 0.002`, where the skill is the
+    /// share by which QLIKE is lower than the random walk's.
+    pub fn brief(&self) -> String {
+        let (name, p) = (&self.recipe, self.p_text());
+        let skill = self.qlike_skill.map_or_else(String::new, |share| {
+            // No minus before a rounded zero.
+            let percent = (100.0 * share).round() + 0.0;
+            format!(", skill {} %", percent.to_string().replace('-', "−"))
+        });
+        let promoted = if self.better { "" } else { ", not promoted for it" };
+        format!("volatility: {name}{skill}, {p}{promoted}")
+    }
+
+    fn p_text(&self) -> String {
+        if self.p_value < 0.001 {
+            "p < 0.001".to_owned()
+        } else {
+            format!("p = {:.3}", self.p_value)
+        }
     }
 }
 
@@ -163,12 +185,14 @@ pub(crate) struct SpreadRows<'a> {
     pub walk: &'a [f64],
     /// Those by the realised variance of the horizon before; NaN where it is not known.
     pub previous: Option<&'a [f64]>,
+    /// Those by the exponentially weighted variance, where it is a rival.
+    pub ewma: Option<&'a [f64]>,
 }
 
 /// Judges variance forecasts against the rivals' on the same rows; `None` without a row or
 /// when a loss is not finite (a market that never moved).
 pub(crate) fn judge_spread(rows: SpreadRows<'_>, own: &[f64]) -> Option<SpreadEvaluation> {
-    let SpreadRows { proxy, times, proxies, walk, previous } = rows;
+    let SpreadRows { proxy, times, proxies, walk, previous, ewma } = rows;
     let losses = |forecasts: &[f64]| -> Vec<f64> {
         proxies.iter().zip(forecasts).map(|(x, f)| qlike(*x, *f)).collect()
     };
@@ -178,26 +202,29 @@ pub(crate) fn judge_spread(rows: SpreadRows<'_>, own: &[f64]) -> Option<SpreadEv
         return None;
     }
     let test = diebold_mariano_fixed_smoothing(&of_own, &of_walk);
-    let versus_previous = previous.map(|previous| {
-        let both = of_own.iter().zip(losses(previous)).filter(|(_, rival)| rival.is_finite());
+    let against = |rival: &[f64]| {
+        let both = of_own.iter().zip(losses(rival)).filter(|(_, rival)| rival.is_finite());
         let (own, rival): (Vec<f64>, Vec<f64>) = both.map(|(own, rival)| (*own, rival)).unzip();
         diebold_mariano_fixed_smoothing(&own, &rival)
-    });
+    };
+    let (versus_previous, versus_ewma) = (previous.map(against), ewma.map(against));
+    let others = versus_previous.iter().chain(&versus_ewma).map(DieboldMariano::p_value);
     let qlike = mean_qlike(proxies, own);
     let skill = 1.0 - qlike / mean_qlike(proxies, walk);
-    let against = skill * (mean(&of_own) - mean(&of_walk)) > 0.0;
+    let turned = skill * (mean(&of_own) - mean(&of_walk)) > 0.0;
     Some(SpreadEvaluation {
         proxy,
         rows: proxies.len(),
         rows_hash: Some(rows_hash(times, proxies)),
         qlike,
-        skill: if against { f64::NAN } else { skill },
-        // To beat both is to reject both (intersection–union).
-        p_value: test.p_value().max(versus_previous.map_or(0.0, |t| t.p_value())),
+        skill: if turned { f64::NAN } else { skill },
+        // To beat all is to reject all (intersection–union).
+        p_value: others.fold(test.p_value(), f64::max),
         p_holm: 1.0,
         losses: of_own,
         test,
         versus_previous,
+        versus_ewma,
     })
 }
 
@@ -227,6 +254,7 @@ mod tests {
         let said =
             "spread by `ewma volatility`: QLIKE 12.3 % lower than the random walk's, p = 0.004";
         assert_eq!(passed.sentence(), said);
+        assert_eq!(passed.brief(), "volatility: ewma volatility, skill 12 %, p = 0.004");
         let sure = SpreadSkill { p_value: 1e-9, ..passed.clone() };
         assert!(sure.sentence().ends_with("p < 0.001"));
         let failed = SpreadSkill {
@@ -238,6 +266,8 @@ mod tests {
         let said = "spread by `ewma volatility`: QLIKE 2.0 % higher than the random walk's, \
                     p = 0.810, not promoted for it";
         assert_eq!(failed.sentence(), said);
+        let said = "volatility: ewma volatility, skill −2 %, p = 0.810, not promoted for it";
+        assert_eq!(failed.brief(), said);
         let kept = SpreadSkill { qlike_skill: None, better: true, own_test: true, ..failed };
         let said = "spread by `ewma volatility`: QLIKE against the random walk's, p = 0.810 (own \
                     test, uncorrected)";
@@ -264,7 +294,10 @@ mod tests {
         let judge = |proxies: &[f64], own: &[f64], walk: &[f64]| {
             let times = &times[..proxies.len()];
             let proxy = VarianceProxy::SquaredReturn;
-            judge_spread(SpreadRows { proxy, times, proxies, walk, previous: None }, own)
+            judge_spread(
+                SpreadRows { proxy, times, proxies, walk, previous: None, ewma: None },
+                own,
+            )
         };
         assert_eq!(judge(&still, &still, &still), None);
         assert_eq!(judge(&[], &[], &[]), None);
@@ -292,8 +325,14 @@ mod tests {
         let judge = |own: &[f64], previous: &[f64]| {
             let proxy = VarianceProxy::RealisedVariance;
             let (proxies, walk) = (&proxies[..], &walk[..]);
-            let rows = SpreadRows { proxy, times: &times, proxies, walk, previous: Some(previous) };
-            judge_spread(rows, own).unwrap()
+            let (times, previous) = (&times[..], Some(previous));
+            let rows = SpreadRows { proxy, times, proxies, walk, previous, ewma: None };
+            let found = judge_spread(rows, own).unwrap();
+            // The exponentially weighted variance in the same place is as hard a rival.
+            let rows = SpreadRows { previous: None, ewma: previous, ..rows };
+            let other = judge_spread(rows, own).unwrap();
+            assert_eq!((other.p_value, other.versus_ewma), (found.p_value, found.versus_previous));
+            found
         };
         let beaten = judge(&half, &truth);
         assert!(beaten.test.p_value() < 0.001 && beaten.p_value > 0.9, "{:?}", beaten.test);

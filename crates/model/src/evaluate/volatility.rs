@@ -3,8 +3,9 @@
 //! A span (a day of hours, a week of days) has a realised variance: the sum of its squared
 //! one-interval log returns. Spans do not overlap. At the start of each three forecasts of
 //! it are made, each scaled on the training spans of its fold: the exponentially weighted
-//! variance, the realised variance of the span before, and the constant one. The loss is
-//! QLIKE (A. J. Patton, *Journal of Econometrics* 160 (2011) 246–256).
+//! variance, the realised variance of the span before, and the constant one. Where rows hold
+//! their past returns, GARCH(1,1) and HAR stand beside them, estimated anew in each fold.
+//! The loss is QLIKE (A. J. Patton, *Journal of Econometrics* 160 (2011) 246–256).
 
 use foretell_market::Interval;
 use foretell_panel::Dataset;
@@ -16,6 +17,8 @@ use super::metrics::mean;
 use super::realised::SquaredReturns;
 use super::spread::VarianceScale;
 use super::walk::Walk;
+use crate::Schema;
+use crate::classical::{CascadeColumns, GarchFit, HarFit, LAGS, ReturnColumns, Shocks};
 
 /// Fewest training spans that a scale is fitted on; a fold with fewer is left out.
 const MIN_TRAIN: usize = 10;
@@ -49,6 +52,40 @@ pub struct VolatilitySkill {
     pub versus_previous: DieboldMariano,
     /// Test against the constant.
     pub versus_constant: DieboldMariano,
+    /// GARCH and HAR on the same spans, where rows hold what they read; none in files that
+    /// were stored before they were judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<SpanForecaster>,
+}
+
+/// How well another forecaster did on the spans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpanForecaster {
+    /// `GARCH` or `HAR`.
+    pub name: String,
+    /// Its mean QLIKE.
+    pub qlike: f64,
+    /// Test against the exponentially weighted variance.
+    pub versus_ewma: DieboldMariano,
+    /// Test against the span before.
+    pub versus_previous: DieboldMariano,
+    /// Test against the constant.
+    pub versus_constant: DieboldMariano,
+}
+
+impl SpanForecaster {
+    /// The one-sided p-values after Holm's correction over its three tests: against EWMA, the
+    /// span before, and the constant.
+    pub fn p_holm(&self) -> [f64; 3] {
+        let tests = [self.versus_ewma, self.versus_previous, self.versus_constant];
+        let all = holm(&tests.map(|t| t.p_value()));
+        [all[0], all[1], all[2]]
+    }
+
+    /// The p-value of "better than all three": the largest after Holm.
+    pub fn p_value(&self) -> f64 {
+        self.p_holm().into_iter().fold(0.0, f64::max)
+    }
 }
 
 impl VolatilitySkill {
@@ -66,13 +103,14 @@ impl VolatilitySkill {
     }
 }
 
-/// One span: what came, and what the two forecasters that read the past had at its start.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    realised: f64,
-    ewma: f64,
-    previous: f64,
+/// One forecaster of spans: its losses on the test spans.
+struct Forecaster {
+    name: &'static str,
+    losses: Vec<f64>,
 }
+
+/// The variance of a span that a forecaster names from what a row knows, before it is scaled.
+type Raw<'a> = Box<dyn Fn(usize) -> f64 + 'a>;
 
 impl Walk {
     /// Whether the realised variance of spans was forecastable, on the out-of-sample spans
@@ -87,59 +125,89 @@ impl Walk {
         span: Interval,
     ) -> Option<VolatilitySkill> {
         let column = dataset.context_index("ewma_variance")?;
-        if self.interval.divides(span)? < 2 {
-            return None;
-        }
-        let at = |i: usize| {
-            let start = dataset.labels[i].start;
-            if !span.is_on_grid(start) {
-                return None;
-            }
-            Some(Span {
-                realised: returns.between(start, start + span)?,
-                ewma: dataset.context.get(i, column),
-                previous: returns.between(start - span, start)?,
-            })
+        let steps = usize::try_from(self.interval.divides(span)?).ok().filter(|n| *n >= 2)?;
+        let schema = Schema::of(dataset);
+        let lags = ReturnColumns::find(&schema, LAGS).ok();
+        let cascade = CascadeColumns::find(&schema).ok();
+        let start = |i: usize| dataset.labels[i].start;
+        let realised = |i: usize| returns.between(start(i), start(i) + span);
+        let before = |i: usize| returns.between(start(i) - span, start(i));
+        // The spans: what came, where the span before is whole too.
+        let came = |i: usize| {
+            let whole = span.is_on_grid(start(i)) && before(i).is_some();
+            whole.then(|| realised(i)).flatten()
         };
-        let mut losses: [Vec<f64>; 3] = Default::default();
+        let mut all: Vec<Forecaster> = Vec::new();
         for split in self.splits() {
             // A span is longer than a label: what ends after the fit is purged here too.
-            let known = |i: &usize| dataset.labels[*i].start + span <= split.fit_at;
-            let train: Vec<Span> = split.learnt().filter(known).filter_map(at).collect();
+            let known = |i: &usize| start(*i) + span <= split.fit_at;
+            let train: Vec<(usize, f64)> =
+                split.learnt().filter(known).filter_map(|i| Some((i, came(i)?))).collect();
             if train.len() < MIN_TRAIN {
                 continue;
             }
-            let fit = |raw: fn(&Span) -> f64| {
-                VarianceScale::fit(train.iter().map(|s| (s.realised, raw(s))))
-            };
-            let raws: [fn(&Span) -> f64; 3] = [|s| s.ewma, |s| s.previous, |_| 1.0];
-            let scales = raws.map(fit);
-            for i in split.test.clone() {
-                let Some(row) = at(i) else { continue };
-                for ((losses, raw), scale) in losses.iter_mut().zip(raws).zip(&scales) {
-                    losses.push(qlike(row.realised, scale.forecast(raw(&row))));
+            let mut raws: Vec<(&'static str, Raw<'_>)> = vec![
+                ("EWMA", Box::new(|i| dataset.context.get(i, column))),
+                ("previous", Box::new(|i| before(i).unwrap_or(f64::NAN))),
+                ("constant", Box::new(|_| 1.0)),
+            ];
+            if let Some(lags) = lags {
+                let fit =
+                    GarchFit::of(&lags.in_succession(dataset, split.learnt()), Shocks::Normal);
+                let raw = move |i| fit.variance(lags.window(dataset.context.row(i)), steps);
+                raws.push(("GARCH", Box::new(raw)));
+            }
+            if let Some(cascade) = cascade {
+                let seen = move |i: usize| cascade.row(dataset.context.row(i));
+                // Spans that begin at any row: more of them, and each as honest.
+                let rows = split.learnt().filter(known);
+                let pairs: Vec<_> =
+                    rows.filter_map(|i| Some((seen(i), realised(i)? / steps as f64))).collect();
+                let fit = HarFit::of(&pairs, true);
+                raws.push(("HAR", Box::new(move |i| fit.mean_square(seen(i)))));
+            }
+            let test: Vec<(usize, f64)> =
+                split.test.clone().filter_map(|i| Some((i, came(i)?))).collect();
+            for (k, (name, raw)) in raws.iter().enumerate() {
+                let scale = VarianceScale::fit(train.iter().map(|(i, x)| (*x, raw(*i))));
+                if all.len() <= k {
+                    all.push(Forecaster { name, losses: Vec::new() });
                 }
+                let loss = |(i, x): &(usize, f64)| qlike(*x, scale.forecast(raw(*i)));
+                all[k].losses.extend(test.iter().map(loss));
             }
         }
-        compare(span, &losses)
+        compare(span, &all)
     }
 }
 
-/// The comparison over all spans; `None` when a forecast is not a positive number.
-fn compare(span: Interval, losses: &[Vec<f64>; 3]) -> Option<VolatilitySkill> {
-    let all_finite = losses.iter().flatten().all(|l| l.is_finite());
-    let [ewma, previous, constant] = losses;
-    if ewma.is_empty() || !all_finite {
+/// The comparison over all spans; `None` when one of the first three (EWMA, the span before,
+/// the constant) is not always a positive number. Another one that is not is left out.
+fn compare(span: Interval, all: &[Forecaster]) -> Option<VolatilitySkill> {
+    let finite = |f: &Forecaster| f.losses.iter().all(|l| l.is_finite());
+    let [ewma, previous, constant, others @ ..] = all else { return None };
+    if ewma.losses.is_empty() || ![ewma, previous, constant].into_iter().all(finite) {
         return None;
     }
+    let test = |own: &Forecaster, rival: &Forecaster| {
+        diebold_mariano_fixed_smoothing(&own.losses, &rival.losses)
+    };
+    let other = |own: &Forecaster| SpanForecaster {
+        name: own.name.to_owned(),
+        qlike: mean(&own.losses),
+        versus_ewma: test(own, ewma),
+        versus_previous: test(own, previous),
+        versus_constant: test(own, constant),
+    };
     Some(VolatilitySkill {
         span: Some(span),
-        rows: ewma.len(),
-        qlike: mean(ewma),
-        qlike_previous: mean(previous),
-        qlike_constant: mean(constant),
-        versus_previous: diebold_mariano_fixed_smoothing(ewma, previous),
-        versus_constant: diebold_mariano_fixed_smoothing(ewma, constant),
+        rows: ewma.losses.len(),
+        qlike: mean(&ewma.losses),
+        qlike_previous: mean(&previous.losses),
+        qlike_constant: mean(&constant.losses),
+        versus_previous: test(ewma, previous),
+        versus_constant: test(ewma, constant),
+        others: others.iter().filter(|f| finite(f)).map(other).collect(),
     })
 }
 
@@ -150,8 +218,13 @@ mod tests {
     #[test]
     fn a_forecast_of_zero_is_refused() {
         assert_eq!(qlike(1.0, 0.0), f64::INFINITY);
-        let infinite = [vec![f64::INFINITY; 10], vec![1.0; 10], vec![1.0; 10]];
-        assert!(compare(Interval::DAY, &infinite).is_none());
-        assert!(compare(Interval::DAY, &Default::default()).is_none());
+        let of = |losses: [f64; 4]| {
+            losses.map(|l| Forecaster { name: "any", losses: vec![l, 1.0, 2.0] })
+        };
+        let infinite = f64::INFINITY;
+        assert!(compare(Interval::DAY, &of([infinite, 1.0, 1.0, 1.0])).is_none());
+        assert!(compare(Interval::DAY, &[]).is_none());
+        let left_out = compare(Interval::DAY, &of([1.0, 1.0, 1.0, infinite])).unwrap();
+        assert!(left_out.others.is_empty());
     }
 }

@@ -70,6 +70,9 @@ pub struct Walk {
     /// fold, per row: NaN where an interval of it is missing. Absent where the proxy is a
     /// squared return: that of the interval before says next to nothing.
     pub previous: Option<Vec<f64>>,
+    /// Forecast of that proxy by the exponentially weighted variance, scaled in its fold, per
+    /// row. Absent where the dataset has no column of it.
+    pub ewma: Option<Vec<f64>>,
     /// The proxy of every labelled row of the dataset.
     all_proxies: Vec<f64>,
     /// Rows of the dataset that are judged and learnt from, per fold.
@@ -142,6 +145,15 @@ impl Walk {
             };
             splits.iter().flat_map(of).collect()
         });
+        let ewma = dataset.context_index("ewma_variance").map(|column| {
+            let raw = |i: usize| dataset.context.get(i, column);
+            let of = |split: &Fold| {
+                let pairs = split.learnt().map(|i| (all_proxies[i], raw(i)));
+                let scale = VarianceScale::fit(pairs);
+                split.test.clone().map(|i| scale.forecast(raw(i))).collect::<Vec<f64>>()
+            };
+            splits.iter().flat_map(of).collect()
+        });
         let mut history: Vec<(Timestamp, f64)> = labels.iter().map(|l| (l.end, l.value)).collect();
         // Labels become known in the order of their decisions, corrected ones apart.
         history.sort_by_key(|(known_at, _)| *known_at);
@@ -155,6 +167,7 @@ impl Walk {
             proxy,
             proxies: splits.iter().flat_map(|s| &all_proxies[s.test.clone()]).copied().collect(),
             previous,
+            ewma,
             all_proxies,
             folds,
             splits,
@@ -188,6 +201,7 @@ impl Walk {
             history,
             proxy: VarianceProxy::SquaredReturn,
             previous: None,
+            ewma: None,
             all_proxies: proxies.clone(),
             proxies,
             splits: Vec::new(),

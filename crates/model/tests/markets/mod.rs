@@ -54,6 +54,37 @@ pub(crate) fn dataset(closes: &[f64], steps: usize) -> Dataset {
     }
 }
 
+/// The same rows with the past returns that GARCH and its like filter, and the mean squares
+/// that HAR reads.
+pub(crate) fn with_returns(closes: &[f64], steps: usize) -> Dataset {
+    const LAGS: usize = 256;
+    let mut data = dataset(closes, steps);
+    let returns: Vec<f64> = closes.windows(2).map(|w| (w[1] / w[0]).ln()).collect();
+    let first = SEASON.max(steps) + 1;
+    let mut sums = vec![0.0];
+    sums.extend(returns.iter().scan(0.0, |sum, r| {
+        *sum += r * r;
+        Some(*sum)
+    }));
+    let mut context = Vec::new();
+    for row in 0..data.len() {
+        // Return `i - 1` closes at price `i`; all before it are known.
+        let i = first + row;
+        context.extend_from_slice(data.context.row(row));
+        context.push(i.min(LAGS) as f64);
+        context.extend((0..LAGS).map(|k| if k < i { returns[i - 1 - k] } else { 0.0 }));
+        let mean = |width: usize| (sums[i] - sums[i - width.min(i)]) / width.min(i) as f64;
+        context.extend([steps, 24, 168, 720].map(mean));
+    }
+    let names = &mut data.context_names;
+    names.push("known_returns".to_owned());
+    names.extend((0..LAGS).map(|k| format!("log_return_lag_{k}")));
+    names.extend(["horizon", "day", "week", "month"].map(|part| format!("mean_square_{part}")));
+    let columns = names.len();
+    data.context = Matrix::new(data.len(), columns, context);
+    data
+}
+
 /// When the price of a row is known (UTC).
 pub(crate) fn close_of(row: usize) -> Timestamp {
     Timestamp::from_secs(1_704_067_200 + 3_600 * (row as i64 + 1))

@@ -583,6 +583,34 @@ const BOOSTING: &[Key] = &[
     key("max_bin", Kind::Whole(2, 65_535), Some("64"), "Most bins of a column."),
 ];
 
+const ETS: &[Key] = &[key(
+    "trend",
+    Kind::OneOf(&["auto", "none", "additive", "damped"]),
+    Some("\"auto\""),
+    "Which trend; that of the lowest AICc by default.",
+)];
+
+const ARIMA: &[Key] = &[key(
+    "order",
+    Kind::Wholes(0, 3),
+    Some("[]"),
+    "[p, 1, q] of the log price; p and q up to 3 of the lowest AICc when left out.",
+)];
+
+const GARCH: &[Key] = &[key(
+    "distribution",
+    Kind::OneOf(&["normal", "student_t"]),
+    Some("\"normal\""),
+    "What the likelihood takes the shocks for; quantiles come from the residuals.",
+)];
+
+const HAR: &[Key] = &[key(
+    "weighted",
+    Kind::Boolean,
+    Some("true"),
+    "Least squares weighted by the inverse square of a first fit, or plain.",
+)];
+
 /// Every table of the file, in the order in which people write them.
 pub const TABLES: &[Table] = &[
     Table {
@@ -723,6 +751,31 @@ pub const TABLES: &[Table] = &[
                 doc: "A model that was trained elsewhere (`foretell import`); the spread of its \
                       errors alone is learnt here.",
                 keys: IMPORTED,
+            },
+            Variant {
+                name: "theta",
+                doc: "Exponential smoothing of the log price with half the slope of its trend.",
+                keys: &[],
+            },
+            Variant {
+                name: "ets",
+                doc: "Exponential smoothing of the log price with additive errors.",
+                keys: ETS,
+            },
+            Variant {
+                name: "arima",
+                doc: "ARIMA(p, 1, q) with drift on the log price.",
+                keys: ARIMA,
+            },
+            Variant {
+                name: "garch",
+                doc: "Random walk with intervals from a GARCH(1,1) variance.",
+                keys: GARCH,
+            },
+            Variant {
+                name: "har",
+                doc: "Random walk with intervals from the realised variance of horizon, day, week and month (HAR-RV).",
+                keys: HAR,
             },
         ],
     },

@@ -368,7 +368,8 @@ async fn a_correction_of_an_older_bar_changes_later_decisions_only() {
     let clean = world.clean(corrected).await;
     let plain = materialise(&world.pipeline, &clean).unwrap();
     let last = |made: &Materialised| seen(made, Timestamp::MAX).pop().unwrap();
-    let row = crate::forecasting::row_at(&world.pipeline, &clean, at(702, 0)).unwrap();
+    let schema = foretell_model::Schema::of(&after.dataset);
+    let row = crate::forecasting::row_at(&world.pipeline, &schema, &clean, at(702, 0)).unwrap();
     assert_eq!(last(&after).0, at(702, 0));
     assert_eq!(last(&after).1, bits(&row.features));
     assert_eq!(last(&after).2, bits(&row.context));
