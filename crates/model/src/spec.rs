@@ -10,6 +10,7 @@ use crate::neural::{
     self, DecompositionSettings, NeuralEstimator, PerceptronSettings, RecurrentSettings,
 };
 use crate::ridge::RidgeEstimator;
+use crate::search::{SearchEstimator, SearchSettings};
 use crate::{Estimator, ModelError};
 
 /// An estimator and its settings. In a file: `kind = "ridge"`, `alpha = 1.0`; settings
@@ -102,6 +103,8 @@ pub enum EstimatorSpec {
     Mlp(PerceptronSettings),
     /// A linear forecaster on trend and rest of the window (DLinear, Zeng et al., 2023).
     Dlinear(DecompositionSettings),
+    /// A model of another kind whose settings are searched for inside the fit.
+    Search(Box<SearchSettings>),
 }
 
 /// Refuses settings on a kind that has none, which serde alone lets pass.
@@ -187,6 +190,23 @@ impl EstimatorSpec {
             Self::Gru(_) => "gru",
             Self::Mlp(_) => "mlp",
             Self::Dlinear(_) => "dlinear",
+            Self::Search(_) => "search",
+        }
+    }
+
+    /// What is fitted in the end: this, or the model whose settings are searched for.
+    pub fn learnt(&self) -> &Self {
+        match self {
+            Self::Search(settings) => settings.base.learnt(),
+            other => other,
+        }
+    }
+
+    /// The search for its settings, if it is one.
+    pub fn search(&self) -> Option<&SearchSettings> {
+        match self {
+            Self::Search(settings) => Some(settings),
+            _ => None,
         }
     }
 
@@ -198,7 +218,7 @@ impl EstimatorSpec {
     /// Whether it reads feature columns, and so can explain itself by them.
     pub fn reads_features(&self) -> bool {
         matches!(
-            self,
+            self.learnt(),
             Self::Ridge { .. }
                 | Self::RandomForest { .. }
                 | Self::GradientBoosting { .. }
@@ -212,7 +232,7 @@ impl EstimatorSpec {
     /// Whether what it promises is the spread alone: its point is the random walk's in
     /// every row, so it is judged by the QLIKE of its variance and not by its point.
     pub fn forecasts_spread(&self) -> bool {
-        matches!(self, Self::EwmaVolatility)
+        matches!(self.learnt(), Self::EwmaVolatility)
     }
 
     /// How many steps a fit reports to its progress.
@@ -223,13 +243,15 @@ impl EstimatorSpec {
             Self::Lstm(s) | Self::Gru(s) => s.epochs as u64,
             Self::Mlp(s) => s.epochs as u64,
             Self::Dlinear(s) => s.epochs as u64,
+            // Its trials, and the fit with what they found.
+            Self::Search(s) => s.planned() as u64 + 1,
             _ => 1,
         }
     }
 
     /// The context column it reads, if any.
     pub fn context_column(&self) -> Option<&'static str> {
-        match self {
+        match self.learnt() {
             Self::SeasonalNaive => Some("seasonal_log_return"),
             Self::EwmaVolatility | Self::Ridge { volatility_scaled: true, .. } => {
                 Some("ewma_variance")
@@ -252,11 +274,12 @@ impl EstimatorSpec {
             Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
                 Box::new(NeuralEstimator::new(spec))
             }
+            Self::Search(_) => Box::new(SearchEstimator::new(spec)),
             _ => Box::new(BaselineEstimator::new(spec)),
         })
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         let refuse = |field: &str, value: &dyn ToString, remedy: &str| {
             Err(ModelError::Setting {
                 kind: self.kind().to_owned(),
@@ -313,6 +336,7 @@ impl EstimatorSpec {
             Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
                 neural::check(self).or_else(|(field, value, remedy)| refuse(field, &value, remedy))
             }
+            Self::Search(ref settings) => settings.check(),
             _ => Ok(()),
         }
     }
