@@ -80,7 +80,7 @@ pub struct SearchSettings {
 
 impl SearchSettings {
     /// A search with the usual settings: 50 trials of TPE with the median rule on three
-    /// splits, two at a time, anew in every fold.
+    /// splits, one at a time, anew in every fold.
     pub fn new(base: EstimatorSpec, space: Space) -> Self {
         Self {
             base,
@@ -91,7 +91,7 @@ impl SearchSettings {
             trials: 50,
             time_budget: None,
             splits: 3,
-            batch: 2,
+            batch: 1,
             points: 5,
             every: 1,
             cost_bp: 5.0,

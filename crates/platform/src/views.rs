@@ -117,6 +117,9 @@ pub struct RunReport {
     /// How far the number of trials may have spoilt the best of them.
     #[serde(default)]
     pub overfitting: Option<Overfitting>,
+    /// The searches of the final refits.
+    #[serde(default)]
+    pub searches: Vec<SearchView>,
     /// "lock-box opened N times", where there is a lock-box.
     pub lock_box: Option<String>,
     /// Recipes whose final refit learnt from the opened lock-box.

@@ -130,8 +130,8 @@ mod tests {
             let trial = Course { number, steps, complete: false };
             Pruner::Hyperband.gives_up(trial, 9, &earlier)
         };
-        assert!(!gives_up(6, &[1.5]), "the second of seven is in the best third");
-        assert!(gives_up(6, &[2.5]), "the fourth is not");
+        assert!(!gives_up(6, &[0.5]), "the second of seven is in the best third");
+        assert!(gives_up(6, &[1.5]), "the third is not");
         assert!(!gives_up(6, &[9.0, 9.0]), "split 2 is no rung");
         assert!(!gives_up(9, &[9.0]), "another bracket begins at split 3");
         assert!(!gives_up(9, &[9.0; 3]), "and has nobody to be compared with yet");
