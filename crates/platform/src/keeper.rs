@@ -61,7 +61,7 @@ impl Keeper {
     pub(crate) fn of_run(
         folder: PathBuf,
         registry: &Registry,
-        clock: &Arc<dyn Clock>,
+        clock: Arc<dyn Clock>,
         pipeline: &Pipeline,
         run: &str,
     ) -> Self {
@@ -75,7 +75,7 @@ impl Keeper {
             run: run.to_owned(),
             recipes: training::recipes(pipeline).into_iter().map(hash).collect(),
             notes,
-            clock: Arc::clone(clock),
+            clock,
         };
         Self { ledger: Some(ledger), ..Self::in_folder(folder) }
     }

@@ -9,6 +9,7 @@ use foretell_registry::{LockBoxOpening, Written};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
+use crate::keeper::Keeper;
 use crate::materialise::Materialised;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::Pipeline;

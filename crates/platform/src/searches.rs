@@ -103,13 +103,16 @@ struct Subject<'a> {
 }
 
 /// The view of a search from its own trials and all that the ledger has on the same rows.
-fn view(subject: &Subject<'_>, own: &[SearchTrialRecord], on_rows: &[SearchTrialRecord]) -> SearchView {
+fn view(
+    subject: &Subject<'_>,
+    own: &[SearchTrialRecord],
+    on_rows: &[SearchTrialRecord],
+) -> SearchView {
     let search = subject.spec.and_then(EstimatorSpec::search);
     let settings = |t: &SearchTrialRecord| -> Settings {
         serde_json::from_str(&t.settings_json).unwrap_or_default()
     };
-    let objective =
-        |t: &SearchTrialRecord| t.steps.last().copied().filter(|_| t.state != "failed");
+    let objective = |t: &SearchTrialRecord| t.steps.last().copied().filter(|_| t.state != "failed");
     // A study that another machine ran too has trials twice: the first are shown.
     let mut shown: BTreeMap<u64, &SearchTrialRecord> = BTreeMap::new();
     own.iter().for_each(|t| {
@@ -126,9 +129,8 @@ fn view(subject: &Subject<'_>, own: &[SearchTrialRecord], on_rows: &[SearchTrial
     });
     let empty = Space::default();
     let space = search.map_or(&empty, |s| &s.space);
-    let points: Vec<(Vec<f64>, f64)> = complete()
-        .filter_map(|t| Some((space.point(&settings(t))?, objective(t)?)))
-        .collect();
+    let points: Vec<(Vec<f64>, f64)> =
+        complete().filter_map(|t| Some((space.point(&settings(t))?, objective(t)?))).collect();
     let shares = importance::importance(space, &points);
     SearchView {
         recipe: subject.recipe.to_owned(),
@@ -176,10 +178,8 @@ fn luck(on_rows: &[SearchTrialRecord]) -> (Option<f64>, usize) {
     let count = trials.len();
     let mean = |i: usize| trials.iter().map(|t| t.losses[i]).sum::<f64>() / count as f64;
     let means: Vec<f64> = (0..rows).map(mean).collect();
-    let gains: Vec<Vec<f64>> = trials
-        .iter()
-        .map(|t| means.iter().zip(&t.losses).map(|(m, l)| m - l).collect())
-        .collect();
+    let gains: Vec<Vec<f64>> =
+        trials.iter().map(|t| means.iter().zip(&t.losses).map(|(m, l)| m - l).collect()).collect();
     let views: Vec<&[f64]> = gains.iter().map(Vec::as_slice).collect();
     // Half of the rows, in blocks of at least two.
     let blocks = BLOCKS.min(rows / 2 / 2 * 2);

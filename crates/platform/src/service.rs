@@ -260,7 +260,8 @@ impl Service {
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<RunReport, PlatformError> {
-        let (registry, clock) = (&self.store.registry, &self.store.clock);
+        let registry = &self.store.registry;
+        let clock: Arc<dyn Clock> = Arc::clone(&self.store.clock) as _;
         let folder = keeper::folder(self.store.dir.path(), &pipeline.name);
         let keeper = Arc::new(Keeper::of_run(folder, registry, clock, pipeline, &record.id));
         let mut run = Run {

@@ -10,8 +10,8 @@ use foretell_model::evaluate::{
     SpreadEvaluation, SpreadSkill, SquaredReturns, evaluate,
 };
 use foretell_model::{
-    Checkpoints, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord, SearchTrial, Study,
-    cpu_features,
+    Checkpoints, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord, SearchTrial,
+    Study, cpu_features,
 };
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,8 @@ use foretell_market::{Candle, Fingerprint, Instrument, Interval, Timestamp};
 use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
 use serde::{Deserialize, Serialize};
 
+use crate::searches::SearchView;
+
 /// One line of the closing table: a recipe against the random walk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecipeLine {

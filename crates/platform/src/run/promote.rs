@@ -73,9 +73,9 @@ impl Run<'_> {
             store.registry.promote(&pipeline.name, version.version, CHALLENGER, &audit).await?;
         }
         let line = promotion.reason.clone();
-        let searched = refits.iter().filter_map(|r| {
-            Some((r.recipe.name.clone(), &r.recipe.spec, r.search.as_ref()?))
-        });
+        let searched = refits
+            .iter()
+            .filter_map(|r| Some((r.recipe.name.clone(), &r.recipe.spec, r.search.as_ref()?)));
         self.made.searches = store.refit_searches(&searched.collect::<Vec<_>>()).await?;
         self.made.with_lock_box = with_lock_box;
         self.made.champion = Some(winner.1.clone());
