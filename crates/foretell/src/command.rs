@@ -4,6 +4,7 @@ mod files;
 mod pipelines;
 mod questions;
 mod records;
+mod searches;
 mod serving;
 mod sources;
 mod stations;
@@ -86,6 +87,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Reproduce(args) => questions::reproduce(&session, &args.id).await,
         Command::Models(args) => records::models(&session, args).await,
         Command::Runs(args) => records::runs(&session, args).await,
+        Command::Search(command) => searches::search(&session, command).await,
         Command::Gaps(args) => records::gaps(&session, args).await,
         Command::Sources(args) => sources::sources(&session, args).await,
         Command::Doctor(args) => files::doctor(&session, &args).await,

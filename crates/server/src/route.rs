@@ -5,6 +5,7 @@ mod gaps;
 mod models;
 mod pages;
 mod runs;
+mod searches;
 mod series;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) use pages::{
     __path_health, __path_latest_report, __path_metrics, __path_openapi, __path_report,
 };
 pub(crate) use runs::{__path_list as __path_runs, __path_reproduce, __path_show, __path_start};
+pub(crate) use searches::__path_show as __path_searches;
 pub(crate) use series::{__path_candles, __path_instruments};
 
 /// What handlers share.
@@ -67,7 +69,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 18] = [
+const ROUTES: [Route; 19] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),
@@ -86,6 +88,7 @@ const ROUTES: [Route; 18] = [
     ("/api/v1/runs", || get(runs::list).post(runs::start).layer(DefaultBodyLimit::max(MAX_WISH))),
     ("/api/v1/runs/{id}", || get(runs::show)),
     ("/api/v1/runs/{id}/reproduce", || post(runs::reproduce)),
+    ("/api/v1/searches/{of}", || get(searches::show)),
 ];
 
 pub(crate) fn router(service: Arc<Service>, metrics: Arc<Metrics>) -> Router {

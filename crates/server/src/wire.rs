@@ -1,6 +1,7 @@
 //! The wire types of the API, converted by hand from the platform's plain data.
 
 mod details;
+mod searches;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use details::{Gap, ModelDetail, RunDetail};
+pub(crate) use searches::Searches;
 
 use crate::problem::Problem;
 
