@@ -38,8 +38,8 @@ enum Note {
 /// The way to the registry of a run.
 struct Ledger {
     run: String,
-    /// Hash of each recipe, by its name.
-    recipes: BTreeMap<String, Fingerprint>,
+    /// Hash of each recipe and kind of its model, by its name.
+    recipes: BTreeMap<String, (Fingerprint, &'static str)>,
     notes: mpsc::UnboundedSender<Note>,
     clock: Arc<dyn Clock>,
 }
@@ -66,8 +66,8 @@ impl Keeper {
         run: &str,
     ) -> Self {
         let hash = |r: foretell_model::evaluate::Recipe| {
-            let hash = pipeline.recipe_hash(&r);
-            (r.name, hash)
+            let (hash, kind) = (pipeline.recipe_hash(&r), r.spec.learnt().kind());
+            (r.name, (hash, kind))
         };
         let (notes, heard) = mpsc::unbounded_channel();
         tokio::spawn(write(registry.clone(), heard));
@@ -95,12 +95,13 @@ impl Keeper {
     pub(crate) fn trial(&self, recipe: &str, fold: usize, study: &Study, trial: &SearchTrial) {
         self.in_time(study, Interval::DAY, 0);
         let Some(ledger) = &self.ledger else { return };
-        let Some(hash) = ledger.recipes.get(recipe) else { return };
+        let Some((hash, kind)) = ledger.recipes.get(recipe) else { return };
         let now = ledger.clock.now();
         let search = Search {
             run_id: ledger.run.clone(),
             recipe_name: recipe.to_owned(),
             recipe_hash: *hash,
+            kind: (*kind).to_owned(),
             fold: fold as u64,
             study: study.key,
             rows: study.rows,
@@ -160,6 +161,8 @@ impl Keeper {
         if let Some(checkpoints) = &self.checkpoints {
             // What is left behind is found by the next run, which does not need it.
             let _ = std::fs::remove_dir_all(&checkpoints.folder);
+            // The folder around it, when it was the last.
+            let _ = checkpoints.folder.parent().map(std::fs::remove_dir);
         }
     }
 }

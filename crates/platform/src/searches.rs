@@ -55,13 +55,16 @@ pub struct SearchView {
     /// Every trial in order.
     pub trials: Vec<SearchTrialView>,
     /// Probability that the best trial is so by luck: of backtest overfitting over all
-    /// complete trials of the ledger on these rows. Above one half is a red flag.
+    /// complete trials of this kind of model in the ledger on these rows. Above one half is
+    /// a red flag.
     pub probability: Option<f64>,
     /// How many distinct trials that is.
     pub counted: usize,
     /// Probability that the sign strategy of the best trial has a Sharpe ratio above what
-    /// luck gives the best of as many.
+    /// luck gives the best of all trials on these rows, of whatever model.
     pub deflated_sharpe: Option<f64>,
+    /// How many distinct trials that is.
+    pub tried: usize,
     /// Share of each setting in the variance of the objective (functional ANOVA); empty when
     /// trials are too few or alike.
     pub importance: Vec<(String, f64)>,
@@ -102,10 +105,12 @@ struct Subject<'a> {
     splits: u64,
 }
 
-/// The view of a search from its own trials and all that the ledger has on the same rows.
+/// The view of a search from its own trials and those that the ledger has on the same rows: of
+/// its kind of model, and all.
 fn view(
     subject: &Subject<'_>,
     own: &[SearchTrialRecord],
+    of_kind: &[SearchTrialRecord],
     on_rows: &[SearchTrialRecord],
 ) -> SearchView {
     let search = subject.spec.and_then(EstimatorSpec::search);
@@ -121,7 +126,7 @@ fn view(
     let complete = || shown.values().filter(|t| t.state == "complete");
     let best = complete().filter_map(|t| Some((objective(t)?, *t)));
     let best = best.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.number.cmp(&b.1.number)));
-    let (probability, counted) = luck(on_rows);
+    let (probability, counted) = luck(of_kind);
     let deflated = best.and_then(|(_, t)| {
         let ratio = |t: &&SearchTrialRecord| SharpeEvidence::of(&t.returns).sharpe;
         let ratios: Vec<f64> = distinct(on_rows).iter().map(ratio).collect();
@@ -156,6 +161,7 @@ fn view(
         probability,
         counted,
         deflated_sharpe: deflated,
+        tried: distinct(on_rows).len(),
         importance: space.0.keys().cloned().zip(shares).collect(),
         study: subject.study,
     }
@@ -199,7 +205,9 @@ impl Store {
             // The search may have been given more trials before than now.
             let own: Vec<_> =
                 own.into_iter().filter(|t| t.number < record.trials.len() as u64).collect();
-            let on_rows = self.registry.search_trials_on(&study.rows).await?;
+            let kind = Some(spec.learnt().kind());
+            let of_kind = self.registry.search_trials_on(&study.rows, kind).await?;
+            let on_rows = self.registry.search_trials_on(&study.rows, None).await?;
             let subject = Subject {
                 recipe,
                 fold: 0,
@@ -208,7 +216,7 @@ impl Store {
                 judged: study.judged as u64,
                 splits: study.splits as u64,
             };
-            views.push(view(&subject, &own, &on_rows));
+            views.push(view(&subject, &own, &of_kind, &on_rows));
         }
         Ok(views)
     }
@@ -229,7 +237,9 @@ impl Service {
         for search in &searches {
             let registry = &self.store.registry;
             let own = registry.search_trials(&search.study).await?;
-            let on_rows = registry.search_trials_on(&search.rows).await?;
+            let kind = Some(&search.kind[..]);
+            let of_kind = registry.search_trials_on(&search.rows, kind).await?;
+            let on_rows = registry.search_trials_on(&search.rows, None).await?;
             let recipe = recipes.iter().find(|r| r.name == search.recipe_name);
             let subject = Subject {
                 recipe: &search.recipe_name,
@@ -239,7 +249,7 @@ impl Service {
                 judged: search.judged,
                 splits: search.splits,
             };
-            views.push(view(&subject, &own, &on_rows));
+            views.push(view(&subject, &own, &of_kind, &on_rows));
         }
         Ok(SearchDetail { run: run.id, pipeline: run.pipeline, searches: views })
     }

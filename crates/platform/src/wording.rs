@@ -79,7 +79,10 @@ pub fn search(found: &SearchView) -> String {
         None => String::new(),
         Some(p) => {
             let flag = if p > 0.5 { ", a red flag" } else { "" };
-            format!(" · PBO {p:.3} over {} trials on the same inner rows{flag}", found.counted)
+            format!(
+                " · PBO {p:.3} over {} trials of this kind on the same inner rows{flag}",
+                found.counted
+            )
         }
     };
     format!(

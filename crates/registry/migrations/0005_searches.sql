@@ -6,6 +6,8 @@ CREATE TABLE searches (
     run_id TEXT NOT NULL REFERENCES runs (id),
     recipe_name TEXT NOT NULL,
     recipe_hash TEXT NOT NULL,
+    -- Kind of the model whose settings were searched for.
+    kind TEXT NOT NULL,
     fold INTEGER NOT NULL CHECK (fold >= 0),
     study TEXT NOT NULL,
     rows_hash TEXT NOT NULL,

@@ -18,6 +18,8 @@ pub struct Search {
     pub recipe_name: String,
     /// Content hash of the recipe.
     pub recipe_hash: Fingerprint,
+    /// Kind of the model whose settings were searched for.
+    pub kind: String,
     /// The fold of the walk-forward evaluation, from 1; 0 is the final refit.
     pub fold: u64,
     /// Content hash of everything that decides what its trials find.
@@ -95,6 +97,7 @@ impl Search {
             run_id: columns.get("run_id")?,
             recipe_name: columns.get("recipe_name")?,
             recipe_hash: columns.parse("recipe_hash")?,
+            kind: columns.get("kind")?,
             fold: columns.unsigned("fold")?,
             study: columns.parse("study")?,
             rows: columns.parse("rows_hash")?,
@@ -124,7 +127,8 @@ impl Registry {
         let mut write = self.write().await?;
         sqlx::query(
             "INSERT INTO searches (run_id, recipe_name, recipe_hash, fold, study, rows_hash, \
-             judged, splits, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+             judged, splits, created_at, kind) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
              ON CONFLICT (run_id, recipe_hash, fold, study) DO NOTHING",
         )
         .bind(&search.run_id)
@@ -136,6 +140,7 @@ impl Registry {
         .bind(signed(search.judged, KIND, &search.run_id, "judged")?)
         .bind(signed(search.splits, KIND, &search.run_id, "splits")?)
         .bind(search.created_at.micros())
+        .bind(&search.kind)
         .execute(&mut *write)
         .await
         .map_err(|e| RegistryError::of_write(e, KIND, &search.run_id, "a run"))?;
@@ -191,18 +196,24 @@ impl Registry {
         rows.iter().map(SearchTrialRecord::read).collect()
     }
 
-    /// The trials of whatever search that were judged on these rows.
+    /// The trials of whatever search that were judged on these rows; of one kind of model, or
+    /// of all.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn search_trials_on(
         &self,
         judged_rows: &Fingerprint,
+        kind: Option<&str>,
     ) -> Result<Vec<SearchTrialRecord>, RegistryError> {
-        let rows = Select::new("SELECT * FROM search_trials")
-            .when("rows_hash =", Some(judged_rows.to_string()))
-            .rows("study, number, seq", None, &self.readers)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT * FROM search_trials WHERE rows_hash = ?1 AND (?2 IS NULL OR study IN \
+             (SELECT study FROM searches WHERE kind = ?2)) ORDER BY study, number, seq",
+        )
+        .bind(judged_rows.to_string())
+        .bind(kind)
+        .fetch_all(&self.readers)
+        .await?;
         rows.iter().map(SearchTrialRecord::read).collect()
     }
 }

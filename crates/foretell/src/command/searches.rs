@@ -102,7 +102,7 @@ fn trials(found: &SearchView) {
     if let Some(p) = found.deflated_sharpe {
         say(&format!(
             " deflated Sharpe ratio of the best trial's signs: {p:.3} over {} trials on these rows",
-            found.counted
+            found.tried
         ));
     }
 }

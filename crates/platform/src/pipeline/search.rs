@@ -175,3 +175,129 @@ fn read_range(key: &Key, value: &DeValue<'_>) -> Result<Range, String> {
         _ => Err(format!("must be written as {FORMS}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use foretell_model::search::{Objective, Pruner, Sampler};
+
+    use super::*;
+    use crate::pipeline::{Diagnostics, Pipeline, json_schema};
+
+    const HEAD: &str = r#"
+name = "btc"
+instrument = "BTC-USD"
+interval = "1h"
+[source]
+kind = "file"
+path = "btc.csv"
+[label]
+horizon = "1h"
+[evaluation]
+initial_train = "180d"
+refit_every = "30d"
+cost_bp = 2.5
+"#;
+
+    fn parse(models: &str) -> Result<Pipeline, Box<Diagnostics>> {
+        Pipeline::parse(&format!("{HEAD}{models}"), Path::new("btc.toml"))
+    }
+
+    #[test]
+    fn a_model_with_a_search_is_that_search() {
+        let pipeline = parse(
+            r#"
+[[models]]
+kind = "gradient_boosting"
+rounds = 300
+[models.search]
+sampler = "cma_es"
+pruner = "hyperband"
+objective = "mae"
+trials = 80
+time_budget = "10m"
+splits = 9
+every = 3
+batch = 4
+[models.search.space]
+rounds = [100, 1000]
+depth = { from = 3, to = 10 }
+eta = { from = 0.01, to = 0.3, log = true }
+subsample = { one_of = [0.5, 1] }
+[[models]]
+kind = "lstm"
+name = "net"
+[models.search.space]
+units = [[32], [64, 32]]
+activation = ["tanh", "relu"]
+[[models]]
+kind = "gradient_boosting"
+"#,
+        )
+        .unwrap_or_else(|e| panic!("{e}"));
+        let names: Vec<&str> = pipeline.models.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names, ["gradient boosting, searched", "net", "gradient boosting"]);
+        let search = pipeline.models[0].spec.search().unwrap();
+        assert_eq!(search.sampler, Sampler::CmaEs);
+        assert_eq!((search.pruner, search.objective), (Pruner::Hyperband, Objective::Mae));
+        assert_eq!((search.trials, search.splits, search.every, search.batch), (80, 9, 3, 4));
+        assert_eq!(search.time_budget.unwrap().to_string(), "10m");
+        assert_eq!(search.cost_bp, 2.5, "the evaluation's");
+        let range = |name: &str| search.space.0[name].clone();
+        assert_eq!(range("rounds"), Range::Whole { from: 100, to: 1_000, log: false });
+        assert_eq!(range("depth"), Range::Whole { from: 3, to: 10, log: false });
+        assert_eq!(range("eta"), Range::Number { from: 0.01, to: 0.3, log: true });
+        assert_eq!(range("subsample"), Range::OneOf(vec![0.5.into(), 1.0.into()]));
+        let EstimatorSpec::GradientBoosting { rounds, .. } = search.base else {
+            panic!("boosting")
+        };
+        assert_eq!(rounds, 300);
+        let net = pipeline.models[1].spec.search().unwrap();
+        assert_eq!(net.space.0["units"], Range::OneOf(vec![vec![32].into(), vec![64, 32].into()]));
+        assert_eq!((net.trials, net.splits, net.every), (50, 3, 1), "the defaults");
+        let plain = &pipeline.models[2];
+        assert_ne!(pipeline.recipe_hash(&pipeline.models[0]), pipeline.recipe_hash(plain));
+    }
+
+    #[test]
+    fn what_cannot_be_searched_is_shown_in_its_line() {
+        let refused = |search: &str| {
+            let text = format!("[[models]]\nkind = \"ridge\"\n{search}");
+            parse(&text).expect_err("the file must be refused").to_string()
+        };
+        let space = |line: &str| refused(&format!("[models.search.space]\n{line}"));
+        assert!(space("alfa = [1, 2]").contains("did you mean `alpha`?"));
+        let window = space("window = [1, 9]");
+        assert!(window.contains("a pipeline file for each value"), "{window}");
+        assert!(space("alpha = [1, 2, 3]").contains("[low, high]"));
+        assert!(space("alpha = [-1, 2]").contains("must hold a number from 0 to"));
+        assert!(space("alpha = { from = 0, to = 2, log = true }").contains("logarithmic"));
+        assert!(space("alpha = { from = 2, to = 1 }").contains("begins above its end"));
+        assert!(space("alpha = { form = 2, to = 1 }").contains("unknown key `form`"));
+        assert!(space("volatility_scaled = { from = true, to = false }").contains("one_of"));
+        assert!(refused("[models.search]\ntrials = 5").contains("has no `space`"));
+        assert!(refused("search = 5").contains("write [models.search]"));
+        let trials = refused("[models.search]\ntrials = 0\n[models.search.space]\nalpha = [1, 2]");
+        assert!(trials.contains("btc.toml:16: `trials` in [models.search] must be"), "{trials}");
+        let twice = "[models.search.space]\nalpha = [1, 2]\n";
+        let same = parse(&format!(
+            "[[models]]\nkind = \"ridge\"\n{twice}[[models]]\nkind = \"ridge\"\nname = \"b\"\n{twice}"
+        ));
+        assert!(same.expect_err("twice the same").to_string().contains("are the same model"));
+    }
+
+    #[test]
+    fn the_schema_knows_the_ranges_of_every_setting() {
+        let schema = json_schema();
+        let kinds = schema["properties"]["models"]["items"]["oneOf"].as_array().unwrap();
+        let of = |kind: &str| {
+            kinds.iter().find(|k| k["properties"]["kind"]["const"] == kind).unwrap()["properties"]
+                ["search"]
+                .clone()
+        };
+        let ranges = &of("ridge")["properties"]["space"]["properties"];
+        assert_eq!(ranges["alpha"]["oneOf"][0]["items"]["type"], "number");
+        assert!(of("drift").is_null(), "there is nothing to search for");
+    }
+}

@@ -21,7 +21,7 @@ pub(super) fn section(found: &SearchView) -> String {
         Some(p) => format!(
             " Its sign strategy has a deflated Sharpe ratio of {p:.3}: the probability that it is \
              better than the best of {} trials by luck.",
-            found.counted
+            found.tried
         ),
         None => String::new(),
     };
@@ -45,35 +45,39 @@ fn history(found: &SearchView) -> String {
     };
     let (complete, pruned) = (of("complete"), of("pruned"));
     let mut least = f64::INFINITY;
-    let best: Vec<(f64, f64)> = complete
-        .iter()
-        .map(|(number, value)| {
-            least = least.min(*value);
-            (*number, least)
-        })
-        .collect();
+    let mut best: Vec<(f64, f64)> = Vec::new();
+    for (number, value) in &complete {
+        // In steps: what was best stays so until something better is found.
+        best.extend(best.last().map(|(_, before)| (*number, *before)));
+        least = least.min(*value);
+        best.push((*number, least));
+    }
     // A trial that went wrong would press the others into one line.
     let mut values: Vec<f64> = complete.iter().map(|c| c.1).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.get(values.len() / 2).copied().unwrap_or(least);
     let most = middle + 5.0 * (middle - least).max(1e-3 * middle.abs());
-    let inside = |points: Vec<(f64, f64)>| points.into_iter().filter(move |p| p.1 <= most);
-    let hidden = complete.iter().chain(&pruned).filter(|p| p.1 > most).count();
+    let hidden = complete.iter().filter(|p| p.1 > most).count();
+    let shown: Vec<(f64, f64)> = complete.into_iter().filter(|p| p.1 <= most).collect();
+    let top = shown.iter().map(|p| p.1).fold(least, f64::max);
+    best.retain(|p| p.1 <= most);
     let mut chart = Chart::new(
         format!("{}: trial by trial", found.recipe),
-        "Mean loss of each trial on the inner rows, and the least so far.",
+        "Mean loss of each complete trial on the inner rows, and the least so far; trials that \
+         were given up early were judged on fewer rows and stand at the upper edge.",
     )
     .size(960, 300)
     .x(Axis::numbers("trial"))
     .y(Axis::numbers(format!("{} loss, bp of log return", found.objective)));
     if !pruned.is_empty() {
-        chart = chart.points("given up early", Tone::Grey, inside(pruned));
+        let edge = pruned.into_iter().map(|(number, _)| (number, top));
+        chart = chart.points("given up early", Tone::Grey, edge);
     }
-    chart = chart.points("complete", Tone::Blue, inside(complete));
+    chart = chart.points("complete", Tone::Blue, shown);
     chart = chart.line("best so far", Tone::Orange, best);
     let mut html = chart.figure();
     if hidden > 0 {
-        html.push_str(&format!("<p>{hidden} of the trials lie above the picture.</p>"));
+        html.push_str(&format!("<p>{hidden} of the complete trials lie above the picture.</p>"));
     }
     html
 }

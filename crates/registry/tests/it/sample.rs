@@ -243,6 +243,7 @@ pub(crate) fn search(run_id: &str) -> Search {
         run_id: run_id.to_owned(),
         recipe_name: "boosting".to_owned(),
         recipe_hash: hash("boosting"),
+        kind: "gradient_boosting".to_owned(),
         fold: 0,
         study: hash("study"),
         rows: hash("judged rows"),

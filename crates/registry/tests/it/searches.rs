@@ -22,8 +22,13 @@ async fn the_same_search_of_another_run_adds_no_trial_and_more_trials_go_on_from
     }
     let trials = registry.search_trials(&hash("study")).await.unwrap();
     assert_eq!(trials.iter().map(|t| t.number).collect::<Vec<_>>(), [0, 1]);
-    assert_eq!(registry.search_trials_on(&hash("judged rows")).await.unwrap().len(), 2);
-    assert!(registry.search_trials_on(&hash("other rows")).await.unwrap().is_empty());
+    let on = async |rows: &str, kind: Option<&str>| {
+        registry.search_trials_on(&hash(rows), kind).await.unwrap().len()
+    };
+    assert_eq!(on("judged rows", None).await, 2);
+    assert_eq!(on("judged rows", Some("gradient_boosting")).await, 2);
+    assert_eq!(on("judged rows", Some("ridge")).await, 0);
+    assert_eq!(on("other rows", None).await, 0);
     // The same trial with another result, of another machine, stands beside the first.
     let other = SearchTrialRecord { losses: vec![0.5], ..search_trial(0) };
     let written = registry.insert_search_trial(&search("run-2"), &other).await.unwrap();

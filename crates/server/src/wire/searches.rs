@@ -38,13 +38,15 @@ pub(crate) struct Search {
     /// Number of the best trial, from 1.
     best: Option<u64>,
     trials: Vec<SearchTrial>,
-    /// Probability of backtest overfitting over all complete trials on these rows; above one
-    /// half is a red flag.
+    /// Probability of backtest overfitting over all complete trials of this kind of model on
+    /// these rows; above one half is a red flag.
     probability: Option<f64>,
     /// How many distinct trials that is.
     counted: usize,
     /// Deflated Sharpe ratio of the sign strategy of the best trial.
     deflated_sharpe: Option<f64>,
+    /// Over how many distinct trials on these rows, of whatever model.
+    tried: usize,
     /// Name of each setting and its share in the variance of the objective.
     importance: Vec<(String, f64)>,
     /// Content hash of the search.
@@ -80,6 +82,7 @@ impl From<platform::SearchDetail> for Searches {
             probability: s.probability,
             counted: s.counted,
             deflated_sharpe: s.deflated_sharpe,
+            tried: s.tried,
             importance: s.importance,
             study: s.study.to_string(),
         };
