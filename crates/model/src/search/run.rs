@@ -128,8 +128,9 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn in_time(&self, trials: usize) -> bool {
         let budget = self.settings.time_budget;
-        // One trial is run whatever the clock says: there must be something to fit.
-        budget.is_none_or(|b| trials == 0 || self.context.progress.in_time(self.study, b, trials))
+        // The clock begins with the first question; one trial is run whatever it says, since
+        // there must be something to fit.
+        budget.is_none_or(|b| self.context.progress.in_time(self.study, b, trials) || trials == 0)
     }
 
     /// The next point. The first is the model as it is written, where its own settings lie

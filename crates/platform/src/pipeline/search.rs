@@ -279,7 +279,7 @@ kind = "gradient_boosting"
         assert!(refused("[models.search]\ntrials = 5").contains("has no `space`"));
         assert!(refused("search = 5").contains("write [models.search]"));
         let trials = refused("[models.search]\ntrials = 0\n[models.search.space]\nalpha = [1, 2]");
-        assert!(trials.contains("btc.toml:16: `trials` in [models.search] must be"), "{trials}");
+        assert!(trials.contains("btc.toml:17: `trials` in [models.search] must be"), "{trials}");
         let twice = "[models.search.space]\nalpha = [1, 2]\n";
         let same = parse(&format!(
             "[[models]]\nkind = \"ridge\"\n{twice}[[models]]\nkind = \"ridge\"\nname = \"b\"\n{twice}"
