@@ -2,7 +2,7 @@
 
 Usage: python bench/run.py [--target-dir DIR] [--only NAME[,NAME]] [--json FILE]
 
-NAME is features, boosting, neural, pipeline, start or serve. `make bench` builds what is
+NAME is features, boosting, sets, neural, search, pipeline, start or serve. `make bench` builds what is
 measured and calls this from the pinned Python environment; peers run in the same
 process tree on the same cores. Runs on Linux, where memory is read from /proc.
 """
@@ -16,11 +16,14 @@ import pathlib
 import platform
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
+
+import scipy.stats
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PIPELINE = "pipelines/btc-usd-hourly.toml"
@@ -110,6 +113,34 @@ def bench_neural(table, programs, _):
         asked = name == "amazon"
         table.add(f"{what}, one answer", f"{mine['answer_seconds'] * 1e6:.1f} µs", f"{peer['answer_seconds'] * 1e6:.0f} µs",
                   f"{ratio:.1f}x", "at least 20x" if asked else "", ratio >= 20 or not asked)
+
+
+def bench_sets(table, programs, scratch):
+    """The 50 recorded parameter sets of a search, one after the other."""
+    data = scratch / "sets.bin"
+    peer = ask([sys.executable, "bench/boosting_sets.py", data, 2])
+    ours = ask([programs / "examples/bench_boosting_sets", data, "bench/boosting_sets.json", 2])
+    ratio = peer["seconds"] / ours["seconds"]
+    table.add("50 boosting sets, 100,000 x 62, 2 threads", f"{ours['seconds']:.1f} s", f"{peer['seconds']:.1f} s ({peer['peer']})",
+              f"{ratio:.2f}x", "at least 1.5x", ratio >= 1.5)
+    worst = max(abs(a / b - 1) for a, b in zip(ours["rmse"], peer["rmse"]))
+    table.add("50 boosting sets, RMSE, furthest apart", f"{100 * worst:.2f} %", bar="within 2 %", met=worst <= 0.02)
+    data.unlink()
+
+
+def bench_search(table, programs, _):
+    """The best values after 50 trials of 20 seeds, against Optuna's: not larger at 5 %."""
+    peer = ask([sys.executable, "-W", "ignore", "tests/reference/search.py", "--line"])
+    ours = ask([programs / "examples/bench_search", 50, 20])
+    for sampler, functions in peer["best"].items():
+        for function, theirs in functions.items():
+            mine = ours["best"][sampler][function]
+            p = scipy.stats.mannwhitneyu(mine, theirs, alternative="greater").pvalue
+            median = statistics.median
+            table.add(f"search, {sampler} on {function}, best of 50 trials, median of 20 seeds", f"{median(mine):.4f}",
+                      f"{median(theirs):.4f} (Optuna {peer['optuna']})", f"p {p:.2f}", "no worse (p over 0.05)", p > 0.05)
+    table.add("search, asking for all of these trials", f"{ours['seconds']:.1f} s", f"{peer['seconds']:.1f} s (Optuna {peer['optuna']})",
+              f"{peer['seconds'] / ours['seconds']:.1f}x")
 
 
 def hold_the_floor():
@@ -242,7 +273,8 @@ def machine():
     return f"{model}, {cores} cores used, {platform.system()} {platform.release()}, load {load:.1f} at the start, {time.strftime('%Y-%m-%d', time.gmtime())}"
 
 
-BENCHES = {"features": bench_features, "boosting": bench_boosting, "neural": bench_neural, "pipeline": bench_pipeline, "start": bench_start, "serve": bench_serve}
+BENCHES = {"features": bench_features, "boosting": bench_boosting, "sets": bench_sets, "neural": bench_neural, "search": bench_search,
+           "pipeline": bench_pipeline, "start": bench_start, "serve": bench_serve}
 
 
 def main():

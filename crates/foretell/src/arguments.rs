@@ -39,6 +39,21 @@ Examples:
 Ctrl-C loses nothing: the same command goes on. While it works it shows rows, how far it
 has come and, once both ends are known, the share and the time left.";
 
+const SEARCH_HELP: &str = "\
+Examples:
+  foretell search show btc-search
+  foretell search show 01K9 --recipe \"gradient boosting, searched\" --fold 3 --json
+
+A search stands under a model of the pipeline file:
+  [[models]]
+  kind = \"gradient_boosting\"
+  [models.search]
+  trials = 50
+  [models.search.space]
+  depth = [3, 10]
+  eta = { from = 0.01, to = 0.3, log = true }
+`foretell check` explains each key.";
+
 /// Honest forecasts for markets, in one binary.
 #[derive(Debug, Parser)]
 #[command(
@@ -149,6 +164,9 @@ pub(crate) enum Command {
     /// List and show runs.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Show what searches for settings found, trial by trial.
+    #[command(subcommand)]
+    Search(SearchCommand),
     /// Ask a vendor what it trades, and at which prices.
     #[command(subcommand)]
     Sources(SourcesCommand),
@@ -423,4 +441,28 @@ pub(crate) enum RunsCommand {
         /// The run's id, or the beginning of it.
         id: String,
     },
+}
+
+/// Commands on searches.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SearchCommand {
+    /// The best settings of every search of a run, and the trials of its final refits.
+    #[command(after_help = SEARCH_HELP)]
+    Show(SearchShowArguments),
+}
+
+/// Arguments of `search show`.
+#[derive(Debug, Args)]
+pub(crate) struct SearchShowArguments {
+    /// A run's id or the beginning of it; or a pipeline's name or file: its latest run that
+    /// searched.
+    #[arg(value_name = "RUN|PIPELINE")]
+    pub(crate) of: String,
+    /// Of this recipe alone.
+    #[arg(long)]
+    pub(crate) recipe: Option<String>,
+    /// Of this fold of the walk-forward evaluation alone, with its trials; 0 is the final
+    /// refit.
+    #[arg(long)]
+    pub(crate) fold: Option<u64>,
 }

@@ -5,6 +5,7 @@ mod interop;
 mod pipelines;
 mod questions;
 mod records;
+mod searches;
 mod serving;
 mod sources;
 mod stations;
@@ -90,6 +91,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Retrain(args) => interop::retrain(&session, &args).await,
         Command::Models(args) => records::models(&session, args).await,
         Command::Runs(args) => records::runs(&session, args).await,
+        Command::Search(command) => searches::search(&session, command).await,
         Command::Gaps(args) => records::gaps(&session, args).await,
         Command::Sources(args) => sources::sources(&session, args).await,
         Command::Doctor(args) => files::doctor(&session, &args).await,

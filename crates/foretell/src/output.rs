@@ -165,6 +165,9 @@ pub(crate) fn run_report(report: &RunReport) {
         say(&format!(" the final refits of {names} include the opened lock-box"));
     }
     notes(report.volatility.as_ref(), report.overfitting.as_ref());
+    for found in &report.searches {
+        say(&format!(" {}", wording::search(found)));
+    }
     say(&format!(" verdict    {}", report.reason));
     if !report.forecast.is_null() {
         say(&format!(" forecast   {}", forecast_line(&report.forecast)));

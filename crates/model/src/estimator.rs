@@ -3,9 +3,11 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use foretell_market::Interval;
 use foretell_panel::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 
+use crate::search::{SearchRecord, SearchTrial, Study};
 use crate::{EstimatorSpec, ModelError, ModelState, Quantiles};
 
 /// Learns from labelled rows.
@@ -44,6 +46,11 @@ pub trait Fitted: Send + Sync + Debug {
     /// How much each feature matters, in schema order, summing to 1 (all zero when
     /// nothing was used); empty for models that read no features.
     fn importance(&self) -> Vec<(String, f64)>;
+
+    /// The search that its settings come from, if they were searched for.
+    fn search(&self) -> Option<&SearchRecord> {
+        None
+    }
 
     /// [`Fitted::predict`] on a dataset whose column names are checked first.
     ///
@@ -102,6 +109,23 @@ pub trait FitProgress: Send + Sync {
     /// validation loss (NaN without validation rows).
     fn epoch(&self, number: u64, total: u64, loss: f64, validation: f64) {
         let _ = (number, total, loss, validation);
+    }
+
+    /// A search goes on after an interruption: this many of its trials had ended.
+    fn resumed(&self, study: &Study, done: usize) {
+        let _ = (study, done);
+    }
+
+    /// A trial of a search has ended, now or before an interruption.
+    fn trial(&self, study: &Study, trial: &SearchTrial) {
+        let _ = (study, trial);
+    }
+
+    /// Whether a search with a budget of time may go on after so many trials. The clock is
+    /// the caller's.
+    fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
+        let _ = (study, budget, trials);
+        true
     }
 }
 

@@ -13,6 +13,7 @@ mod estimator;
 pub mod evaluate;
 mod quantiles;
 mod saved;
+pub mod search;
 mod spec;
 mod state;
 mod tensors;
@@ -45,5 +46,6 @@ pub use neural::{
 pub use quantiles::{LEVELS, MEDIAN, QUANTILE_LEVELS, Quantiles, empirical_quantile};
 pub use ridge::RidgeState;
 pub use saved::{SAVED_MODEL_VERSION, SavedModel, cpu_features};
+pub use search::{SearchRecord, SearchSettings, SearchTrial, Study};
 pub use spec::EstimatorSpec;
 pub use state::ModelState;

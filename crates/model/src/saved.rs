@@ -8,6 +8,7 @@ use foretell_market::{Fingerprint, Timestamp};
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
 
+use crate::search::{Found, SearchRecord};
 use crate::state::damaged;
 use crate::{EstimatorSpec, Fitted, ModelError, ModelState, Schema, tensors};
 
@@ -41,6 +42,9 @@ pub struct SavedModel {
     pub cpu_features: String,
     /// What was learnt.
     pub state: ModelState,
+    /// What a search found, when the settings were searched for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
 }
 
 impl SavedModel {
@@ -67,6 +71,7 @@ impl SavedModel {
             seed,
             cpu_features: cpu_features.to_owned(),
             state: fitted.state(),
+            found: fitted.search().map(SearchRecord::found),
         }
     }
 
@@ -131,8 +136,9 @@ impl SavedModel {
             }
         }
         let saved: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if saved.spec.kind() != saved.state.kind() {
-            let message = format!("a {} cannot know a {}", saved.spec.kind(), saved.state.kind());
+        let kind = saved.spec.learnt().kind();
+        if kind != saved.state.kind() {
+            let message = format!("a {kind} cannot know a {}", saved.state.kind());
             return Err(damaged("state.kind", &message));
         }
         Ok(saved)

@@ -13,6 +13,7 @@ use crate::neural::{
     self, DecompositionSettings, NeuralEstimator, PerceptronSettings, RecurrentSettings,
 };
 use crate::ridge::RidgeEstimator;
+use crate::search::{SearchEstimator, SearchSettings};
 use crate::{Estimator, ModelError};
 
 /// An estimator and its settings. In a file: `kind = "ridge"`, `alpha = 1.0`; settings
@@ -139,6 +140,8 @@ pub enum EstimatorSpec {
         #[serde(default = "default_weighted")]
         weighted: bool,
     },
+    /// A model of another kind whose settings are searched for inside the fit.
+    Search(Box<SearchSettings>),
 }
 
 /// Refuses settings on a kind that has none, which serde alone lets pass.
@@ -238,6 +241,23 @@ impl EstimatorSpec {
             Self::Arima { .. } => "arima",
             Self::Garch { .. } => "garch",
             Self::Har { .. } => "har",
+            Self::Search(_) => "search",
+        }
+    }
+
+    /// What is fitted in the end: this, or the model whose settings are searched for.
+    pub fn learnt(&self) -> &Self {
+        match self {
+            Self::Search(settings) => settings.base.learnt(),
+            other => other,
+        }
+    }
+
+    /// The search for its settings, if it is one.
+    pub fn search(&self) -> Option<&SearchSettings> {
+        match self {
+            Self::Search(settings) => Some(settings),
+            _ => None,
         }
     }
 
@@ -249,7 +269,7 @@ impl EstimatorSpec {
     /// Whether it reads feature columns, and so can explain itself by them.
     pub fn reads_features(&self) -> bool {
         matches!(
-            self,
+            self.learnt(),
             Self::Ridge { .. }
                 | Self::RandomForest { .. }
                 | Self::GradientBoosting { .. }
@@ -263,13 +283,13 @@ impl EstimatorSpec {
     /// Whether what it promises is the spread alone: its point is the random walk's in
     /// every row, so it is judged by the QLIKE of its variance and not by its point.
     pub fn forecasts_spread(&self) -> bool {
-        matches!(self, Self::EwmaVolatility | Self::Garch { .. } | Self::Har { .. })
+        matches!(self.learnt(), Self::EwmaVolatility | Self::Garch { .. } | Self::Har { .. })
     }
 
     /// How many past one-interval returns of a row it filters: context `log_return_lag_0`
     /// and on, as far as `known_returns` says.
     pub fn return_lags(&self) -> usize {
-        match self {
+        match self.learnt() {
             Self::Theta | Self::Ets { .. } | Self::Arima { .. } | Self::Garch { .. } => LAGS,
             _ => 0,
         }
@@ -277,13 +297,13 @@ impl EstimatorSpec {
 
     /// Whether it reads the mean squared returns of horizon, day, week and month.
     pub fn reads_cascade(&self) -> bool {
-        matches!(self, Self::Har { .. })
+        matches!(self.learnt(), Self::Har { .. })
     }
 
     /// Why it may not be promoted by what it does on rows from `first` on, whatever that is:
     /// a model that was trained elsewhere may have learnt from them.
     pub fn barred(&self, first: Option<Timestamp>) -> Option<String> {
-        match self {
+        match self.learnt() {
             Self::Imported(settings) => settings.barred(first),
             _ => None,
         }
@@ -297,13 +317,15 @@ impl EstimatorSpec {
             Self::Lstm(s) | Self::Gru(s) => s.epochs as u64,
             Self::Mlp(s) => s.epochs as u64,
             Self::Dlinear(s) => s.epochs as u64,
+            // Its trials, and the fit with what they found.
+            Self::Search(s) => s.planned() as u64 + 1,
             _ => 1,
         }
     }
 
     /// The context column it reads, if any; the first where it reads several.
     pub fn context_column(&self) -> Option<&'static str> {
-        match self {
+        match self.learnt() {
             Self::SeasonalNaive => Some("seasonal_log_return"),
             Self::EwmaVolatility | Self::Ridge { volatility_scaled: true, .. } => {
                 Some("ewma_variance")
@@ -336,11 +358,12 @@ impl EstimatorSpec {
             | Self::Arima { .. }
             | Self::Garch { .. }
             | Self::Har { .. } => Box::new(ClassicalEstimator::new(spec)),
+            Self::Search(_) => Box::new(SearchEstimator::new(spec)),
             _ => Box::new(BaselineEstimator::new(spec)),
         })
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         let refuse = |field: &str, value: &dyn ToString, remedy: &str| {
             Err(ModelError::Setting {
                 kind: self.kind().to_owned(),
@@ -401,6 +424,7 @@ impl EstimatorSpec {
             Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
                 neural::check(self).or_else(|(field, value, remedy)| refuse(field, &value, remedy))
             }
+            Self::Search(ref settings) => settings.check(),
             _ => Ok(()),
         }
     }

@@ -9,6 +9,7 @@ use foretell_registry::{LockBoxOpening, Written};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
+use crate::keeper::Keeper;
 use crate::materialise::Materialised;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::Pipeline;
@@ -89,6 +90,7 @@ pub(crate) async fn open(
     materialised: &Materialised,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
+    keeper: Arc<Keeper>,
 ) -> Result<Opened, PlatformError> {
     let Some(span) = effective(store, pipeline).await? else {
         return Err(PlatformError::Usage {
@@ -130,7 +132,7 @@ pub(crate) async fn open(
         let (dataset, returns) = (Arc::new(dataset), Some(materialised.returns.clone()));
         let looking = fresh.clone();
         let mut evaluation =
-            training::judge(dataset, returns, looking, plan, observer, stop).await?;
+            training::judge(dataset, returns, looking, plan, observer, stop, keeper).await?;
         overfitting::deflate(store, pipeline, &mut evaluation).await?;
         (opened.rows, opened.refits) = (evaluation.times.len(), evaluation.folds.len());
         let lines = training::table(&evaluation);

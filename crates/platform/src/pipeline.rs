@@ -7,6 +7,7 @@
 mod diagnostic;
 mod explain;
 mod keys;
+mod search;
 mod section;
 mod source;
 
@@ -23,7 +24,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use explain::{json_schema, reference, template};
-pub use keys::{Key, Kind, TABLES, Table, Variant};
+pub use keys::{Key, Kind, SEARCH, TABLES, Table, Variant};
 use section::Section;
 pub(crate) use section::nearest;
 
@@ -338,6 +339,18 @@ impl Pipeline {
             alpha,
             time_to_live: time_to_live.unwrap_or(twice),
         }
+        .with_costs()
+    }
+
+    /// The sign strategies of trials pay what those of recipes do.
+    fn with_costs(mut self) -> Self {
+        let cost_bp = self.evaluation.cost_bp;
+        for recipe in &mut self.models {
+            if let EstimatorSpec::Search(search) = &mut recipe.spec {
+                search.cost_bp = cost_bp;
+            }
+        }
+        self
     }
 
     fn read_source(sections: &mut Sections<'_, '_>, file: &Path) -> SourceSettings {
@@ -591,11 +604,16 @@ impl Pipeline {
                 continue;
             };
             let place = Some((table, item.span()));
-            let section = Section::open(keys::table("models"), place, &[], faults);
+            let section = Section::open(keys::table("models"), place, &["search"], faults);
             let Some(kind) = section.kind() else { continue };
             let object = section.variant_object(faults);
             let name = section.optional_text("name", faults);
-            let name = name.unwrap_or_else(|| kind.replace('_', " "));
+            let searched = table.iter().any(|(k, _)| k.get_ref() == "search");
+            let plain = || match (kind.replace('_', " "), searched) {
+                (kind, true) => format!("{kind}, searched"),
+                (kind, false) => kind,
+            };
+            let name = name.unwrap_or_else(plain);
             if recipes.iter().any(|r| r.name == name) {
                 let message = format!("two models are named `{name}`: give one another `name`");
                 let span = section.span();
@@ -607,6 +625,7 @@ impl Pipeline {
                         let (message, span) = (error.to_string(), section.span());
                         faults.push(Diagnostic { message, span, label: String::new() });
                     }
+                    let spec = search::wrap(spec, table, section.variant_keys(), faults);
                     if let Some(same) = recipes.iter().find(|r| r.spec == spec && r.name != name) {
                         let message = format!(
                             "`{}` and `{name}` are the same model: change a setting of one, or \

@@ -12,6 +12,7 @@ use foretell_registry::{ModelFilter, Run as RunRecord};
 
 use crate::error::PlatformError;
 use crate::forecasting::{StoredForecast, make};
+use crate::keeper::Keeper;
 use crate::materialise::materialise;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
@@ -212,7 +213,9 @@ impl Store {
             }
             let stop = Arc::clone(&stop);
             let seed = pipeline.seed;
-            let fit = move || training::fit(&recipe, &dataset, seed, &stop);
+            // A search that ended by the clock is run again by the number of its trials.
+            let keeper = Keeper::replaying(evidence.searched.into_iter().collect());
+            let fit = move || training::fit(&recipe, &dataset, seed, &stop, &(), &keeper);
             let refit = training::run_cpu(fit).await??;
             checks.push(ProofCheck::of(what, version.hash.to_string(), refit.hash.to_string()));
         }

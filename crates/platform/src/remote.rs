@@ -14,6 +14,7 @@ use crate::error::PlatformError;
 use crate::gaps::GapQuery;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::Pipeline;
+use crate::searches::SearchDetail;
 use crate::service::RunOptions;
 use crate::views::{GapView, ModelDetail, ModelView, Proof, RunDetail, RunReport, RunView};
 
@@ -212,6 +213,14 @@ impl Remote {
     /// When the process does not answer.
     pub async fn runs(&self) -> Result<Vec<RunView>, PlatformError> {
         self.get("/api/v1/runs").await
+    }
+
+    /// The searches of a run, or of the latest run of a pipeline that searched.
+    ///
+    /// # Errors
+    /// When there are none or the process does not answer.
+    pub async fn searches(&self, of: &str) -> Result<SearchDetail, PlatformError> {
+        self.get(&format!("/api/v1/searches/{}", segment(of))).await
     }
 
     /// One run.

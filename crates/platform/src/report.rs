@@ -1,5 +1,7 @@
 //! The report of a run: one HTML page that needs no network and hides nothing.
 
+mod search;
+
 use foretell_market::Timestamp;
 use foretell_model::QUANTILE_LEVELS;
 use foretell_model::evaluate::{Aspect, Evaluation, Promotion, RecipeEvaluation, VarianceProxy};
@@ -61,6 +63,10 @@ pub(crate) fn html(contents: &Contents<'_>) -> String {
     let importance: String = contents.refits.iter().filter_map(importance).collect();
     if !importance.is_empty() {
         page = page.section("What the models look at", &importance);
+    }
+    let searches: String = report.searches.iter().map(search::section).collect();
+    if !searches.is_empty() {
+        page = page.section("Settings that were searched for", &searches);
     }
     page.section("Quality of the rows", &quality(contents))
         .section("How this was judged", &method(contents))

@@ -18,9 +18,11 @@ use crate::board::{Board, PROVISIONAL};
 use crate::error::PlatformError;
 use crate::execution::Act;
 use crate::forecasting::{CHAMPION, Provenance};
+use crate::keeper::Keeper;
 use crate::materialise::Materialised;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
+use crate::searches::SearchView;
 use crate::store::Store;
 use crate::training::{self, RANDOM_WALK, Refit};
 use crate::versions::Versions;
@@ -40,6 +42,7 @@ pub(crate) struct Run<'a> {
     pub(crate) started_at: Timestamp,
     /// Mended rows of a quarantine file, to be put back before the gate.
     pub(crate) mended: Option<Vec<QuarantinedRow>>,
+    pub(crate) keeper: Arc<Keeper>,
     pub(crate) made: Made,
 }
 
@@ -61,6 +64,7 @@ pub(crate) struct Made {
     /// Recipes whose final refit learnt from the opened lock-box.
     with_lock_box: Vec<String>,
     refits: Vec<Refit>,
+    searches: Vec<SearchView>,
     promotion: Option<Promotion>,
     champion: Option<ModelVersion>,
     forecast: Option<serde_json::Value>,
@@ -277,8 +281,10 @@ impl Run<'_> {
         let nobody: Arc<dyn Observer> = Arc::new(());
         let stop = Arc::clone(&self.stop);
         let (rows, recipes) = (Arc::clone(&dataset), vec![walk.clone()]);
-        let judged = training::judge(rows, None, recipes, quick, nobody, stop).await?;
-        let refit = training::fit(&walk, &dataset, pipeline.seed, &self.stop)?;
+        let keeper = Arc::new(Keeper::nothing());
+        let judged = training::judge(rows, None, recipes, quick, nobody, stop, keeper).await?;
+        let nothing = Keeper::nothing();
+        let refit = training::fit(&walk, &dataset, pipeline.seed, &self.stop, &(), &nothing)?;
         let forecast = self.provisional(&refit, judged.random_walk(), clean, &dataset)?;
         self.board.put(forecast);
         Ok(())
@@ -329,7 +335,8 @@ impl Run<'_> {
         let made = needs(&self.made.materialised, "the features")?;
         let returns = Some(made.allowed_returns(lock_box));
         let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
-        let judged = training::judge(dataset, returns, recipes, plan, observer, stop);
+        let keeper = Arc::clone(&self.keeper);
+        let judged = training::judge(dataset, returns, recipes, plan, observer, stop, keeper);
         let mut evaluation = judged.await?;
         let spoilt = overfitting::judge(self.store, self.pipeline, &mut evaluation).await?;
         self.made.overfitting = Some(spoilt);
@@ -352,7 +359,8 @@ impl Run<'_> {
         rate::fix(store, pipeline).await?;
         let made = needs(&self.made.materialised, "the features")?;
         let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
-        let opened = crate::lockbox::open(store, pipeline, made, observer, stop).await?;
+        let keeper = Arc::clone(&self.keeper);
+        let opened = crate::lockbox::open(store, pipeline, made, observer, stop, keeper).await?;
         let demo = pipeline.as_of == Present::EndOfData;
         let (points, spread, reason) = lockbox::verdict(&opened.table, pipeline.alpha);
         let skilled = !points.is_empty();
@@ -379,6 +387,7 @@ impl Run<'_> {
             reason,
             volatility: None,
             overfitting: None,
+            searches: Vec::new(),
             refit_includes_lock_box: Vec::new(),
             lock_box: crate::lockbox::line(store, pipeline).await?,
             forecast: serde_json::Value::Null,
@@ -444,6 +453,7 @@ impl Run<'_> {
             reason: promotion.reason.clone(),
             volatility: evaluation.volatility.clone(),
             overfitting: self.made.overfitting.clone(),
+            searches: self.made.searches.clone(),
             refit_includes_lock_box: self.made.with_lock_box.clone(),
             lock_box: crate::lockbox::line(store, pipeline).await?,
             forecast: self.made.forecast.clone().unwrap_or_default(),

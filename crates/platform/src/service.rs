@@ -19,6 +19,7 @@ use crate::error::PlatformError;
 use crate::execution::{execute, graph};
 use crate::forecasting::{CHAMPION, StoredForecast};
 use crate::imported::{self, Predicted, PricesGiven};
+use crate::keeper::{self, Keeper};
 use crate::market;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::{Pipeline, Present};
@@ -260,6 +261,10 @@ impl Service {
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<RunReport, PlatformError> {
+        let registry = &self.store.registry;
+        let clock: Arc<dyn Clock> = Arc::clone(&self.store.clock) as _;
+        let folder = keeper::folder(self.store.dir.path(), &pipeline.name);
+        let keeper = Arc::new(Keeper::of_run(folder, registry, clock, pipeline, &record.id));
         let mut run = Run {
             store: &self.store,
             board: &self.board,
@@ -269,6 +274,7 @@ impl Service {
             stop: Arc::clone(&stop),
             started_at: record.started_at,
             mended: options.mended,
+            keeper: Arc::clone(&keeper),
             made: Made::default(),
         };
         let whole = graph();
@@ -279,8 +285,11 @@ impl Service {
         let (store, seed) = (&self.store, pipeline.seed);
         execute(graph, store, &record.id, seed, &*observer, &stop, &mut run).await?;
         if options.lock_box {
-            return run.open_lock_box().await;
+            let report = run.open_lock_box().await?;
+            keeper.clear();
+            return Ok(report);
         }
+        keeper.clear();
         run.made.report.take().ok_or_else(|| {
             PlatformError::Mismatch("the run ended without a report: a bug".to_owned())
         })

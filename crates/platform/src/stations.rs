@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::SystemClock;
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
+use crate::keeper::{self, Keeper};
 use crate::materialise::{Materialised, materialise};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
@@ -31,6 +32,8 @@ pub struct StationInput {
     pub pipeline: Pipeline,
     /// The file that stands in for the pipeline's source.
     pub input: Option<PathBuf>,
+    /// Where fits that take long keep how far they are; nowhere when `None`.
+    checkpoints: Option<PathBuf>,
 }
 
 impl StationInput {
@@ -40,7 +43,7 @@ impl StationInput {
     /// When it cannot be read or is not valid.
     pub fn open(pipeline: &Path, input: Option<&Path>) -> Result<Self, PlatformError> {
         let (pipeline, _) = crate::read_pipeline(pipeline)?;
-        Ok(Self { pipeline, input: input.map(Path::to_owned) })
+        Ok(Self { pipeline, input: input.map(Path::to_owned), checkpoints: None })
     }
 
     /// The pipeline of a run, as the run had it.
@@ -49,7 +52,20 @@ impl StationInput {
     /// When its text is not valid any more.
     pub fn of_run(run: &RunDetail, input: Option<&Path>) -> Result<Self, PlatformError> {
         let pipeline = Pipeline::parse(&run.text, Path::new(&run.file))?;
-        Ok(Self { pipeline, input: input.map(Path::to_owned) })
+        Ok(Self { pipeline, input: input.map(Path::to_owned), checkpoints: None })
+    }
+
+    /// Keeps how far fits that take long are in a data directory, which is made when they
+    /// take long: the same command then goes on after an interruption.
+    #[must_use]
+    pub fn keeping_in(mut self, data_dir: &Path) -> Self {
+        let name = format!("{}.station", self.pipeline.name);
+        self.checkpoints = Some(keeper::folder(data_dir, &name));
+        self
+    }
+
+    fn keeper(&self) -> Arc<Keeper> {
+        Arc::new(self.checkpoints.clone().map_or_else(Keeper::nothing, Keeper::in_folder))
     }
 
     async fn raw(&self, observer: &dyn Observer) -> Result<RawTable, PlatformError> {
@@ -349,7 +365,8 @@ pub async fn train(
     let dataset = Arc::new(made.allowed(input.pipeline.lock_box));
     let recipes = training::recipes(&input.pipeline)?;
     let recipes = recipes.into_iter().map(|r| (r, Arc::clone(&dataset))).collect();
-    let refits = training::refit(recipes, input.pipeline.seed, observer, stop).await?;
+    let (keeper, seed) = (input.keeper(), input.pipeline.seed);
+    let refits = training::refit(recipes, seed, observer, stop, Arc::clone(&keeper)).await?;
     let mut models = Vec::new();
     for refit in refits {
         let name = refit.recipe.name.clone();
@@ -365,6 +382,7 @@ pub async fn train(
         let (rows, hash) = (refit.model.rows, refit.hash.to_string());
         models.push(TrainedModel { name, rows, hash, file });
     }
+    keeper.clear();
     Ok(models)
 }
 
@@ -410,7 +428,10 @@ pub async fn evaluate(
     let dataset = Arc::new(made.allowed(pipeline.lock_box));
     let (recipes, plan) = (training::recipes(pipeline)?, training::plan(pipeline));
     let returns = Some(made.allowed_returns(pipeline.lock_box));
-    let evaluation = training::judge(dataset, returns, recipes, plan, observer, stop).await?;
+    let keeper = input.keeper();
+    let kept = Arc::clone(&keeper);
+    let judged = training::judge(dataset, returns, recipes, plan, observer, stop, kept);
+    let evaluation = judged.await?;
     training::check_floor(pipeline, evaluation.folds.len())?;
     match output {
         Some(path) if path.extension().is_some_and(|e| e == "json") => {
@@ -420,6 +441,7 @@ pub async fn evaluate(
         Some(path) => write_frame(&out_of_sample(&evaluation, pipeline)?, path)?,
         None => {}
     }
+    keeper.clear();
     let verdict = decide_promotion(&evaluation, None, pipeline.alpha, 0);
     Ok(EvaluateDone {
         table: training::table(&evaluation),

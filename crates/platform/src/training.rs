@@ -4,17 +4,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foretell_forecaster::FeatureRange;
-use foretell_market::Fingerprint;
+use foretell_market::{Fingerprint, Interval};
 use foretell_model::evaluate::{
     Evaluation, EvaluationPlan, EvaluationProgress, Promotion, Recipe, RecipeEvaluation,
     SpreadEvaluation, SpreadSkill, SquaredReturns, evaluate,
 };
-use foretell_model::{EstimatorSpec, FitContext, SavedModel, cpu_features};
+use foretell_model::{
+    Checkpoints, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord, SearchTrial,
+    Study, cpu_features,
+};
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
 use crate::imported;
+use crate::keeper::Keeper;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
 use crate::views::RecipeLine;
@@ -46,6 +50,8 @@ pub(crate) struct Refit {
     pub hash: Fingerprint,
     /// Share of importance by feature, the largest first.
     pub importance: Vec<(String, f64)>,
+    /// The search for its settings, where there was one.
+    pub search: Option<SearchRecord>,
 }
 
 /// What is kept with a model version: why it may be trusted, and how far.
@@ -77,6 +83,9 @@ pub(crate) struct Evidence {
     /// Whether its final refit learnt from an opened lock-box; its evaluation never does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub includes_lock_box: bool,
+    /// The search for its settings: its content hash and how many trials it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched: Option<(Fingerprint, usize)>,
 }
 
 /// The recipes of a pipeline, the random walk first and always; imported models are read from
@@ -117,6 +126,7 @@ pub(crate) fn plan(pipeline: &Pipeline) -> EvaluationPlan {
 /// Progress of an evaluation, as events.
 struct Steps {
     observer: Arc<dyn Observer>,
+    keeper: Arc<Keeper>,
     doing: Mutex<String>,
     /// Largest count told so far: calls may arrive out of order.
     told: AtomicU64,
@@ -149,6 +159,57 @@ impl EvaluationProgress for Steps {
         let total = Some(total);
         self.observer.event(Event::Progress { station: Station::Train, doing, done, total });
     }
+
+    fn checkpoints(&self) -> Option<&dyn Checkpoints> {
+        self.keeper.checkpoints()
+    }
+
+    fn resumed(&self, recipe: &str, fold: usize, study: &Study, done: usize) {
+        tell_resumed(&*self.observer, &format!("{recipe}, fold {fold}"), study, done);
+    }
+
+    fn trial(&self, recipe: &str, fold: usize, study: &Study, trial: &SearchTrial) {
+        self.keeper.trial(recipe, fold, study, trial);
+        let (number, planned) = (trial.number + 1, study.planned);
+        let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        *doing = format!("{recipe}   fold {fold}   trial {number}/{planned}");
+    }
+
+    fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
+        self.keeper.in_time(study, budget, trials)
+    }
+}
+
+/// A search that had ended before an interruption needs no word.
+fn tell_resumed(observer: &dyn Observer, what: &str, study: &Study, done: usize) {
+    if done < study.planned {
+        let (next, planned) = (done + 1, study.planned);
+        let message = format!("{what}: the search goes on from trial {next} of {planned}");
+        observer.event(Event::Warning { message });
+    }
+}
+
+/// What is heard of a final refit.
+struct Watch<'a> {
+    recipe: &'a str,
+    observer: &'a dyn Observer,
+    keeper: &'a Keeper,
+}
+
+impl FitProgress for Watch<'_> {
+    fn steps(&self, _done: u64, _total: u64) {}
+
+    fn resumed(&self, study: &Study, done: usize) {
+        tell_resumed(self.observer, &format!("{}, refit", self.recipe), study, done);
+    }
+
+    fn trial(&self, study: &Study, trial: &SearchTrial) {
+        self.keeper.trial(self.recipe, 0, study, trial);
+    }
+
+    fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
+        self.keeper.in_time(study, budget, trials)
+    }
 }
 
 /// Runs CPU-bound work off the threads that answer requests.
@@ -160,7 +221,8 @@ pub(crate) async fn run_cpu<T: Send + 'static>(
         .map_err(|e| PlatformError::Mismatch(format!("the work panicked, which is a bug: {e}")))
 }
 
-/// Judges recipes by walk-forward on the given rows; variances by the given returns.
+/// Judges recipes by walk-forward on the given rows; variances by the given returns. The
+/// keeper hears of checkpoints and trials.
 ///
 /// # Errors
 /// When the rows are too few, a fit fails, or the stop flag was raised.
@@ -171,10 +233,22 @@ pub(crate) async fn judge(
     plan: EvaluationPlan,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
+    keeper: Arc<Keeper>,
 ) -> Result<Evaluation, PlatformError> {
-    let steps = Steps { observer, doing: Mutex::default(), told: AtomicU64::new(0) };
+    let (kept, told) = (Arc::clone(&keeper), Arc::clone(&observer));
+    let steps = Steps { observer, keeper, doing: Mutex::default(), told: AtomicU64::new(0) };
     let work = move || evaluate(&dataset, returns.as_ref(), &recipes, &plan, stop.flag(), &steps);
-    run_cpu(work).await?.map_err(PlatformError::model("the evaluation"))
+    let judged = run_cpu(work).await?.map_err(PlatformError::model("the evaluation"));
+    settle(&kept, &*told).await?;
+    judged
+}
+
+/// Waits until all trials are on record, and tells what could not be kept.
+async fn settle(keeper: &Keeper, observer: &dyn Observer) -> Result<(), PlatformError> {
+    if let Some(message) = keeper.complaint() {
+        observer.event(Event::Warning { message });
+    }
+    keeper.settle().await
 }
 
 /// Refuses an evaluation with fewer refits than the pipeline's floor.
@@ -203,14 +277,16 @@ pub(crate) fn fit(
     dataset: &Dataset,
     seed: u64,
     stop: &Stop,
+    observer: &dyn Observer,
+    keeper: &Keeper,
 ) -> Result<Refit, PlatformError> {
     let named = || PlatformError::model(recipe.name.clone());
     let context = FitContext {
         seed,
         threads: threads(),
         stop: stop.flag(),
-        progress: &(),
-        checkpoints: None,
+        progress: &Watch { recipe: &recipe.name, observer, keeper },
+        checkpoints: keeper.checkpoints(),
     };
     let estimator = recipe.spec.build().map_err(named())?;
     let fitted = estimator.fit(dataset, &context).map_err(named())?;
@@ -218,7 +294,8 @@ pub(crate) fn fit(
     let mut importance = fitted.importance();
     importance.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let (bytes, hash) = (model.to_bytes(), model.hash());
-    Ok(Refit { recipe: recipe.clone(), model, bytes, hash, importance })
+    let search = fitted.search().cloned();
+    Ok(Refit { recipe: recipe.clone(), model, bytes, hash, importance, search })
 }
 
 /// Fits every recipe on all rows of the dataset beside it.
@@ -230,18 +307,22 @@ pub(crate) async fn refit(
     seed: u64,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
+    keeper: Arc<Keeper>,
 ) -> Result<Vec<Refit>, PlatformError> {
+    let (kept, told) = (Arc::clone(&keeper), Arc::clone(&observer));
     let work = move || {
         let total = recipes.len();
         let fit_one = |(i, (recipe, dataset)): (usize, &(Recipe, Arc<Dataset>))| {
             let doing = format!("refit {}", recipe.name);
             let (done, total) = (i as u64, Some(total as u64));
             observer.event(Event::Progress { station: Station::Promote, doing, done, total });
-            fit(recipe, dataset, seed, &stop)
+            fit(recipe, dataset, seed, &stop, &*observer, &keeper)
         };
         recipes.iter().enumerate().map(fit_one).collect::<Result<Vec<_>, _>>()
     };
-    run_cpu(work).await?
+    let refits = run_cpu(work).await?;
+    settle(&kept, &*told).await?;
+    refits
 }
 
 /// The closing table of an evaluation, the random walk first.

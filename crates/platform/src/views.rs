@@ -4,6 +4,8 @@ use foretell_market::{Candle, Fingerprint, Instrument, Interval, Timestamp};
 use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
 use serde::{Deserialize, Serialize};
 
+use crate::searches::SearchView;
+
 /// One line of the closing table: a recipe against the random walk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecipeLine {
@@ -117,6 +119,9 @@ pub struct RunReport {
     /// How far the number of trials may have spoilt the best of them.
     #[serde(default)]
     pub overfitting: Option<Overfitting>,
+    /// The searches of the final refits.
+    #[serde(default)]
+    pub searches: Vec<SearchView>,
     /// "lock-box opened N times", where there is a lock-box.
     pub lock_box: Option<String>,
     /// Recipes whose final refit learnt from the opened lock-box.

@@ -3,6 +3,7 @@
 use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
 pub use foretell_quality::wording::count as thousands;
 
+use crate::searches::SearchView;
 use crate::views::Overfitting;
 
 /// A price with commas and as many decimals as its size asks for.
@@ -66,6 +67,57 @@ pub fn overfitting(found: &Overfitting) -> String {
     format!(
         "overfitting: {pbo}{flag}{spreads} · the deflated Sharpe ratio counts {ratios} of the ledger"
     )
+}
+
+/// The line under a table on a search for settings.
+pub fn search(found: &SearchView) -> String {
+    let (all, complete) = (found.trials.len(), found.count("complete"));
+    let Some(best) = found.best_trial() else {
+        return format!("search of `{}`: none of {all} trials ended well", found.recipe);
+    };
+    let luck = match found.probability {
+        None => String::new(),
+        Some(p) => {
+            let flag = if p > 0.5 { ", a red flag" } else { "" };
+            format!(
+                " · PBO {p:.3} over {} trials of this kind on the same inner rows{flag}",
+                found.counted
+            )
+        }
+    };
+    format!(
+        "search of `{}`: trial {} of {all} ({complete} complete) found {}{luck}",
+        found.recipe,
+        best.number,
+        settings(&best.settings),
+    )
+}
+
+/// Settings as one line: `depth 4, eta 0.0312`.
+pub fn settings(of: &std::collections::BTreeMap<String, serde_json::Value>) -> String {
+    let value = |v: &serde_json::Value| match (v.as_i64(), v.as_f64()) {
+        (None, Some(number)) => rounded(number),
+        _ => v.as_str().map_or_else(|| v.to_string(), str::to_owned),
+    };
+    let pairs = of.iter().map(|(name, v)| format!("{name} {}", value(v)));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+/// A number with four digits that count.
+fn rounded(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let size = value.abs().log10().floor();
+    if !(-5.0..9.0).contains(&size) {
+        return format!("{value:.3e}");
+    }
+    let places = (3.0 - size).max(0.0) as usize;
+    let text = format!("{value:.places$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
 }
 
 /// The line under a table on the realised variance of spans.
@@ -146,6 +198,22 @@ mod tests {
         assert!(spreads.contains("rows · of spreads 0.700 over 2, a red flag · "), "{spreads}");
         assert!(said(Some(0.51)).contains("PBO 0.510 over 7 trials on these rows, a red flag"));
         assert!(!said(Some(0.5)).contains("red flag") && said(None).contains("PBO –"));
+    }
+
+    #[test]
+    fn settings_read_well() {
+        let of = [
+            ("depth", 4.into()),
+            ("eta", 0.031_249_9.into()),
+            ("lambda", 123_456.0.into()),
+            ("units", vec![32, 16].into()),
+            ("word", "relu".into()),
+            ("zero", 0.0.into()),
+        ];
+        let of = of.map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value));
+        let said = "depth 4, eta 0.03125, lambda 123456, units [32,16], word relu, zero 0";
+        assert_eq!(settings(&of.into()), said);
+        assert_eq!((rounded(0.5), rounded(1e-9)), ("0.5".to_owned(), "1.000e-9".to_owned()));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The metadata database: runs, gaps, versions, aliases, forecasts, outcomes, lock-boxes,
-//! ledger.
+//! ledger, searches.
 //!
 //! The only crate with SQL. Everything here is a record that says what happened:
 //! plain structs go in and come out, one file per aggregate. It computes nothing,
@@ -20,6 +20,7 @@ mod models;
 mod rates;
 mod row;
 mod runs;
+mod searches;
 mod select;
 mod store;
 
@@ -32,5 +33,6 @@ pub use ledger::{JudgedTogether, SpreadLosses, Trial, TrialFilter, TrialTerms};
 pub use lockbox::{LockBox, LockBoxOpening};
 pub use models::{Alias, AliasChange, Calibration, ModelFilter, ModelVersion};
 pub use runs::{Artifact, ArtifactPlace, Metric, Param, Run, RunFilter, Status, Step};
+pub use searches::{Search, SearchTrialRecord};
 pub use select::Cursor;
 pub use store::{Registry, SCHEMA_VERSION, Written};

@@ -13,7 +13,7 @@ use crate::RegistryError;
 use crate::error::is_not_a_database;
 
 /// The newest schema version that this build knows and writes.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// Every migration, oldest first. A published one is never edited: add the next.
 const MIGRATIONS: &[Step] = &[
@@ -21,6 +21,7 @@ const MIGRATIONS: &[Step] = &[
     (2, "trial_rows", include_str!("../migrations/0002_trial_rows.sql")),
     (3, "gaps", include_str!("../migrations/0003_gaps.sql")),
     (4, "terms", include_str!("../migrations/0004_terms.sql")),
+    (5, "searches", include_str!("../migrations/0005_searches.sql")),
 ];
 
 /// How long a statement waits for a lock of another connection before it fails.

@@ -42,7 +42,8 @@ use crate::route;
         route::runs,
         route::start,
         route::show,
-        route::reproduce
+        route::reproduce,
+        route::searches
     )
 )]
 struct Document;

@@ -6,6 +6,7 @@ mod models;
 mod pages;
 mod predict;
 mod runs;
+mod searches;
 mod series;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) use pages::{
 };
 pub(crate) use predict::{__path_next_price, __path_predict};
 pub(crate) use runs::{__path_list as __path_runs, __path_reproduce, __path_show, __path_start};
+pub(crate) use searches::__path_show as __path_searches;
 pub(crate) use series::{__path_candles, __path_instruments};
 
 /// What handlers share.
@@ -69,7 +71,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 21] = [
+const ROUTES: [Route; 22] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),
@@ -91,6 +93,7 @@ const ROUTES: [Route; 21] = [
     ("/api/v1/runs", || get(runs::list).post(runs::start).layer(DefaultBodyLimit::max(MAX_WISH))),
     ("/api/v1/runs/{id}", || get(runs::show)),
     ("/api/v1/runs/{id}/reproduce", || post(runs::reproduce)),
+    ("/api/v1/searches/{of}", || get(searches::show)),
 ];
 
 pub(crate) fn router(service: Arc<Service>, metrics: Arc<Metrics>) -> Router {

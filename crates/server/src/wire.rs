@@ -2,6 +2,7 @@
 
 mod details;
 mod predict;
+mod searches;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 
 pub(crate) use details::{Gap, ModelDetail, RunDetail};
 pub(crate) use predict::{NextPrice, Predicted, Prices};
+pub(crate) use searches::Searches;
 
 use crate::problem::Problem;
 

@@ -59,6 +59,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
     }
     let station = &args.station;
     let input = foretell_platform::StationInput::open(&station.pipeline, station.input.as_deref())?;
+    let input = input.keeping_in(&s.data_dir);
     let progress = Arc::new(Progress::new(s.json));
     let output = station.output.as_deref();
     let done = stations::evaluate(&input, output, progress, Arc::clone(&s.stop)).await?;

@@ -118,7 +118,7 @@ pub(super) async fn features(s: &Session, args: &FeaturesArguments) -> Result<()
 }
 
 pub(super) async fn train(s: &Session, args: &StationArguments) -> Result<(), PlatformError> {
-    let input = input(args)?;
+    let input = input(args)?.keeping_in(&s.data_dir);
     let output = args.output.as_deref();
     let stop = std::sync::Arc::clone(&s.stop);
     let progress = std::sync::Arc::new(Progress::new(s.json));

@@ -12,6 +12,7 @@ mod lifecycle;
 mod live;
 mod market;
 mod records;
+mod search;
 mod serving;
 mod stations;
 mod vendor;

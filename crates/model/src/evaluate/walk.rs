@@ -3,6 +3,7 @@
 //! Tasks (fold × recipe) run side by side; each has its own seed and its own place in
 //! the result, so that the number of threads changes nothing but the time.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,10 @@ use super::realised::SquaredReturns;
 use super::report::FoldSummary;
 use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
-use crate::{Checkpoints, EstimatorSpec, FitContext, FitProgress, ModelError, Quantiles};
+use crate::search::search;
+use crate::{
+    Checkpoints, EstimatorSpec, FitContext, FitProgress, ModelError, Quantiles, SearchTrial, Study,
+};
 
 /// Hears how far an evaluation is; may be called from any thread.
 pub trait EvaluationProgress: Send + Sync {
@@ -36,6 +40,22 @@ pub trait EvaluationProgress: Send + Sync {
     /// Where long fits keep how far they are.
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
         None
+    }
+
+    /// The search of a recipe in a fold (from 1) goes on after an interruption.
+    fn resumed(&self, recipe: &str, fold: usize, study: &Study, done: usize) {
+        let _ = (recipe, fold, study, done);
+    }
+
+    /// A trial of the search of a recipe in a fold (from 1) has ended.
+    fn trial(&self, recipe: &str, fold: usize, study: &Study, trial: &SearchTrial) {
+        let _ = (recipe, fold, study, trial);
+    }
+
+    /// Whether a search with a budget of time may go on after so many trials.
+    fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
+        let _ = (study, budget, trials);
+        true
     }
 }
 
@@ -254,36 +274,76 @@ pub fn walk(
 ) -> Result<(Walk, Vec<Trial>), ModelError> {
     let walk = Walk::plan(dataset, returns, plan)?;
     let tasks = walk.splits.len() * recipes.len();
-    let threads = plan.threads.clamp(1, tasks.max(1));
-    let field = Field {
+    // Settings are searched for first; the folds in between use what was found before them.
+    let searches: Vec<(usize, usize)> = (0..walk.splits.len())
+        .flat_map(|fold| (0..recipes.len()).map(move |recipe| (fold, recipe)))
+        .filter(|(fold, recipe)| leader(&recipes[*recipe].spec, *fold) == Some(*fold))
+        .collect();
+    let threads_for = |tasks: usize| plan.threads.clamp(1, tasks.max(1));
+    let trials = |(_, recipe): &(usize, usize)| recipes[*recipe].spec.steps().saturating_sub(1);
+    let mut field = Field {
         dataset,
         recipes,
         walk: &walk,
         seed: plan.seed,
         // Threads beyond the number of tasks help inside the fits.
-        threads_per_fit: (plan.threads / threads).max(1),
+        threads_per_fit: (plan.threads / threads_for(searches.len())).max(1),
         stop,
         progress,
         done: AtomicU64::new(0),
-        total: recipes.iter().map(|r| r.spec.steps().max(1)).sum::<u64>()
-            * walk.splits.len() as u64,
+        total: recipes.iter().map(|r| r.spec.learnt().steps().max(1)).sum::<u64>()
+            * walk.splits.len() as u64
+            + searches.iter().map(trials).sum::<u64>(),
         rows: walk.splits.iter().map(|_| Mutex::new(None)).collect(),
         waiting: walk.splits.iter().map(|_| AtomicUsize::new(recipes.len())).collect(),
+        found: BTreeMap::new(),
     };
+    let found = side_by_side(threads_for(searches.len()), searches.len(), |i| {
+        field.search(searches[i].0, searches[i].1)
+    })?;
+    field.found = searches.into_iter().zip(found).collect();
+    field.threads_per_fit = (plan.threads / threads_for(tasks)).max(1);
+    let results = side_by_side(threads_for(tasks), tasks, |task| {
+        field.task(task / recipes.len(), task % recipes.len())
+    })?;
+    let trial = |recipe: &Recipe| Trial {
+        name: recipe.name.clone(),
+        spec: recipe.spec.clone(),
+        quantiles: Vec::new(),
+        variance: judged_on_spread(&recipe.spec).then(Vec::new),
+    };
+    let mut trials: Vec<Trial> = recipes.iter().map(trial).collect();
+    for (task, part) in results.into_iter().enumerate() {
+        let trial = &mut trials[task % recipes.len()];
+        trial.quantiles.extend(part.quantiles);
+        if let Some(variance) = &mut trial.variance {
+            variance.extend(part.variance);
+        }
+    }
+    Ok((walk, trials))
+}
+
+/// Does tasks on some threads. Of several failing ones the first is reported.
+fn side_by_side<T: Send>(
+    threads: usize,
+    tasks: usize,
+    task: impl Fn(usize) -> Result<T, ModelError> + Sync,
+) -> Result<Vec<T>, ModelError> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
-    let results: Vec<Place> = (0..tasks).map(|_| Mutex::new(None)).collect();
+    let results: Vec<Mutex<Option<Result<T, ModelError>>>> =
+        (0..tasks).map(|_| Mutex::new(None)).collect();
     let work = || {
         while !failed.load(Ordering::Relaxed) {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= tasks {
                 return;
             }
-            let result = field.task(task / recipes.len(), task % recipes.len());
+            let result = task(i);
             if result.is_err() {
                 failed.store(true, Ordering::Relaxed);
             }
-            *results[task].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *results[i].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         }
     };
     std::thread::scope(|scope| {
@@ -292,24 +352,18 @@ pub fn walk(
         });
         work();
     });
-    let trial = |recipe: &Recipe| Trial {
-        name: recipe.name.clone(),
-        spec: recipe.spec.clone(),
-        quantiles: Vec::new(),
-        variance: judged_on_spread(&recipe.spec).then(Vec::new),
-    };
-    let mut trials: Vec<Trial> = recipes.iter().map(trial).collect();
-    for (task, slot) in results.into_iter().enumerate() {
+    let done = results.into_iter().map(|slot| {
         // Tasks start in order, so an empty place is only ever behind a failure.
         let result = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let part = result.expect("every task before the first failure has a result")?;
-        let trial = &mut trials[task % recipes.len()];
-        trial.quantiles.extend(part.quantiles);
-        if let Some(variance) = &mut trial.variance {
-            variance.extend(part.variance);
-        }
-    }
-    Ok((walk, trials))
+        result.expect("every task before the first failure has a result")
+    });
+    done.collect()
+}
+
+/// The fold whose search a fold takes its settings from: its own, or an earlier one; `None`
+/// for a recipe without a search.
+fn leader(spec: &EstimatorSpec, fold: usize) -> Option<usize> {
+    spec.search().map(|search| fold - fold % search.every.max(1))
 }
 
 /// Whose variance forecasts are judged: those who promise a spread, and the random walk
@@ -325,9 +379,6 @@ struct Said {
     /// One per row; empty for a recipe that is not judged on its spread.
     variance: Vec<f64>,
 }
-
-/// Where a task leaves what its recipe said.
-type Place = Mutex<Option<Result<Said, ModelError>>>;
 
 /// The training and test rows of one fold, shared by its recipes.
 type FoldRows = Arc<(Dataset, Dataset)>;
@@ -345,30 +396,58 @@ struct Field<'a> {
     total: u64,
     rows: Vec<Mutex<Option<FoldRows>>>,
     waiting: Vec<AtomicUsize>,
+    /// What searches found, by fold and recipe.
+    found: BTreeMap<(usize, usize), EstimatorSpec>,
 }
 
 impl Field<'_> {
+    /// Searches for the settings of a recipe on the training rows of a fold.
+    fn search(&self, fold: usize, recipe: usize) -> Result<EstimatorSpec, ModelError> {
+        let recipe = &self.recipes[recipe];
+        let Some(settings) = recipe.spec.search() else { return Ok(recipe.spec.clone()) };
+        self.progress.fitting(&recipe.name, fold + 1, self.walk.splits.len());
+        // Not kept for the fits: the rows of all folds at once may be too many.
+        let train = self.train_of(fold);
+        let meter = self.meter(&recipe.name, fold);
+        let found = search(settings, &train, &self.context(fold, &meter));
+        let found = found.map_err(|e| self.overall(e))?;
+        // A search may end before its last trial.
+        meter.steps(settings.planned() as u64, settings.planned() as u64);
+        Ok(found.spec)
+    }
+
+    fn meter<'m>(&'m self, recipe: &'m str, fold: usize) -> Meter<'m> {
+        Meter { field: self, place: (recipe, fold + 1), last: AtomicU64::new(0) }
+    }
+
+    fn context<'m>(&'m self, fold: usize, meter: &'m Meter<'m>) -> FitContext<'m> {
+        FitContext {
+            seed: fold_seed(self.seed, fold),
+            threads: self.threads_per_fit,
+            stop: self.stop,
+            progress: meter,
+            checkpoints: self.progress.checkpoints(),
+        }
+    }
+
     /// Nine quantiles for each test row of a fold, by one recipe.
     fn task(&self, fold: usize, recipe: usize) -> Result<Said, ModelError> {
         let done = self.done.load(Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) {
             return Err(ModelError::Stopped { done, total: self.total });
         }
+        let searched = leader(&self.recipes[recipe].spec, fold);
+        let found = searched.and_then(|leader| self.found.get(&(leader, recipe)));
         let recipe = &self.recipes[recipe];
+        let spec = found.unwrap_or(&recipe.spec);
         self.progress.fitting(&recipe.name, fold + 1, self.walk.splits.len());
         let rows = self.rows_of(fold);
         let (train, test) = (&rows.0, &rows.1);
-        let place = (&recipe.name[..], fold + 1);
-        let meter = Meter { field: self, place, last: AtomicU64::new(0) };
-        let context = FitContext {
-            seed: fold_seed(self.seed, fold),
-            threads: self.threads_per_fit,
-            stop: self.stop,
-            progress: &meter,
-            checkpoints: self.progress.checkpoints(),
-        };
-        let fitted = recipe.spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
-        meter.steps(recipe.spec.steps().max(1), recipe.spec.steps().max(1));
+        let meter = self.meter(&recipe.name, fold);
+        let context = self.context(fold, &meter);
+        let fitted = spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
+        // As planned: what a search found may take more steps or fewer.
+        meter.steps(recipe.spec.learnt().steps().max(1), recipe.spec.learnt().steps().max(1));
         let quantiles = fitted.predict(&test.features, &test.context)?;
         let mut variance = Vec::new();
         if judged_on_spread(&recipe.spec) {
@@ -395,16 +474,18 @@ impl Field<'_> {
         }
     }
 
+    fn train_of(&self, fold: usize) -> Dataset {
+        let split = &self.walk.splits[fold];
+        match split.late.is_empty() {
+            true => self.dataset.slice(split.train.clone()),
+            false => self.dataset.select(&split.learnt().collect::<Vec<_>>()),
+        }
+    }
+
     fn rows_of(&self, fold: usize) -> FoldRows {
         let mut slot = self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner);
-        let cut = || {
-            let split = &self.walk.splits[fold];
-            let train = match split.late.is_empty() {
-                true => self.dataset.slice(split.train.clone()),
-                false => self.dataset.select(&split.learnt().collect::<Vec<_>>()),
-            };
-            Arc::new((train, self.dataset.slice(split.test.clone())))
-        };
+        let test = &self.walk.splits[fold].test;
+        let cut = || Arc::new((self.train_of(fold), self.dataset.slice(test.clone())));
         slot.get_or_insert_with(cut).clone()
     }
 }
@@ -427,6 +508,18 @@ impl FitProgress for Meter<'_> {
     fn epoch(&self, number: u64, total: u64, loss: f64, validation: f64) {
         let (recipe, fold) = self.place;
         self.field.progress.epoch(recipe, fold, (number, total), (loss, validation));
+    }
+
+    fn resumed(&self, study: &Study, done: usize) {
+        self.field.progress.resumed(self.place.0, self.place.1, study, done);
+    }
+
+    fn trial(&self, study: &Study, trial: &SearchTrial) {
+        self.field.progress.trial(self.place.0, self.place.1, study, trial);
+    }
+
+    fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
+        self.field.progress.in_time(study, budget, trials)
     }
 }
 

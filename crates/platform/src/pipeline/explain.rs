@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{Key, Kind, TABLES, Table};
+use super::keys::{Key, Kind, SEARCH, SPACE_DOC, TABLES, Table};
 use super::section::default_value;
 
 impl Kind {
@@ -58,6 +58,12 @@ pub fn reference() -> String {
         for variant in table.kinds {
             let _ = writeln!(out, "  kind = \"{}\": {}", variant.name, variant.doc);
             list(&mut out, variant.keys, "    ");
+        }
+        if table.name == "models" {
+            let _ = writeln!(out, "  [models.search] (optional): {}", SEARCH.doc);
+            list(&mut out, SEARCH.keys, "    ");
+            let _ = writeln!(out, "    [models.search.space] (required)");
+            let _ = writeln!(out, "    {:<16} {SPACE_DOC}", "");
         }
         out.push('\n');
     }
@@ -181,12 +187,54 @@ fn object_schema(doc: &str, keys: &[&[Key]], kind: Option<&str>) -> Value {
     })
 }
 
+/// The search for settings of a kind of model.
+fn search_schema(settings: &[Key]) -> Value {
+    let range = |key: &Key| {
+        let mut value = key_schema(key);
+        if let Some(value) = value.as_object_mut() {
+            value.remove("default");
+            value.remove("description");
+        }
+        let one_of = json!({
+            "type": "object", "properties": { "one_of": { "type": "array", "items": value } },
+            "required": ["one_of"], "additionalProperties": false,
+        });
+        let forms = match key.kind {
+            Kind::Whole(..) | Kind::Number(..) => json!([
+                { "type": "array", "items": value, "minItems": 2, "maxItems": 2 },
+                {
+                    "type": "object",
+                    "properties": { "from": value, "to": value, "log": { "type": "boolean" } },
+                    "required": ["from", "to"], "additionalProperties": false,
+                },
+                one_of,
+            ]),
+            _ => json!([{ "type": "array", "items": value }, one_of]),
+        };
+        (key.name.to_owned(), json!({ "oneOf": forms }))
+    };
+    let ranges: Map<String, Value> = settings.iter().map(range).collect();
+    let mut schema = object_schema(SEARCH.doc, &[SEARCH.keys], None);
+    schema["properties"]["space"] = json!({
+        "type": "object", "description": SPACE_DOC, "properties": ranges,
+        "minProperties": 1, "additionalProperties": false,
+    });
+    schema["required"] = json!(["space"]);
+    schema
+}
+
 fn table_schema(table: &Table) -> Value {
     let one = if table.kinds.is_empty() {
         object_schema(table.doc, &[table.keys], None)
     } else {
         let kinds = table.kinds.iter();
-        let kinds = kinds.map(|v| object_schema(v.doc, &[table.keys, v.keys], Some(v.name)));
+        let kinds = kinds.map(|v| {
+            let mut kind = object_schema(v.doc, &[table.keys, v.keys], Some(v.name));
+            if table.name == "models" && !v.keys.is_empty() {
+                kind["properties"]["search"] = search_schema(v.keys);
+            }
+            kind
+        });
         json!({ "description": table.doc, "oneOf": kinds.collect::<Vec<_>>() })
     };
     if table.repeated { json!({ "type": "array", "items": one }) } else { one }

@@ -611,6 +611,67 @@ const HAR: &[Key] = &[key(
     "Least squares weighted by the inverse square of a first fit, or plain.",
 )];
 
+/// How the settings of a model are searched for; `space` beside them has a range per setting.
+pub const SEARCH: Table = Table {
+    name: "models.search",
+    repeated: false,
+    optional: true,
+    doc: "Searches for settings of the model above it, inside every fit.",
+    keys: &[
+        key(
+            "sampler",
+            Kind::OneOf(&["tpe", "random", "grid", "cma_es"]),
+            Some("\"tpe\""),
+            "How the next trial is chosen.",
+        ),
+        key(
+            "pruner",
+            Kind::OneOf(&["none", "median", "hyperband"]),
+            Some("\"median\""),
+            "What ends a trial before its last split.",
+        ),
+        key(
+            "objective",
+            Kind::OneOf(&["pinball", "mae"]),
+            Some("\"pinball\""),
+            "What trials are judged by: the mean pinball loss of nine quantiles, or the absolute \
+             error of the median.",
+        ),
+        key("trials", Kind::Whole(1, 10_000), Some("50"), "Trials of a search, at most."),
+        key(
+            "time_budget",
+            Kind::Interval,
+            Some(""),
+            "How long a search may begin new trials; `reproduce` repeats their number, not the time.",
+        ),
+        key(
+            "splits",
+            Kind::Whole(1, 50),
+            Some("3"),
+            "Parts of the training rows that trials are judged on, each after the rows before it.",
+        ),
+        key(
+            "every",
+            Kind::Whole(1, 1_000_000),
+            Some("1"),
+            "Folds from one search to the next; those in between use what was found before them.",
+        ),
+        key(
+            "batch",
+            Kind::Whole(1, 64),
+            Some("1"),
+            "Trials that are chosen before any of them has ended, and run side by side; part of \
+             what decides the result.",
+        ),
+        key("points", Kind::Whole(2, 1_000), Some("5"), "Points per number of a grid."),
+    ],
+    kinds: &[],
+};
+
+/// What `space` of a search is.
+pub(super) const SPACE_DOC: &str = "A range per setting of the model: [low, high], { from = low, to = high, log = true } or \
+     { one_of = [a, b] }.";
+
 /// Every table of the file, in the order in which people write them.
 pub const TABLES: &[Table] = &[
     Table {

@@ -114,6 +114,11 @@ impl<'a> Section<'a> {
         self.keys.iter().any(|k| k.name == name)
     }
 
+    /// The keys that only the table's kind has.
+    pub(super) fn variant_keys(&self) -> &'static [Key] {
+        self.kind.map_or(&[][..], |v| v.keys)
+    }
+
     /// The bytes of the whole table.
     pub(super) fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -238,6 +243,11 @@ fn number_of(value: &DeValue<'_>) -> Option<f64> {
         return i64::from_str_radix(whole.as_str(), whole.radix()).ok().map(|n| n as f64);
     }
     value.as_float()?.as_str().parse().ok()
+}
+
+/// A value as a key of some kind would take it, or what it must be, in words.
+pub(super) fn read_value(kind: Kind, value: &DeValue<'_>) -> Result<serde_json::Value, String> {
+    read(kind, &Found { value, span: 0..0 })
 }
 
 /// The value as JSON, or what it must be, in words.

@@ -17,9 +17,10 @@ impl Run<'_> {
     pub(super) async fn promote(&mut self) -> Result<String, PlatformError> {
         let (store, pipeline) = (self.store, self.pipeline);
         let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
+        let keeper = Arc::clone(&self.keeper);
         let recipes = self.learning().await?;
         let fits = recipes.iter().map(|(r, l)| (r.clone(), Arc::clone(&l.rows))).collect();
-        let refits = training::refit(fits, pipeline.seed, observer, stop).await?;
+        let refits = training::refit(fits, pipeline.seed, observer, stop, keeper).await?;
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
         let reigning = store.registry.aliased(&pipeline.name, CHAMPION).await?;
         let reigning = reigning.as_ref().map(evidence_of).transpose()?;
@@ -72,6 +73,10 @@ impl Run<'_> {
             store.registry.promote(&pipeline.name, version.version, CHALLENGER, &audit).await?;
         }
         let line = promotion.reason.clone();
+        let searched = refits
+            .iter()
+            .filter_map(|r| Some((r.recipe.name.clone(), &r.recipe.spec, r.search.as_ref()?)));
+        self.made.searches = store.refit_searches(&searched.collect::<Vec<_>>()).await?;
         self.made.with_lock_box = with_lock_box;
         self.made.champion = Some(winner.1.clone());
         self.made.refits = refits;
@@ -171,6 +176,7 @@ impl Run<'_> {
             feature_ranges: training::feature_ranges(&learning.rows),
             spread: training::spread_skill(judged, promotion),
             includes_lock_box: learning.includes_lock_box,
+            searched: refit.search.as_ref().map(|s| (s.study.key, s.trials.len())),
         };
         let evaluation_json = serde_json::to_string(&evidence).unwrap_or_default();
         let artifact = store.lake.put_artifact(refit.bytes.clone()).await;

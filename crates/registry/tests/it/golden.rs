@@ -11,7 +11,7 @@ use foretell_registry::{
 
 use crate::sample::{
     artifacts, at, audit, calibration, dataset, fill, forecast, gap, known_at, lock_box, metrics,
-    opening, outcome, params, registry, run, step, terms, trial, version,
+    opening, outcome, params, registry, run, search, search_trial, step, terms, trial, version,
 };
 
 fn golden(version: i64) -> PathBuf {
@@ -50,6 +50,13 @@ pub(crate) async fn assert_filled(registry: &Registry, schema: i64) {
     assert_eq!(trials, [trial("run-1", "boosting"), trial("run-1", "ridge")].map(known));
     let alpha = registry.promotion_rate(&instrument, hour).await.unwrap();
     assert_eq!(alpha, (schema >= 4).then(|| terms().alpha));
+    // The versions before 5 had no searches.
+    let searches = if schema >= 5 { vec![search("run-1")] } else { Vec::new() };
+    assert_eq!(registry.searches("run-1").await.unwrap(), searches);
+    let stored = registry.search_trials(&search("run-1").study).await.unwrap();
+    let known = if schema >= 5 { vec![search_trial(0), search_trial(1)] } else { Vec::new() };
+    // A NaN is kept, and is never equal.
+    assert_eq!(format!("{stored:?}"), format!("{known:?}"));
 }
 
 #[tokio::test]

@@ -12,3 +12,4 @@ mod models;
 mod opening;
 mod runs;
 mod sample;
+mod searches;

@@ -4,7 +4,8 @@ use foretell_market::{Fingerprint, Interval, Timestamp};
 use foretell_registry::{
     Artifact, ArtifactPlace, AuditEvent, Calibration, DatasetRecord, ForecastRecord, GapFinding,
     GapRecord, LockBox, LockBoxOpening, Metric, MissingSpan, ModelVersion, Outcome, Param,
-    Registry, Run, Sighting, Snapshot, SpreadLosses, Status, Step, Trial, TrialTerms,
+    Registry, Run, Search, SearchTrialRecord, Sighting, Snapshot, SpreadLosses, Status, Step,
+    Trial, TrialTerms,
 };
 use tempfile::TempDir;
 
@@ -231,6 +232,42 @@ pub(crate) async fn fill(registry: &Registry, schema: i64) {
     let lock_box = lock_box();
     let (instrument, horizon) = (&lock_box.instrument, lock_box.horizon);
     registry.insert_promotion_rate(instrument, horizon, terms().alpha).await.unwrap();
+    for number in 0..2 {
+        registry.insert_search_trial(&search("run-1"), &search_trial(number)).await.unwrap();
+    }
+}
+
+/// A search of the run's final refit.
+pub(crate) fn search(run_id: &str) -> Search {
+    Search {
+        run_id: run_id.to_owned(),
+        recipe_name: "boosting".to_owned(),
+        recipe_hash: hash("boosting"),
+        kind: "gradient_boosting".to_owned(),
+        fold: 0,
+        study: hash("study"),
+        rows: hash("judged rows"),
+        judged: 3,
+        splits: 3,
+        created_at: at(40),
+    }
+}
+
+/// A trial of it: the first was pruned.
+pub(crate) fn search_trial(number: u64) -> SearchTrialRecord {
+    let (state, judged) = if number == 0 { ("pruned", 1) } else { ("complete", 3) };
+    SearchTrialRecord {
+        study: hash("study"),
+        rows: hash("judged rows"),
+        number,
+        state: state.to_owned(),
+        settings_json: format!(r#"{{"depth":{}}}"#, 3 + number),
+        steps: vec![0.002; judged],
+        losses: [0.001, f64::NAN, 0.003][..judged].to_vec(),
+        returns: vec![-0.0; judged],
+        error: None,
+        created_at: at(41),
+    }
 }
 
 /// The trials of the run, in the order in which they are written.
