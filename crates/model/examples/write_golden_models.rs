@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         r#"{"kind":"gru","units":[3],"activation":"relu","epochs":3}"#,
         r#"{"kind":"mlp","units":[4],"objective":"squared","epochs":3}"#,
         r#"{"kind":"dlinear","kernel":3,"epochs":3}"#,
+        r#"{"kind":"mean","members":[{"kind":"ridge"},{"kind":"historical_mean"}]}"#,
+        r#"{"kind":"stacking","inner_folds":2,"members":[{"kind":"ridge"},{"kind":"drift"}]}"#,
     ];
     let (train, test) = (planted(150, 1), planted(5, 2));
     let stop = AtomicBool::new(false);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foretell_panel::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Explanations;
 use crate::{EstimatorSpec, ModelError, ModelState, Quantiles};
 
 /// Learns from labelled rows.
@@ -44,6 +45,15 @@ pub trait Fitted: Send + Sync + Debug {
     /// How much each feature matters, in schema order, summing to 1 (all zero when
     /// nothing was used); empty for models that read no features.
     fn importance(&self) -> Vec<(String, f64)>;
+
+    /// What each feature adds to the point forecast of each row. A model that cannot take
+    /// itself apart gives everything to the base.
+    ///
+    /// # Errors
+    /// As [`Fitted::predict`].
+    fn explain(&self, features: &Matrix, context: &Matrix) -> Result<Explanations, ModelError> {
+        Ok(Explanations::without_features(&self.predict(features, context)?))
+    }
 
     /// [`Fitted::predict`] on a dataset whose column names are checked first.
     ///

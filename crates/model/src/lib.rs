@@ -11,6 +11,7 @@ pub mod conformance;
 mod error;
 mod estimator;
 pub mod evaluate;
+mod explain;
 mod quantiles;
 mod saved;
 mod spec;
@@ -18,13 +19,16 @@ mod state;
 
 mod baseline;
 mod boosting;
+mod ensemble;
 mod forest;
 mod neural;
 mod ridge;
 
 pub use boosting::{BoostedTree, BoostingState};
+pub use ensemble::{EnsembleState, MeanSettings, StackingSettings, stacking_weights};
 pub use error::ModelError;
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
+pub use explain::{Explanation, Explanations};
 pub use forest::{ForestState, ForestTree};
 pub use foretell_neural::{Activation, Architecture, Layer};
 pub use neural::{

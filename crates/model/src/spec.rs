@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::baseline::BaselineEstimator;
 use crate::boosting::BoostingEstimator;
+use crate::ensemble::{self, EnsembleEstimator, MeanSettings, StackingSettings};
 use crate::forest::ForestEstimator;
 use crate::neural::{
     self, DecompositionSettings, NeuralEstimator, PerceptronSettings, RecurrentSettings,
@@ -102,6 +103,10 @@ pub enum EstimatorSpec {
     Mlp(PerceptronSettings),
     /// A linear forecaster on trend and rest of the window (DLinear, Zeng et al., 2023).
     Dlinear(DecompositionSettings),
+    /// The quantiles of other estimators, averaged level by level.
+    Mean(MeanSettings),
+    /// The same with weights learnt inside the training rows (Wolpert, 1992; Breiman, 1996).
+    Stacking(StackingSettings),
 }
 
 /// Refuses settings on a kind that has none, which serde alone lets pass.
@@ -157,7 +162,7 @@ fn default_max_bin() -> usize {
 
 impl EstimatorSpec {
     /// Every kind, as files write it.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 14] = [
         "random_walk",
         "drift",
         "seasonal_naive",
@@ -170,6 +175,8 @@ impl EstimatorSpec {
         "gru",
         "mlp",
         "dlinear",
+        "mean",
+        "stacking",
     ];
 
     /// The kind as files write it.
@@ -187,6 +194,8 @@ impl EstimatorSpec {
             Self::Gru(_) => "gru",
             Self::Mlp(_) => "mlp",
             Self::Dlinear(_) => "dlinear",
+            Self::Mean(_) => "mean",
+            Self::Stacking(_) => "stacking",
         }
     }
 
@@ -195,8 +204,52 @@ impl EstimatorSpec {
         serde_json::from_value(serde_json::json!({ "kind": kind })).ok()
     }
 
+    /// What an ensemble is made of; empty for every other kind.
+    pub fn members(&self) -> &[Self] {
+        match self {
+            Self::Mean(s) => &s.members,
+            Self::Stacking(s) => &s.members,
+            _ => &[],
+        }
+    }
+
+    /// Whether another seed learns another model.
+    pub fn draws(&self) -> bool {
+        match self {
+            Self::RandomForest { .. }
+            | Self::Lstm(_)
+            | Self::Gru(_)
+            | Self::Mlp(_)
+            | Self::Dlinear(_) => true,
+            Self::GradientBoosting { subsample, column_sample, .. } => {
+                *subsample < 1.0 || *column_sample < 1.0
+            }
+            _ => self.members().iter().any(Self::draws),
+        }
+    }
+
+    /// The same with at most so many epochs, its members included.
+    #[must_use]
+    pub fn with_epochs_at_most(mut self, most: usize) -> Self {
+        match &mut self {
+            Self::Lstm(s) | Self::Gru(s) => s.epochs = s.epochs.min(most),
+            Self::Mlp(s) => s.epochs = s.epochs.min(most),
+            Self::Dlinear(s) => s.epochs = s.epochs.min(most),
+            Self::Mean(MeanSettings { members })
+            | Self::Stacking(StackingSettings { members, .. }) => {
+                let bounded = |m: Self| m.with_epochs_at_most(most);
+                *members = std::mem::take(members).into_iter().map(bounded).collect();
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// Whether it reads feature columns, and so can explain itself by them.
     pub fn reads_features(&self) -> bool {
+        if self.members().iter().any(Self::reads_features) {
+            return true;
+        }
         matches!(
             self,
             Self::Ridge { .. }
@@ -212,7 +265,9 @@ impl EstimatorSpec {
     /// Whether what it promises is the spread alone: its point is the random walk's in
     /// every row, so it is judged by the QLIKE of its variance and not by its point.
     pub fn forecasts_spread(&self) -> bool {
+        let walks = |m: &Self| *m == Self::RandomWalk || m.forecasts_spread();
         matches!(self, Self::EwmaVolatility)
+            || self.members().iter().any(Self::forecasts_spread) && self.members().iter().all(walks)
     }
 
     /// How many steps a fit reports to its progress.
@@ -223,6 +278,10 @@ impl EstimatorSpec {
             Self::Lstm(s) | Self::Gru(s) => s.epochs as u64,
             Self::Mlp(s) => s.epochs as u64,
             Self::Dlinear(s) => s.epochs as u64,
+            Self::Mean(s) => s.members.iter().map(Self::steps).sum(),
+            Self::Stacking(s) => {
+                (s.inner_folds as u64 + 1) * s.members.iter().map(Self::steps).sum::<u64>()
+            }
             _ => 1,
         }
     }
@@ -234,7 +293,7 @@ impl EstimatorSpec {
             Self::EwmaVolatility | Self::Ridge { volatility_scaled: true, .. } => {
                 Some("ewma_variance")
             }
-            _ => None,
+            _ => self.members().iter().find_map(Self::context_column),
         }
     }
 
@@ -252,6 +311,7 @@ impl EstimatorSpec {
             Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
                 Box::new(NeuralEstimator::new(spec))
             }
+            Self::Mean(_) | Self::Stacking(_) => Box::new(EnsembleEstimator::new(spec)?),
             _ => Box::new(BaselineEstimator::new(spec)),
         })
     }
@@ -313,6 +373,8 @@ impl EstimatorSpec {
             Self::Lstm(_) | Self::Gru(_) | Self::Mlp(_) | Self::Dlinear(_) => {
                 neural::check(self).or_else(|(field, value, remedy)| refuse(field, &value, remedy))
             }
+            Self::Mean(_) | Self::Stacking(_) => ensemble::check(self)
+                .or_else(|(field, value, remedy)| refuse(field, &value, remedy)),
             _ => Ok(()),
         }
     }

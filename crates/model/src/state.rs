@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
 use crate::boosting::{Boosting, BoostingState};
+use crate::ensemble::{Ensemble, EnsembleState};
 use crate::forest::{Forest, ForestState};
 use crate::neural::{Neural, NeuralState};
 use crate::ridge::{Ridge, RidgeState};
@@ -54,6 +55,10 @@ pub enum ModelState {
     GradientBoosting(BoostingState),
     /// A neural network.
     Neural(NeuralState),
+    /// An equal-weight mean.
+    Mean(EnsembleState),
+    /// A stacked ensemble.
+    Stacking(EnsembleState),
 }
 
 impl ModelState {
@@ -69,6 +74,16 @@ impl ModelState {
             Self::RandomForest(_) => "random_forest",
             Self::GradientBoosting(_) => "gradient_boosting",
             Self::Neural(state) => state.kind(),
+            Self::Mean(_) => "mean",
+            Self::Stacking(_) => "stacking",
+        }
+    }
+
+    /// What the members of an ensemble learnt; empty for every other kind.
+    pub fn members(&self) -> &[Self] {
+        match self {
+            Self::Mean(state) | Self::Stacking(state) => &state.members,
+            _ => &[],
         }
     }
 
@@ -82,6 +97,8 @@ impl ModelState {
             Self::RandomForest(state) => Box::new(Forest::new(state, schema)?),
             Self::GradientBoosting(state) => Box::new(Boosting::new(state, schema)?),
             Self::Neural(state) => Box::new(Neural::new(state, schema)?),
+            Self::Mean(state) => Box::new(Ensemble::new(state, false, schema)?),
+            Self::Stacking(state) => Box::new(Ensemble::new(state, true, schema)?),
             baseline => Box::new(Baseline::new(baseline, schema)?),
         })
     }
