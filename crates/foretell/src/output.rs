@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use foretell_platform::{Overfitting, RecipeLine, RunReport, VolatilitySkill, wording};
+use foretell_platform::{
+    ConfidenceSet, Overfitting, RanksView, RecipeLine, RunReport, VolatilitySkill, wording,
+};
 use serde::Serialize;
 
 /// Prints a line for people. A closed pipe is no error: nobody reads any more.
@@ -87,7 +89,12 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
     // A spread has its own column and p-value: its point is the random walk's. They take the
     // place of the relative error, which is one minus the skill: 120 columns are a terminal.
     let spreads = lines.iter().any(|l| l.spread_p.is_some());
-    let mut head = vec!["model".to_owned(), "MAE bp".to_owned()];
+    let mut head = vec!["model".to_owned()];
+    let seeded = lines.iter().any(|l| l.seeds.is_some());
+    if seeded {
+        head.push("seeds × folds".to_owned());
+    }
+    head.push("MAE bp".to_owned());
     if !spreads {
         head.push("relative".to_owned());
     }
@@ -115,13 +122,34 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
     for line in lines {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let point = line.spread_p.is_none();
-        let mut row = vec![line.name.clone(), format!("{:.1}", line.mae_bp)];
+        let mut row = vec![line.name.clone()];
+        if seeded {
+            let ran = line.seeds.as_ref().map(|s| format!("{} × {}", s.seeds, s.folds));
+            row.push(or_dash(ran));
+        }
+        // Where there are several seeds their means stand, with deviations.
+        let several = line.seeds.as_ref().filter(|s| s.seeds > 1);
+        let one = |v: f64| format!("{v:.1}");
+        let two = |v: f64| format!("{v:.2}");
+        row.push(match several {
+            Some(s) => wording::within(one(s.mae_bp.0), s.mae_bp.1.map(two)),
+            None => one(line.mae_bp),
+        });
         if !spreads {
             row.push(or_dash(line.relative_mae.map(|v| format!("{v:.3}"))));
         }
         row.extend([
-            format!("{:.1}", line.crps_bp),
-            or_dash(line.skill.filter(|_| point).map(wording::percent)),
+            match several {
+                Some(s) => wording::within(one(s.crps_bp.0), s.crps_bp.1.map(two)),
+                None => one(line.crps_bp),
+            },
+            or_dash(line.skill.filter(|_| point).map(|skill| match several {
+                Some(s) => wording::within(
+                    wording::percent(s.skill.0),
+                    s.skill.1.map(|d| format!("{:.1}", d * 100.0)),
+                ),
+                None => wording::percent(skill),
+            })),
             or_dash(line.p_value.filter(|_| point).map(wording::p_value)),
         ]);
         if spreads {
@@ -141,9 +169,10 @@ pub(crate) fn run_report(report: &RunReport) {
     say(model_table(&report.table, report.level, Some(report.cost_bp)).trim_end());
     if report.rows > 0 {
         say(&format!(
-            " {} out-of-sample rows · {} refits · one seed · dataset {}",
+            " {} out-of-sample rows · {} refits · {} · dataset {}",
             thousands(report.rows as u64),
             report.refits,
+            wording::seeds_of(&report.table),
             report.dataset.short()
         ));
     }
@@ -154,6 +183,7 @@ pub(crate) fn run_report(report: &RunReport) {
         let names = report.refit_includes_lock_box.join(", ");
         say(&format!(" the final refits of {names} include the opened lock-box"));
     }
+    comparison(&report.confidence_sets, report.ranks.as_ref());
     notes(report.volatility.as_ref(), report.overfitting.as_ref());
     say(&format!(" verdict    {}", report.reason));
     if !report.forecast.is_null() {
@@ -166,6 +196,16 @@ pub(crate) fn run_report(report: &RunReport) {
         say(&format!(" report     {}", report.report));
     }
     say(&format!(" run        {}   {:.1} s", report.run, report.seconds));
+}
+
+/// Which recipes cannot be told from the best, and how they rank.
+pub(crate) fn comparison(sets: &[ConfidenceSet], ranks: Option<&RanksView>) {
+    if let Some(text) = wording::confidence_sets(sets) {
+        say(&format!(" {text}"));
+    }
+    if let Some(found) = ranks {
+        say(&format!(" {}", wording::ranks(found)));
+    }
 }
 
 /// What stands under a table of models beside its verdict.

@@ -377,7 +377,7 @@ mod tests {
             r#"{"kind":"lstm","units":[12],"epochs":8,"learning_rate":0.01}"#,
             r#"{"kind":"lstm","units":[6,5],"activation":"relu","dropout":0.2,"epochs":6,"batch":40}"#,
             r#"{"kind":"gru","units":[18],"epochs":8,"objective":"squared","learning_rate":0.01}"#,
-            r#"{"kind":"mlp","units":[20,9],"epochs":8,"decay":0.01,"learning_rate":0.01}"#,
+            r#"{"kind":"mlp","units":[20,9],"epochs":8,"weight_decay":0.01,"learning_rate":0.01}"#,
             r#"{"kind":"dlinear","epochs":8,"kernel":3,"learning_rate":0.01}"#,
         ] {
             check_estimator(&spec(json));

@@ -16,6 +16,7 @@ mod details;
 mod doctor;
 mod error;
 mod execution;
+mod explaining;
 mod extract;
 mod forecasting;
 mod gaps;
@@ -28,6 +29,7 @@ mod named;
 mod observer;
 mod outcomes;
 mod overfitting;
+mod pieces;
 pub mod pipeline;
 mod prove;
 mod rate;
@@ -56,7 +58,9 @@ pub use data_dir::{DataDir, Owner, Ownership};
 pub use doctor::{Diagnosis, data_dir_state};
 pub use error::PlatformError;
 pub use foretell_forecaster::{Forecast, ForecastView};
-pub use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
+pub use foretell_model::evaluate::{
+    ConfidenceSet, PermutationImportance, SpreadSkill, VolatilitySkill,
+};
 pub use gaps::GapQuery;
 pub use gate::{GateRefusal, expectations};
 pub use observer::{Event, Observer, Station, Stop};
@@ -68,9 +72,9 @@ pub use training::RANDOM_WALK;
 pub use url::Url;
 pub use vendor::{KrakenMarket, PairView, TickerView, market_diagnosis, market_state};
 pub use views::{
-    ArtifactView, CandleRange, CandlesView, ChampionView, GapView, Health, InstrumentView,
-    ModelDetail, ModelView, Overfitting, Proof, ProofCheck, RecipeLine, RunDetail, RunReport,
-    RunView, Served, StepView,
+    ArtifactView, CandleRange, CandlesView, ChampionView, ExplanationView, FeaturePart, GapView,
+    Health, InstrumentView, ModelDetail, ModelView, Overfitting, Proof, ProofCheck, RanksView,
+    RecipeLine, RunDetail, RunReport, RunView, SeedsLine, Served, StepView,
 };
 
 /// Reads a text file.

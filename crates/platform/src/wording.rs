@@ -1,9 +1,10 @@
 //! Numbers as people read them.
 
-use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
+use foretell_model::evaluate::mcs::{Loss, MostDifferent};
+use foretell_model::evaluate::{ConfidenceSet, SpreadSkill, VolatilitySkill};
 pub use foretell_quality::wording::count as thousands;
 
-use crate::views::Overfitting;
+use crate::views::{Overfitting, RanksView, RecipeLine, SeedsLine};
 
 /// A price with commas and as many decimals as its size asks for.
 pub fn price(value: f64) -> String {
@@ -66,6 +67,76 @@ pub fn overfitting(found: &Overfitting) -> String {
     format!(
         "overfitting: {pbo}{flag}{spreads} · the deflated Sharpe ratio counts {ratios} of the ledger"
     )
+}
+
+/// The name of the statistic that a confidence set was made by.
+pub fn statistic(of: MostDifferent) -> &'static str {
+    match of {
+        MostDifferent::FromTheMean => "T_max",
+        MostDifferent::OfAPair => "T_R",
+    }
+}
+
+/// What a confidence set was made by.
+pub fn loss(of: Loss) -> &'static str {
+    match of {
+        Loss::AbsoluteError => "absolute error",
+        Loss::Crps => "CRPS",
+    }
+}
+
+/// The line under a table on the recipes that cannot be told from the best. Where both
+/// statistics give one set they are said together.
+pub fn confidence_sets(found: &[ConfidenceSet]) -> Option<String> {
+    let level = found.first()?.level;
+    let mut parts: Vec<(Loss, &[String], Vec<&str>)> = Vec::new();
+    for set in found {
+        let same = parts.iter_mut().find(|(l, inside, _)| *l == set.loss && *inside == set.inside);
+        match same {
+            Some((_, _, names)) => names.push(statistic(set.statistic)),
+            None => parts.push((set.loss, &set.inside, vec![statistic(set.statistic)])),
+        }
+    }
+    let said = |(of, inside, names): &(Loss, &[String], Vec<&str>)| {
+        format!("{} (by {}, {})", inside.join(", "), loss(*of), names.join(" and "))
+    };
+    let said: Vec<String> = parts.iter().map(said).collect();
+    Some(format!("model confidence set at {:.0} %: {}", level * 100.0, said.join(" · ")))
+}
+
+/// The line under a table on the mean ranks over the folds.
+pub fn ranks(found: &RanksView) -> String {
+    let mean: Vec<String> =
+        found.mean.iter().map(|(name, rank)| format!("{name} {rank:.1}")).collect();
+    let test = found.p_value.map_or_else(String::new, |p| format!("Friedman {}, ", p_statement(p)));
+    format!(
+        "mean rank over {} folds: {} ({test}critical difference {:.1})",
+        found.folds,
+        mean.join(", "),
+        found.critical_difference
+    )
+}
+
+/// Seeds × folds of a recipe; one that draws nothing has one seed and says so.
+pub fn seeds(line: &SeedsLine) -> String {
+    let drawn = if line.draws { "" } else { " (draws nothing)" };
+    format!("{} × {}{drawn}", line.seeds, line.folds)
+}
+
+/// What is said of seeds under a table.
+pub fn seeds_of(lines: &[RecipeLine]) -> String {
+    match lines.iter().filter_map(|l| Some(l.seeds.as_ref()?.seeds)).max() {
+        None | Some(1) => "one seed".to_owned(),
+        Some(n) => format!("{n} seeds where a model draws, the first is tested and served"),
+    }
+}
+
+/// A mean with its deviation, where there is one.
+pub fn within(value: String, deviation: Option<String>) -> String {
+    match deviation {
+        Some(deviation) => format!("{value} ± {deviation}"),
+        None => value,
+    }
 }
 
 /// The line under a table on the realised variance of spans.
@@ -135,6 +206,32 @@ mod tests {
         assert!(spreads.contains("rows · of spreads 0.700 over 2, a red flag · "), "{spreads}");
         assert!(said(Some(0.51)).contains("PBO 0.510 over 7 trials on these rows, a red flag"));
         assert!(!said(Some(0.5)).contains("red flag") && said(None).contains("PBO –"));
+    }
+
+    #[test]
+    fn sets_of_one_loss_that_agree_are_said_once() {
+        let set = |loss, statistic, inside: &[&str]| ConfidenceSet {
+            loss,
+            statistic,
+            level: 0.9,
+            p_values: Vec::new(),
+            inside: inside.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let (mean, pair) = (MostDifferent::FromTheMean, MostDifferent::OfAPair);
+        let found = [
+            set(Loss::AbsoluteError, mean, &["a", "b"]),
+            set(Loss::AbsoluteError, pair, &["a", "b"]),
+            set(Loss::Crps, mean, &["b"]),
+            set(Loss::Crps, pair, &["a", "b"]),
+        ];
+        assert_eq!(
+            confidence_sets(&found).as_deref(),
+            Some(
+                "model confidence set at 90 %: a, b (by absolute error, T_max and T_R) · b (by \
+                 CRPS, T_max) · a, b (by CRPS, T_R)"
+            )
+        );
+        assert!(confidence_sets(&[]).is_none());
     }
 
     #[test]

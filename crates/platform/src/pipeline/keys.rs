@@ -391,6 +391,32 @@ const EVALUATION: &[Key] = &[
         Some("12"),
         "Floor of refits; a shorter evaluation is refused.",
     ),
+    key(
+        "seeds",
+        Kind::Whole(1, 1_000),
+        Some("1"),
+        "With how many seeds a model that draws is judged in every fold. The first is tested and \
+         served, the others give the deviations; `--full` takes 20.",
+    ),
+    key(
+        "folds",
+        Kind::Whole(1, 100_000),
+        Some(""),
+        "Judge the last so many refits alone; all when left out, and with `--full`.",
+    ),
+    key(
+        "epochs",
+        Kind::Whole(1, 1_000_000),
+        Some(""),
+        "Upper bound of every network's `epochs`, judged and served alike; none when left out.",
+    ),
+    key(
+        "time_budget",
+        Kind::Interval,
+        Some(""),
+        "After so long no further seed is begun; the first one always goes through every fold. \
+         None when left out, and with `--full`.",
+    ),
 ];
 
 const VOLATILITY: &[Key] = &[key(
@@ -569,6 +595,23 @@ const BOOSTING: &[Key] = &[
     key("max_bin", Kind::Whole(2, 65_535), Some("64"), "Most bins of a column."),
 ];
 
+const MEMBERS: Key = key(
+    "members",
+    Kind::Texts,
+    None,
+    "Names of two or more other models of this file, none of them an ensemble.",
+);
+
+const STACKING: &[Key] = &[
+    MEMBERS,
+    key(
+        "inner_folds",
+        Kind::Whole(1, 20),
+        Some("3"),
+        "Blocks of the second half of the training rows that are forecast to learn the weights.",
+    ),
+];
+
 /// Every table of the file, in the order in which people write them.
 pub const TABLES: &[Table] = &[
     Table {
@@ -703,6 +746,12 @@ pub const TABLES: &[Table] = &[
                 name: "dlinear",
                 doc: "A linear forecaster on trend and rest of the `window` of [features].",
                 keys: DECOMPOSITION,
+            },
+            Variant { name: "mean", doc: "The mean of other models' quantiles.", keys: &[MEMBERS] },
+            Variant {
+                name: "stacking",
+                doc: "Other models' quantiles with weights learnt inside each fold.",
+                keys: STACKING,
             },
         ],
     },
