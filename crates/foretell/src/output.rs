@@ -92,7 +92,7 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
     let mut head = vec!["model".to_owned()];
     let seeded = lines.iter().any(|l| l.seeds.is_some());
     if seeded {
-        head.push("seeds × folds".to_owned());
+        head.push("fits".to_owned());
     }
     head.push("MAE bp".to_owned());
     if !spreads {
@@ -101,7 +101,7 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
     head.extend([
         "CRPS bp".to_owned(),
         if spreads { "skill" } else { "skill vs random walk" }.to_owned(),
-        "p (DM, Holm)".to_owned(),
+        if spreads { "p (Holm)" } else { "p (DM, Holm)" }.to_owned(),
     ]);
     if spreads {
         head.extend(["QLIKE lower".to_owned(), "p (QLIKE)".to_owned()]);
@@ -114,8 +114,8 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
         match (spreads, cost_bp) {
             (false, None) => "sign strategy after costs".to_owned(),
             (false, Some(cost)) => format!("sign strategy after {cost} bp"),
-            (true, None) => "signs after costs".to_owned(),
-            (true, Some(cost)) => format!("signs after {cost} bp"),
+            (true, None) => "signs".to_owned(),
+            (true, Some(cost)) => format!("signs, {cost} bp"),
         },
     ]);
     let mut rows = vec![head];
@@ -124,32 +124,16 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
         let point = line.spread_p.is_none();
         let mut row = vec![line.name.clone()];
         if seeded {
-            let ran = line.seeds.as_ref().map(|s| format!("{} × {}", s.seeds, s.folds));
+            let ran = line.seeds.as_ref().map(|s| format!("{}×{}", s.seeds, s.folds));
             row.push(or_dash(ran));
         }
-        // Where there are several seeds their means stand, with deviations.
-        let several = line.seeds.as_ref().filter(|s| s.seeds > 1);
-        let one = |v: f64| format!("{v:.1}");
-        let two = |v: f64| format!("{v:.2}");
-        row.push(match several {
-            Some(s) => wording::within(one(s.mae_bp.0), s.mae_bp.1.map(two)),
-            None => one(line.mae_bp),
-        });
+        row.push(format!("{:.1}", line.mae_bp));
         if !spreads {
             row.push(or_dash(line.relative_mae.map(|v| format!("{v:.3}"))));
         }
         row.extend([
-            match several {
-                Some(s) => wording::within(one(s.crps_bp.0), s.crps_bp.1.map(two)),
-                None => one(line.crps_bp),
-            },
-            or_dash(line.skill.filter(|_| point).map(|skill| match several {
-                Some(s) => wording::within(
-                    wording::percent(s.skill.0),
-                    s.skill.1.map(|d| format!("{:.1}", d * 100.0)),
-                ),
-                None => wording::percent(skill),
-            })),
+            format!("{:.1}", line.crps_bp),
+            or_dash(line.skill.filter(|_| point).map(wording::percent)),
             or_dash(line.p_value.filter(|_| point).map(wording::p_value)),
         ]);
         if spreads {
@@ -183,7 +167,7 @@ pub(crate) fn run_report(report: &RunReport) {
         let names = report.refit_includes_lock_box.join(", ");
         say(&format!(" the final refits of {names} include the opened lock-box"));
     }
-    comparison(&report.confidence_sets, report.ranks.as_ref());
+    comparison(&report.table, &report.confidence_sets, report.ranks.as_ref());
     notes(report.volatility.as_ref(), report.overfitting.as_ref());
     say(&format!(" verdict    {}", report.reason));
     if !report.forecast.is_null() {
@@ -198,8 +182,28 @@ pub(crate) fn run_report(report: &RunReport) {
     say(&format!(" run        {}   {:.1} s", report.run, report.seconds));
 }
 
-/// Which recipes cannot be told from the best, and how they rank.
-pub(crate) fn comparison(sets: &[ConfidenceSet], ranks: Option<&RanksView>) {
+/// What stands under a table of its seeds: a line for each model that was fitted with several.
+fn seeds(lines: &[RecipeLine]) {
+    for (name, s) in lines.iter().filter_map(|l| Some((&l.name, l.seeds.as_ref()?))) {
+        if s.seeds < 2 {
+            continue;
+        }
+        let two = |v: f64| format!("{v:.2}");
+        let skill = s.skill.1.map(|d| format!("{:.2}", d * 100.0));
+        say(&format!(
+            " {name}, {} seeds × {} folds: MAE {} bp, CRPS {} bp, skill {}",
+            s.seeds,
+            s.folds,
+            wording::within(two(s.mae_bp.0), s.mae_bp.1.map(two)),
+            wording::within(two(s.crps_bp.0), s.crps_bp.1.map(two)),
+            wording::within(wording::percent(s.skill.0), skill),
+        ));
+    }
+}
+
+/// How seeds differ, which recipes cannot be told from the best, and how they rank.
+pub(crate) fn comparison(lines: &[RecipeLine], sets: &[ConfidenceSet], ranks: Option<&RanksView>) {
+    seeds(lines);
     if let Some(text) = wording::confidence_sets(sets) {
         say(&format!(" {text}"));
     }

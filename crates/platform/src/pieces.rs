@@ -27,6 +27,8 @@ impl Pieces {
     pub(crate) fn remove(&self) {
         // What stays behind takes room and does no harm.
         let _ = std::fs::remove_dir_all(&self.folder);
+        // The folder above only when no other work has pieces there.
+        let _ = self.folder.parent().map(std::fs::remove_dir);
     }
 }
 

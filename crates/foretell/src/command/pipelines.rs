@@ -82,7 +82,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
             done.refits,
             wording::seeds_of(&done.table)
         ));
-        comparison(&done.confidence_sets, done.ranks.as_ref());
+        comparison(&done.table, &done.confidence_sets, done.ranks.as_ref());
         notes(done.volatility.as_ref(), None);
         say(&format!(" verdict    {}", done.reason));
         if let Some(end) = done.historical_demo {

@@ -4,6 +4,7 @@
 
 mod at_once;
 mod bucket;
+mod comparing;
 mod errors;
 mod judging;
 mod lifecycle;
