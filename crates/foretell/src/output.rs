@@ -189,14 +189,13 @@ fn seeds(lines: &[RecipeLine]) {
             continue;
         }
         let two = |v: f64| format!("{v:.2}");
-        let skill = s.skill.1.map(|d| format!("{:.2}", d * 100.0));
         say(&format!(
             " {name}, {} seeds × {} folds: MAE {} bp, CRPS {} bp, skill {}",
             s.seeds,
             s.folds,
             wording::within(two(s.mae_bp.0), s.mae_bp.1.map(two)),
             wording::within(two(s.crps_bp.0), s.crps_bp.1.map(two)),
-            wording::within(wording::percent(s.skill.0), skill),
+            wording::percent_within(s.skill.0, s.skill.1),
         ));
     }
 }

@@ -139,6 +139,15 @@ pub fn within(value: String, deviation: Option<String>) -> String {
     }
 }
 
+/// A share with its deviation, where there is one: `0.42 ± 0.05 %`.
+pub fn percent_within(share: f64, deviation: Option<f64>) -> String {
+    let sign = if share < 0.0 { "−" } else { "" };
+    match deviation {
+        Some(d) => format!("{sign}{:.2} ± {:.2} %", share.abs() * 100.0, d * 100.0),
+        None => percent(share),
+    }
+}
+
 /// The line under a table on the realised variance of spans.
 pub fn volatility(found: &VolatilitySkill) -> String {
     let span = found.span.map_or_else(|| "horizon".to_owned(), |s| s.to_string());
@@ -240,6 +249,8 @@ mod tests {
         assert_eq!(price(7_195.245), "7,195.24");
         assert_eq!(price(f64::NAN), "–");
         assert_eq!(percent(-0.004), "−0.4 %");
+        assert_eq!(percent_within(-0.0042, Some(0.0005)), "−0.42 ± 0.05 %");
+        assert_eq!(percent_within(-0.0042, None), "−0.4 %");
         assert_eq!(p_value(0.714), "0.71");
         assert_eq!(p_value(0.0004), "< 0.001");
         assert_eq!(p_statement(0.0004), "p < 0.001");

@@ -16,10 +16,7 @@ pub(super) fn seeds(contents: &Contents<'_>) -> String {
     for line in &contents.report.table {
         let Some(s) = &line.seeds else { continue };
         let two = |v: f64| format!("{v:.2}");
-        let skill = line.skill.map(|_| {
-            let deviation = s.skill.1.map(|d| format!("{:.2}", d * 100.0));
-            wording::within(wording::percent(s.skill.0), deviation)
-        });
+        let skill = line.skill.map(|_| wording::percent_within(s.skill.0, s.skill.1));
         table.row([
             line.name.clone(),
             wording::seeds(s),
