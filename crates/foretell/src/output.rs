@@ -153,7 +153,7 @@ pub(crate) fn run_report(report: &RunReport) {
     say(model_table(&report.table, report.level, Some(report.cost_bp)).trim_end());
     if report.rows > 0 {
         say(&format!(
-            " {} out-of-sample rows · {} refits · {} · dataset {}",
+            " {} out-of-sample rows · {} refits · {} (fits: seeds × folds) · dataset {}",
             thousands(report.rows as u64),
             report.refits,
             wording::seeds_of(&report.table),

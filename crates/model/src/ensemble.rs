@@ -125,7 +125,7 @@ impl EnsembleEstimator {
         context: &FitContext<'_>,
         meter: &Meter<'_>,
     ) -> Result<Vec<Box<dyn Fitted>>, ModelError> {
-        let fit = |member: &Box<dyn Estimator>| {
+        let fitted = self.members.iter().map(|member| {
             meter.begin(member.spec().steps());
             let inner = FitContext { progress: meter, ..*context };
             member.fit(train, &inner).map_err(|error| match error {
@@ -134,8 +134,8 @@ impl EnsembleEstimator {
                 }
                 other => other,
             })
-        };
-        self.members.iter().map(fit).collect()
+        });
+        fitted.collect()
     }
 
     /// The weights that would have been best on rows that the members had not learnt from.

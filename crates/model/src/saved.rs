@@ -102,9 +102,8 @@ impl SavedModel {
             let message = format!("a {} cannot know a {}", saved.spec.kind(), saved.state.kind());
             return Err(damaged("state.kind", &message));
         }
-        let kinds = |m: &EstimatorSpec| m.kind();
         let learnt = saved.state.members().iter().map(ModelState::kind);
-        if !saved.spec.members().iter().map(kinds).eq(learnt) {
+        if !saved.spec.members().iter().map(EstimatorSpec::kind).eq(learnt) {
             return Err(damaged("state.members", "they are not those of the settings"));
         }
         saved.model()?;

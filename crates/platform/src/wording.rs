@@ -127,7 +127,7 @@ pub fn seeds(line: &SeedsLine) -> String {
 pub fn seeds_of(lines: &[RecipeLine]) -> String {
     match lines.iter().filter_map(|l| Some(l.seeds.as_ref()?.seeds)).max() {
         None | Some(1) => "one seed".to_owned(),
-        Some(n) => format!("up to {n} seeds, the first is tested and served (fits: seeds × folds)"),
+        Some(n) => format!("up to {n} seeds, the first is tested and served"),
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
     } else {
         say(model_table(&done.table, done.level, Some(done.cost_bp)).trim_end());
         say(&format!(
-            " {} out-of-sample rows · {} refits · {}",
+            " {} out-of-sample rows · {} refits · {} (fits: seeds × folds)",
             thousands(done.rows as u64),
             done.refits,
             wording::seeds_of(&done.table)

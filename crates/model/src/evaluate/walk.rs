@@ -285,12 +285,8 @@ pub fn walk(
     let results: Vec<Place> = tasks.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         while !failed.load(Ordering::Relaxed) {
-            let Some((task, place)) = ({
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                tasks.get(i).zip(results.get(i))
-            }) else {
-                return;
-            };
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some((task, place)) = tasks.get(i).zip(results.get(i)) else { return };
             let result = field.task(task);
             if result.is_err() {
                 failed.store(true, Ordering::Relaxed);

@@ -42,7 +42,8 @@ impl Places {
         let mut svg = Svg::new(&self.title, &self.description, WIDTH, bottom + 42.0);
         let ends = self.rows.iter().flat_map(|(_, rank)| [rank - half, rank + half]);
         let (low, high) = ends.fold((1.0f64, 1.0f64), |(low, high), v| (low.min(v), high.max(v)));
-        if !(high > low && (high - low).is_finite()) {
+        let drawable = high > low && (high - low).is_finite();
+        if !drawable {
             svg.text("", WIDTH / 2.0, top + ROW, "middle", "no data");
             return svg.finish();
         }
