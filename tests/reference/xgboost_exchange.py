@@ -54,6 +54,8 @@ def main():
                 "names": booster.feature_names,
                 "gains": booster.get_score(importance_type="total_gain"),
                 "rounds": booster.num_boosted_rounds(),
+                # Per row and output: what each feature adds, and the base at the end.
+                "contributions": booster.predict(data, pred_contribs=True).tolist(),
             }
         )
     )

@@ -126,8 +126,17 @@ pub(crate) enum Command {
     Train(StationArguments),
     /// Evaluate every model by walk-forward against the baselines.
     #[command(after_help = "Example:\n  foretell evaluate pipelines/btc-usd-hourly.toml\n  \
+                            foretell evaluate pipelines/btc-usd-daily.toml --full\n  \
                             foretell evaluate pipelines/btc-usd-hourly.toml --lock-box")]
     Evaluate(EvaluateArguments),
+    /// Show what each feature adds to a forecast, or what a model looks at.
+    ///
+    /// Of a forecast: base, parts of the features and the rest, in basis points of log
+    /// return; they sum to the forecast. Of a model: the mean absolute parts (SHAP) on some of
+    /// its latest rows, and what shuffling a feature does out of sample.
+    #[command(after_help = "Example:\n  foretell explain f_0123…\n  \
+                            foretell explain btc-usd-daily 4 --json")]
+    Explain(ExplainArguments),
     /// Prove that no feature of a pipeline looks ahead.
     #[command(after_help = "Example:\n  foretell audit pipelines/btc-usd-hourly.toml")]
     Audit(StationArguments),
@@ -296,6 +305,10 @@ pub(crate) struct RunArguments {
     /// Fail with exit code 4 when nothing beats the random walk.
     #[arg(long)]
     pub(crate) require_skill: bool,
+    /// Judge with twenty seeds on every fold, whatever the file's bounds are; interrupted, the
+    /// same command goes on where it was.
+    #[arg(long)]
+    pub(crate) full: bool,
     /// Put the mended rows of a run, or of a quarantine file, back before the gate.
     #[arg(long, value_name = "RUN|FILE")]
     pub(crate) replay: Option<String>,
@@ -352,9 +365,22 @@ pub(crate) struct EvaluateArguments {
     /// Open the lock-box: once per recipe, and kept for ever.
     #[arg(long, conflicts_with_all = ["input", "output"])]
     pub(crate) lock_box: bool,
+    /// Judge with twenty seeds on every fold, whatever the file's bounds are; interrupted, the
+    /// same command goes on where it was.
+    #[arg(long, conflicts_with = "lock_box")]
+    pub(crate) full: bool,
     /// Fail with exit code 4 when nothing beats the random walk.
     #[arg(long)]
     pub(crate) require_skill: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// A forecast's id or its beginning (f_…), or a model's name.
+    pub(crate) subject: String,
+    /// The model's version; the champion when left out.
+    pub(crate) version: Option<u32>,
 }
 
 /// Arguments of `report`.

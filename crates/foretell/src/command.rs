@@ -1,5 +1,6 @@
 //! One function per verb: resolve, call the platform, print.
 
+mod explaining;
 mod files;
 mod interop;
 mod pipelines;
@@ -78,6 +79,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Features(args) => stations::features(&session, &args).await,
         Command::Train(args) => stations::train(&session, &args).await,
         Command::Evaluate(args) => pipelines::evaluate(&session, &args).await,
+        Command::Explain(args) => explaining::explain(&session, &args).await,
         Command::Audit(args) => stations::audit(&session, &args).await,
         Command::Report(args) => questions::report(&session, &args).await,
         Command::Forecast(args) => questions::forecast(&session, &args).await,

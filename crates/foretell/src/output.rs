@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use foretell_platform::{Overfitting, RecipeLine, RunReport, VolatilitySkill, wording};
+use foretell_platform::{
+    ConfidenceSet, Overfitting, RanksView, RecipeLine, RunReport, VolatilitySkill, wording,
+};
 use serde::Serialize;
 
 /// Prints a line for people. A closed pipe is no error: nobody reads any more.
@@ -97,14 +99,19 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
     // A spread has its own column and p-value: its point is the random walk's. They take the
     // place of the relative error, which is one minus the skill: 120 columns are a terminal.
     let spreads = lines.iter().any(|l| l.spread_p.is_some());
-    let mut head = vec!["model".to_owned(), "MAE bp".to_owned()];
+    let mut head = vec!["model".to_owned()];
+    let seeded = lines.iter().any(|l| l.seeds.is_some());
+    if seeded {
+        head.push("fits".to_owned());
+    }
+    head.push("MAE bp".to_owned());
     if !spreads {
         head.push("relative".to_owned());
     }
     head.extend([
         "CRPS bp".to_owned(),
         if spreads { "skill" } else { "skill vs random walk" }.to_owned(),
-        "p (DM, Holm)".to_owned(),
+        if spreads { "p (Holm)" } else { "p (DM, Holm)" }.to_owned(),
     ]);
     if spreads {
         head.extend(["QLIKE lower".to_owned(), "p (QLIKE)".to_owned()]);
@@ -117,15 +124,20 @@ pub(crate) fn model_table(lines: &[RecipeLine], level: f64, cost_bp: Option<f64>
         match (spreads, cost_bp) {
             (false, None) => "sign strategy after costs".to_owned(),
             (false, Some(cost)) => format!("sign strategy after {cost} bp"),
-            (true, None) => "signs after costs".to_owned(),
-            (true, Some(cost)) => format!("signs after {cost} bp"),
+            (true, None) => "signs".to_owned(),
+            (true, Some(cost)) => format!("signs, {cost} bp"),
         },
     ]);
     let mut rows = vec![head];
     for line in lines {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let point = line.spread_p.is_none();
-        let mut row = vec![line.name.clone(), format!("{:.1}", line.mae_bp)];
+        let mut row = vec![line.name.clone()];
+        if seeded {
+            let ran = line.seeds.as_ref().map(|s| format!("{}×{}", s.seeds, s.folds));
+            row.push(or_dash(ran));
+        }
+        row.push(format!("{:.1}", line.mae_bp));
         if !spreads {
             row.push(or_dash(line.relative_mae.map(|v| format!("{v:.3}"))));
         }
@@ -151,9 +163,10 @@ pub(crate) fn run_report(report: &RunReport) {
     say(model_table(&report.table, report.level, Some(report.cost_bp)).trim_end());
     if report.rows > 0 {
         say(&format!(
-            " {} out-of-sample rows · {} refits · one seed · dataset {}",
+            " {} out-of-sample rows · {} refits · {} (fits: seeds × folds) · dataset {}",
             thousands(report.rows as u64),
             report.refits,
+            wording::seeds_of(&report.table),
             report.dataset.short()
         ));
     }
@@ -164,6 +177,7 @@ pub(crate) fn run_report(report: &RunReport) {
         let names = report.refit_includes_lock_box.join(", ");
         say(&format!(" the final refits of {names} include the opened lock-box"));
     }
+    comparison(&report.table, &report.confidence_sets, report.ranks.as_ref());
     notes(report.volatility.as_ref(), report.overfitting.as_ref());
     for found in &report.searches {
         say(&format!(" {}", wording::search(found)));
@@ -179,6 +193,35 @@ pub(crate) fn run_report(report: &RunReport) {
         say(&format!(" report     {}", report.report));
     }
     say(&format!(" run        {}   {:.1} s", report.run, report.seconds));
+}
+
+/// What stands under a table of its seeds: a line for each model that was fitted with several.
+fn seeds(lines: &[RecipeLine]) {
+    for (name, s) in lines.iter().filter_map(|l| Some((&l.name, l.seeds.as_ref()?))) {
+        if s.seeds < 2 {
+            continue;
+        }
+        let two = |v: f64| format!("{v:.2}");
+        say(&format!(
+            " {name}, {} seeds × {} folds: MAE {} bp, CRPS {} bp, skill {}",
+            s.seeds,
+            s.folds,
+            wording::within(two(s.mae_bp.0), s.mae_bp.1.map(two)),
+            wording::within(two(s.crps_bp.0), s.crps_bp.1.map(two)),
+            wording::percent_within(s.skill.0, s.skill.1),
+        ));
+    }
+}
+
+/// How seeds differ, which recipes cannot be told from the best, and how they rank.
+pub(crate) fn comparison(lines: &[RecipeLine], sets: &[ConfidenceSet], ranks: Option<&RanksView>) {
+    seeds(lines);
+    if let Some(text) = wording::confidence_sets(sets) {
+        say(&format!(" {text}"));
+    }
+    if let Some(found) = ranks {
+        say(&format!(" {}", wording::ranks(found)));
+    }
 }
 
 /// What stands under a table of models beside its verdict.

@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         r#"{"kind":"arima","order":[1,1,1]}"#,
         r#"{"kind":"garch","distribution":"student_t"}"#,
         r#"{"kind":"har"}"#,
+        r#"{"kind":"mean","members":[{"kind":"ridge"},{"kind":"historical_mean"}]}"#,
+        r#"{"kind":"stacking","inner_folds":2,"members":[{"kind":"ridge"},{"kind":"drift"}]}"#,
     ];
     let stop = AtomicBool::new(false);
     let context = FitContext { seed: 7, threads: 1, stop: &stop, progress: &(), checkpoints: None };

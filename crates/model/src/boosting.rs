@@ -27,10 +27,11 @@ pub use tree::BoostedTree;
 pub use xgboost::{xgboost_feature_names, xgboost_to_json, xgboost_to_ubjson};
 
 use crate::estimator::check_training;
+use crate::explain::{Explanations, trees};
 use crate::state::damaged;
 use crate::{
-    Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, ModelError, ModelState, QUANTILE_LEVELS,
-    Quantiles, Schema,
+    Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, MEDIAN, ModelError, ModelState,
+    QUANTILE_LEVELS, Quantiles, Schema,
 };
 
 /// Leaves of the outer levels are quantiles of few rows; below this there are none.
@@ -248,6 +249,27 @@ impl Fitted for Boosting {
 
     fn state(&self) -> ModelState {
         ModelState::GradientBoosting(self.state.clone())
+    }
+
+    /// Of the trees of the median; where quantiles crossed, the rest is what re-ordering
+    /// moved it by.
+    fn explain(&self, features: &Matrix, context: &Matrix) -> Result<Explanations, ModelError> {
+        let said = self.predict(features, context)?;
+        let narrow = single(&self.schema, features)?;
+        let of_median = self.state.trees.iter().skip(MEDIAN).step_by(LEVELS);
+        let all: Vec<Vec<trees::Node>> = of_median.map(BoostedTree::nodes).collect();
+        let base = f64::from(self.state.base[MEDIAN])
+            + all.iter().map(|tree| trees::expected(tree, 0)).sum::<f64>();
+        let columns = features.cols();
+        let parts = |i: usize| {
+            let row: Vec<f64> =
+                narrow[i * columns..(i + 1) * columns].iter().copied().map(f64::from).collect();
+            let mut parts = vec![0.0; columns];
+            all.iter().for_each(|tree| trees::add_parts(tree, &row, &mut parts));
+            (base, parts)
+        };
+        let parts = (0..features.rows()).map(parts).collect();
+        Ok(Explanations::new(self.schema.feature_names.clone(), parts, &said))
     }
 
     /// The share of each feature in the total gain of all splits.

@@ -10,7 +10,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    EstimatorSpec, FitContext, FitProgress, Fitted, LEVELS, ModelError, Quantiles, SavedModel,
+    EstimatorSpec, FitContext, FitProgress, Fitted, LEVELS, ModelError, ModelState, Quantiles,
+    SavedModel,
 };
 
 /// How many rows the suite learns from.
@@ -117,6 +118,7 @@ pub fn check_estimator(spec: &EstimatorSpec) {
     check_degenerate_training(spec, &train, &test);
     check_stop_and_progress(spec, &train);
     check_importance(spec, &*fitted);
+    check_explanation(spec, &*fitted, &test);
 }
 
 fn fit(
@@ -133,6 +135,10 @@ fn fit(
 fn hash(spec: &EstimatorSpec, train: &Dataset, seed: u64, threads: usize) -> Fingerprint {
     let fitted = fit(spec, train, seed, threads).expect("the planted rows can be learnt");
     SavedModel::new(&*fitted, spec, train, seed, "test").hash()
+}
+
+fn state(spec: &EstimatorSpec, train: &Dataset, seed: u64) -> ModelState {
+    fit(spec, train, seed, 1).expect("the planted rows can be learnt").state()
 }
 
 fn check_shape(forecast: &Quantiles, rows: usize) {
@@ -153,19 +159,11 @@ fn check_determinism(spec: &EstimatorSpec, train: &Dataset) {
         let again = hash(spec, train, 7, threads);
         assert_eq!(again, one, "{threads} threads learnt another model than one");
     }
-    let draws = match spec {
-        EstimatorSpec::RandomForest { .. } => true,
-        EstimatorSpec::GradientBoosting { subsample, column_sample, .. } => {
-            *subsample < 1.0 || *column_sample < 1.0
-        }
-        EstimatorSpec::Lstm(_)
-        | EstimatorSpec::Gru(_)
-        | EstimatorSpec::Mlp(_)
-        | EstimatorSpec::Dlinear(_) => true,
-        _ => false,
-    };
-    if draws {
-        assert_ne!(hash(spec, train, 8, 1), one, "the seed has no effect");
+    let other = hash(spec, train, 8, 1);
+    match spec.draws() {
+        true => assert_ne!(other, one, "the seed has no effect"),
+        // The seed itself stands in the record.
+        false => assert_eq!(state(spec, train, 8), state(spec, train, 7), "the seed has an effect"),
     }
 }
 
@@ -354,6 +352,33 @@ fn check_importance(spec: &EstimatorSpec, fitted: &dyn Fitted) {
     assert!(found > share("noise") && found > 0.2, "the planted link: {importance:?}");
 }
 
+/// The parts of a forecast sum to it, whoever made it and whatever stands beside it.
+fn check_explanation(spec: &EstimatorSpec, fitted: &dyn Fitted, test: &Dataset) {
+    let rows = test.slice(0..8);
+    let said = fitted.predict_dataset(&rows).expect("the planted rows can be forecast");
+    let told = fitted.explain(&rows.features, &rows.context).expect("and explained");
+    assert_eq!(told.rows.len(), rows.len(), "one explanation per row");
+    for (i, row) in told.rows.iter().enumerate() {
+        assert_eq!(row.forecast, said.median(i), "what is explained is the point forecast");
+        assert_eq!(row.features.len(), told.names.len(), "one part per feature");
+        let sum = row.base + row.features.iter().sum::<f64>() + row.rest;
+        assert!((sum - row.forecast).abs() < 1e-12, "row {i}: {sum} is not {}", row.forecast);
+        let alone = test.slice(i..i + 1);
+        let alone = fitted.explain(&alone.features, &alone.context).expect("one row is explained");
+        for (a, b) in alone.rows[0].features.iter().zip(&row.features) {
+            assert!((a - b).abs() < 1e-9, "row {i} depends on its company");
+        }
+    }
+    if !spec.reads_features() {
+        assert!(told.names.is_empty(), "who reads no features gives them no part");
+        return;
+    }
+    let sizes = told.mean_absolute();
+    let of = |name: &str| sizes.iter().find(|(n, _)| n == name).map_or(f64::NAN, |(_, v)| *v);
+    assert!(of("constant").abs() < 1e-9, "a constant column adds nothing: {sizes:?}");
+    assert!(of("rising") + of("copy") > of("noise"), "the planted link: {sizes:?}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,6 +434,21 @@ mod tests {
             r#"{"kind":"gru","units":[18],"epochs":8,"objective":"squared","learning_rate":0.01}"#,
             r#"{"kind":"mlp","units":[20,9],"epochs":8,"weight_decay":0.01,"learning_rate":0.01}"#,
             r#"{"kind":"dlinear","epochs":8,"kernel":3,"learning_rate":0.01}"#,
+        ] {
+            check_estimator(&spec(json));
+        }
+    }
+
+    #[test]
+    fn ensembles_conform() {
+        for json in [
+            r#"{"kind":"mean","members":[{"kind":"ridge"},{"kind":"random_forest","trees":5}]}"#,
+            r#"{"kind":"mean","members":[{"kind":"random_walk"},{"kind":"ewma_volatility"}]}"#,
+            r#"{"kind":"stacking","inner_folds":2,"members":[{"kind":"ridge","volatility_scaled":true},
+                {"kind":"historical_mean"},{"kind":"gradient_boosting","rounds":10,"eta":0.2,
+                "min_child_weight":10.0}]}"#,
+            r#"{"kind":"stacking","members":[{"kind":"drift"},{"kind":"mlp","units":[20],"epochs":8,
+                "learning_rate":0.01}]}"#,
         ] {
             check_estimator(&spec(json));
         }

@@ -7,6 +7,7 @@ use foretell_market::Interval;
 use foretell_panel::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Explanations;
 use crate::search::{SearchRecord, SearchTrial, Study};
 use crate::{EstimatorSpec, ModelError, ModelState, Quantiles};
 
@@ -50,6 +51,15 @@ pub trait Fitted: Send + Sync + Debug {
     /// The search that its settings come from, if they were searched for.
     fn search(&self) -> Option<&SearchRecord> {
         None
+    }
+
+    /// What each feature adds to the point forecast of each row. A model that cannot take
+    /// itself apart gives everything to the base.
+    ///
+    /// # Errors
+    /// As [`Fitted::predict`].
+    fn explain(&self, features: &Matrix, context: &Matrix) -> Result<Explanations, ModelError> {
+        Ok(Explanations::without_features(&self.predict(features, context)?))
     }
 
     /// [`Fitted::predict`] on a dataset whose column names are checked first.

@@ -11,14 +11,19 @@ pub mod conformal;
 pub mod coverage;
 pub mod direction;
 pub mod dm;
+mod finished;
 mod holm;
 mod judge;
+pub mod mcs;
 pub mod metrics;
 pub mod overfitting;
+mod permutation;
 mod promotion;
+pub mod ranks;
 pub mod realised;
 mod report;
 pub mod rolling;
+mod seeds;
 mod serial;
 pub mod sharpe;
 pub mod special;
@@ -34,14 +39,19 @@ use foretell_panel::{Dataset, WalkForward};
 use serde::{Deserialize, Serialize};
 
 pub use conformal::CalibrationState;
+pub use finished::FinishedFits;
 pub use holm::holm;
 pub use judge::{Trial, judge};
+pub use mcs::ConfidenceSet;
+pub use permutation::{PermutationImportance, permutation_importance};
 pub use promotion::{Aspect, CandidateVerdict, Promotion, decide_promotion};
+pub use ranks::Ranks;
 pub use realised::SquaredReturns;
 pub use report::{
     Comparison, EVALUATION_VERSION, Evaluation, FoldMetrics, FoldSummary, IntervalReport, Metrics,
     Range, RecipeEvaluation,
 };
+pub use seeds::{Deviation, SeedScore, SeedSummary};
 pub use spending::spent_alpha;
 pub use spread::{SpreadEvaluation, SpreadSkill, VarianceProxy};
 pub use volatility::{SpanForecaster, VolatilitySkill};
@@ -82,6 +92,20 @@ pub struct EvaluationPlan {
     /// grid's interval. None is judged when absent.
     #[serde(default)]
     pub volatility_span: Option<Interval>,
+    /// With how many seeds a recipe that draws is fitted in every fold (at least 1). The first
+    /// is judged; the others say how much of the result is the draw.
+    #[serde(default = "one")]
+    pub seeds: usize,
+    /// Only the last so many folds are judged; all of them when absent.
+    #[serde(default)]
+    pub folds: Option<usize>,
+    /// How often every feature is shuffled on the rows of the last fold; 0 for never.
+    #[serde(default)]
+    pub shuffles: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl EvaluationPlan {
@@ -96,6 +120,9 @@ impl EvaluationPlan {
             bootstrap_draws: 1_000,
             cost_bp: 5.0,
             volatility_span: None,
+            seeds: 1,
+            folds: None,
+            shuffles: 0,
         }
     }
 
@@ -117,6 +144,10 @@ impl EvaluationPlan {
         }
         if !(self.cost_bp >= 0.0 && self.cost_bp.is_finite()) {
             return refuse("cost_bp", self.cost_bp, "give 0 or more");
+        }
+        if self.seeds == 0 || self.folds == Some(0) {
+            let field = if self.seeds == 0 { "seeds" } else { "folds" };
+            return refuse(field, 0.0, "give 1 or more");
         }
         match self.block_length {
             Some(length) if !(length >= 1.0 && length.is_finite()) => {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use tree::ForestTree;
 
 use crate::estimator::{check_training, shares};
+use crate::explain::{Explanations, trees};
 use crate::state::{check_finite, damaged};
 use crate::{
     Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, ModelError, ModelState, Quantiles, Schema,
@@ -192,6 +193,22 @@ impl Fitted for Forest {
 
     fn state(&self) -> ModelState {
         ModelState::RandomForest(self.state.clone())
+    }
+
+    /// Of the mean that the trees add up to; the rest is the median's distance from it.
+    fn explain(&self, features: &Matrix, context: &Matrix) -> Result<Explanations, ModelError> {
+        let said = self.predict(features, context)?;
+        let all: Vec<Vec<trees::Node>> = self.state.trees.iter().map(ForestTree::nodes).collect();
+        let count = all.len() as f64;
+        let base = all.iter().map(|tree| trees::expected(tree, 0)).sum::<f64>() / count;
+        let parts = |i: usize| {
+            let mut parts = vec![0.0; features.cols()];
+            all.iter().for_each(|tree| trees::add_parts(tree, features.row(i), &mut parts));
+            parts.iter_mut().for_each(|p| *p /= count);
+            (base, parts)
+        };
+        let parts = (0..features.rows()).map(parts).collect();
+        Ok(Explanations::new(self.schema.feature_names.clone(), parts, &said))
     }
 
     /// The share of each feature in the decrease of variance.

@@ -11,6 +11,7 @@ pub mod conformance;
 mod error;
 mod estimator;
 pub mod evaluate;
+mod explain;
 mod quantiles;
 mod saved;
 pub mod search;
@@ -21,6 +22,7 @@ mod tensors;
 mod baseline;
 mod boosting;
 mod classical;
+mod ensemble;
 mod forest;
 mod imported;
 mod neural;
@@ -32,8 +34,10 @@ pub use boosting::{
 pub use classical::{
     ArimaState, EtsState, EtsTrend, GarchState, HarState, Shocks, ThetaState, Trend,
 };
+pub use ensemble::{EnsembleState, MeanSettings, StackingSettings, stacking_weights};
 pub use error::ModelError;
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
+pub use explain::{Explanation, Explanations};
 pub use forest::{ForestState, ForestTree};
 pub use foretell_neural::{Activation, Architecture, Layer};
 pub use imported::{

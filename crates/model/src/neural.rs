@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use settings::{DecompositionSettings, Objective, PerceptronSettings, RecurrentSettings};
 
 use crate::estimator::{check_training, shares};
+use crate::explain::{Explanations, sampled};
 use crate::quantiles::{centred_quantiles, empirical_quantile};
 use crate::state::{check_finite, check_offsets, damaged};
 use crate::{
@@ -498,6 +499,13 @@ impl Fitted for Neural {
 
     fn state(&self) -> ModelState {
         ModelState::Neural(self.state.clone())
+    }
+
+    /// Against the training means; the steps of a window are one feature.
+    fn explain(&self, features: &Matrix, context: &Matrix) -> Result<Explanations, ModelError> {
+        let reference: Vec<f64> =
+            (0..self.state.window).flat_map(|_| self.state.means.iter().copied()).collect();
+        sampled::against(self, &reference, features, context)
     }
 
     /// The share of each standardised column in the sum of absolute weights of the first

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::{context_column, volatility, volatility_floor};
 use crate::estimator::{check_training, shares};
+use crate::explain::Explanations;
 use crate::quantiles::centred_quantiles;
 use crate::state::{check_finite, check_offsets, damaged};
 use crate::{
@@ -291,6 +292,15 @@ impl Fitted for Ridge {
 
     fn state(&self) -> ModelState {
         ModelState::Ridge(self.state.clone())
+    }
+
+    fn explain(&self, features: &Matrix, context: &Matrix) -> Result<Explanations, ModelError> {
+        let said = self.predict(features, context)?;
+        let RidgeState { weights, means, scales, intercept, .. } = &self.state;
+        let term = |(j, x): (usize, &f64)| weights[j] * ((x - means[j]) / scales[j]);
+        let parts = |i: usize| (*intercept, features.row(i).iter().enumerate().map(term).collect());
+        let parts = (0..features.rows()).map(parts).collect();
+        Ok(Explanations::new(self.schema.feature_names.clone(), parts, &said))
     }
 
     /// The share of each standardised column in the sum of absolute weights.

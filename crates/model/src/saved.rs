@@ -141,6 +141,11 @@ impl SavedModel {
             let message = format!("a {kind} cannot know a {}", saved.state.kind());
             return Err(damaged("state.kind", &message));
         }
+        let learnt = saved.state.members().iter().map(ModelState::kind);
+        if !saved.spec.members().iter().map(EstimatorSpec::kind).eq(learnt) {
+            return Err(damaged("state.members", "they are not those of the settings"));
+        }
+        saved.model()?;
         Ok(saved)
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::baseline::BaselineEstimator;
 use crate::boosting::BoostingEstimator;
 use crate::classical::{ClassicalEstimator, EtsTrend, LAGS, Shocks, arima};
+use crate::ensemble::{self, EnsembleEstimator, MeanSettings, StackingSettings};
 use crate::forest::ForestEstimator;
 use crate::imported::{ImportedEstimator, ImportedSettings};
 use crate::neural::{
@@ -142,6 +143,10 @@ pub enum EstimatorSpec {
     },
     /// A model of another kind whose settings are searched for inside the fit.
     Search(Box<SearchSettings>),
+    /// The quantiles of other estimators, averaged level by level.
+    Mean(MeanSettings),
+    /// The same with weights learnt inside the training rows (Wolpert, 1992; Breiman, 1996).
+    Stacking(StackingSettings),
 }
 
 /// Refuses settings on a kind that has none, which serde alone lets pass.
@@ -200,7 +205,7 @@ fn default_max_bin() -> usize {
 
 impl EstimatorSpec {
     /// Every kind that learns here, as files write it: `imported` needs a model as well.
-    pub const KINDS: [&str; 17] = [
+    pub const KINDS: [&str; 19] = [
         "random_walk",
         "drift",
         "seasonal_naive",
@@ -218,6 +223,8 @@ impl EstimatorSpec {
         "arima",
         "garch",
         "har",
+        "mean",
+        "stacking",
     ];
 
     /// The kind as files write it.
@@ -241,6 +248,8 @@ impl EstimatorSpec {
             Self::Arima { .. } => "arima",
             Self::Garch { .. } => "garch",
             Self::Har { .. } => "har",
+            Self::Mean(_) => "mean",
+            Self::Stacking(_) => "stacking",
             Self::Search(_) => "search",
         }
     }
@@ -266,8 +275,52 @@ impl EstimatorSpec {
         serde_json::from_value(serde_json::json!({ "kind": kind })).ok()
     }
 
+    /// What an ensemble is made of; empty for every other kind.
+    pub fn members(&self) -> &[Self] {
+        match self {
+            Self::Mean(s) => &s.members,
+            Self::Stacking(s) => &s.members,
+            _ => &[],
+        }
+    }
+
+    /// Whether another seed learns another model.
+    pub fn draws(&self) -> bool {
+        match self {
+            Self::RandomForest { .. }
+            | Self::Lstm(_)
+            | Self::Gru(_)
+            | Self::Mlp(_)
+            | Self::Dlinear(_) => true,
+            Self::GradientBoosting { subsample, column_sample, .. } => {
+                *subsample < 1.0 || *column_sample < 1.0
+            }
+            _ => self.members().iter().any(Self::draws),
+        }
+    }
+
+    /// The same with at most so many epochs, its members included.
+    #[must_use]
+    pub fn with_epochs_at_most(mut self, most: usize) -> Self {
+        match &mut self {
+            Self::Lstm(s) | Self::Gru(s) => s.epochs = s.epochs.min(most),
+            Self::Mlp(s) => s.epochs = s.epochs.min(most),
+            Self::Dlinear(s) => s.epochs = s.epochs.min(most),
+            Self::Mean(MeanSettings { members })
+            | Self::Stacking(StackingSettings { members, .. }) => {
+                let bounded = |m: Self| m.with_epochs_at_most(most);
+                *members = std::mem::take(members).into_iter().map(bounded).collect();
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// Whether it reads feature columns, and so can explain itself by them.
     pub fn reads_features(&self) -> bool {
+        if self.members().iter().any(Self::reads_features) {
+            return true;
+        }
         matches!(
             self.learnt(),
             Self::Ridge { .. }
@@ -283,7 +336,10 @@ impl EstimatorSpec {
     /// Whether what it promises is the spread alone: its point is the random walk's in
     /// every row, so it is judged by the QLIKE of its variance and not by its point.
     pub fn forecasts_spread(&self) -> bool {
-        matches!(self.learnt(), Self::EwmaVolatility | Self::Garch { .. } | Self::Har { .. })
+        let walks = |m: &Self| *m == Self::RandomWalk || m.forecasts_spread();
+        let spec = self.learnt();
+        matches!(spec, Self::EwmaVolatility | Self::Garch { .. } | Self::Har { .. })
+            || spec.members().iter().any(Self::forecasts_spread) && spec.members().iter().all(walks)
     }
 
     /// How many past one-interval returns of a row it filters: context `log_return_lag_0`
@@ -291,13 +347,14 @@ impl EstimatorSpec {
     pub fn return_lags(&self) -> usize {
         match self.learnt() {
             Self::Theta | Self::Ets { .. } | Self::Arima { .. } | Self::Garch { .. } => LAGS,
-            _ => 0,
+            other => other.members().iter().map(Self::return_lags).max().unwrap_or(0),
         }
     }
 
     /// Whether it reads the mean squared returns of horizon, day, week and month.
     pub fn reads_cascade(&self) -> bool {
-        matches!(self.learnt(), Self::Har { .. })
+        let spec = self.learnt();
+        matches!(spec, Self::Har { .. }) || spec.members().iter().any(Self::reads_cascade)
     }
 
     /// Why it may not be promoted by what it does on rows from `first` on, whatever that is:
@@ -305,7 +362,7 @@ impl EstimatorSpec {
     pub fn barred(&self, first: Option<Timestamp>) -> Option<String> {
         match self.learnt() {
             Self::Imported(settings) => settings.barred(first),
-            _ => None,
+            other => other.members().iter().find_map(|member| member.barred(first)),
         }
     }
 
@@ -319,6 +376,10 @@ impl EstimatorSpec {
             Self::Dlinear(s) => s.epochs as u64,
             // Its trials, and the fit with what they found.
             Self::Search(s) => s.planned() as u64 + 1,
+            Self::Mean(s) => s.members.iter().map(Self::steps).sum(),
+            Self::Stacking(s) => {
+                (s.inner_folds as u64 + 1) * s.members.iter().map(Self::steps).sum::<u64>()
+            }
             _ => 1,
         }
     }
@@ -334,7 +395,7 @@ impl EstimatorSpec {
                 Some("known_returns")
             }
             Self::Har { .. } => Some("mean_square_horizon"),
-            _ => None,
+            _ => self.members().iter().find_map(Self::context_column),
         }
     }
 
@@ -359,6 +420,7 @@ impl EstimatorSpec {
             | Self::Garch { .. }
             | Self::Har { .. } => Box::new(ClassicalEstimator::new(spec)),
             Self::Search(_) => Box::new(SearchEstimator::new(spec)),
+            Self::Mean(_) | Self::Stacking(_) => Box::new(EnsembleEstimator::new(spec)?),
             _ => Box::new(BaselineEstimator::new(spec)),
         })
     }
@@ -425,6 +487,8 @@ impl EstimatorSpec {
                 neural::check(self).or_else(|(field, value, remedy)| refuse(field, &value, remedy))
             }
             Self::Search(ref settings) => settings.check(),
+            Self::Mean(_) | Self::Stacking(_) => ensemble::check(self)
+                .or_else(|(field, value, remedy)| refuse(field, &value, remedy)),
             _ => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::Baseline;
 use crate::boosting::{Boosting, BoostingState};
 use crate::classical::{ArimaState, Classical, EtsState, GarchState, HarState, ThetaState};
+use crate::ensemble::{Ensemble, EnsembleState};
 use crate::forest::{Forest, ForestState};
 use crate::imported::{Imported, ImportedState};
 use crate::neural::{Neural, NeuralState, layout};
@@ -71,6 +72,10 @@ pub enum ModelState {
     Garch(GarchState),
     /// A regression of realised variances.
     Har(HarState),
+    /// An equal-weight mean.
+    Mean(EnsembleState),
+    /// A stacked ensemble.
+    Stacking(EnsembleState),
 }
 
 impl ModelState {
@@ -92,6 +97,16 @@ impl ModelState {
             Self::Arima(_) => "arima",
             Self::Garch(_) => "garch",
             Self::Har(_) => "har",
+            Self::Mean(_) => "mean",
+            Self::Stacking(_) => "stacking",
+        }
+    }
+
+    /// What the members of an ensemble learnt; empty for every other kind.
+    pub fn members(&self) -> &[Self] {
+        match self {
+            Self::Mean(state) | Self::Stacking(state) => &state.members,
+            _ => &[],
         }
     }
 
@@ -109,6 +124,8 @@ impl ModelState {
             Self::Theta(_) | Self::Ets(_) | Self::Arima(_) | Self::Garch(_) | Self::Har(_) => {
                 Box::new(Classical::new(self, schema)?)
             }
+            Self::Mean(state) => Box::new(Ensemble::new(state, false, schema)?),
+            Self::Stacking(state) => Box::new(Ensemble::new(state, true, schema)?),
             baseline => Box::new(Baseline::new(baseline, schema)?),
         })
     }

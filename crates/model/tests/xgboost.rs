@@ -64,6 +64,17 @@ fn python_loads_what_is_exported_and_forecasts_the_same() {
         let gain = answer["gains"].get(&name).and_then(Value::as_f64).unwrap_or(0.0);
         foretell_testkit::assert_close(share, gain / total, 1e-4);
     }
+    // Shapley values of the median: XGBoost sums in 32 bits, of numbers about 0.01.
+    let told = fitted.explain(&test.features, &test.context).unwrap();
+    for (i, row) in told.rows.iter().enumerate() {
+        let of_row: Vec<Vec<f64>> =
+            serde_json::from_value(answer["contributions"][i].clone()).expect("nine outputs");
+        let (base, parts) = of_row[foretell_model::MEDIAN].split_last().expect("base at the end");
+        assert!((row.base - base).abs() < 2e-7, "row {i}: base {} against {base}", row.base);
+        for (own, expected) in row.features.iter().zip(parts) {
+            assert!((own - expected).abs() < 2e-7, "row {i}: {own} against {expected}");
+        }
+    }
     let (back, names) =
         BoostingState::from_xgboost(&state.to_xgboost_json(fitted.schema())).unwrap();
     assert_eq!((back, names), (state, train.feature_names));

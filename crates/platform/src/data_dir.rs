@@ -1,8 +1,9 @@
 //! The data directory: one folder that holds everything, owned by one process.
 //!
 //! Layout (version 1): `lock`, `owner.json` (who owns it and where its API is),
-//! `registry.sqlite`, `lake/`, `quarantine/`, `reports/`, `backfill/`, and while fits work that
-//! take long `checkpoints/`. Paths stored inside are relative to it, so it can be moved or copied.
+//! `registry.sqlite`, `lake/`, `quarantine/`, `reports/`, `backfill/`, and while long work is under
+//! way `checkpoints/` and `evaluations/`. Paths stored inside are relative to it, so it can be moved
+//! or copied.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;

@@ -63,6 +63,8 @@ impl Service {
             train_to: found.train_to,
             passed: evidence.as_ref().is_some_and(|e| e.passed),
             level: evidence.as_ref().map(|e| e.level),
+            shap: evidence.as_ref().map(|e| e.shap.clone()).unwrap_or_default(),
+            permutation: evidence.as_ref().map(|e| e.permutation.clone()).unwrap_or_default(),
             evaluation: evidence.map(|e| e.line),
             champions: changes.collect(),
             model: model_view(found, &aliases, &self.demos().await?).await?,

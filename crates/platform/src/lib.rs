@@ -16,6 +16,7 @@ mod details;
 mod doctor;
 mod error;
 mod execution;
+mod explaining;
 mod export;
 mod extract;
 mod forecasting;
@@ -31,6 +32,7 @@ mod named;
 mod observer;
 mod outcomes;
 mod overfitting;
+mod pieces;
 pub mod pipeline;
 mod prove;
 mod rate;
@@ -62,7 +64,9 @@ pub use doctor::{Diagnosis, data_dir_state};
 pub use error::PlatformError;
 pub use export::{ExportFormat, export};
 pub use foretell_forecaster::{Forecast, ForecastView};
-pub use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
+pub use foretell_model::evaluate::{
+    ConfidenceSet, PermutationImportance, SpreadSkill, VolatilitySkill,
+};
 pub use gaps::GapQuery;
 pub use gate::{GateRefusal, expectations};
 pub use imported::{
@@ -80,9 +84,9 @@ pub use training::RANDOM_WALK;
 pub use url::Url;
 pub use vendor::{KrakenMarket, PairView, TickerView, market_diagnosis, market_state};
 pub use views::{
-    ArtifactView, CandleRange, CandlesView, ChampionView, GapView, Health, InstrumentView,
-    ModelDetail, ModelView, Overfitting, Proof, ProofCheck, RecipeLine, RunDetail, RunReport,
-    RunView, Served, StepView,
+    ArtifactView, CandleRange, CandlesView, ChampionView, ExplanationView, FeaturePart, GapView,
+    Health, InstrumentView, ModelDetail, ModelView, Overfitting, Proof, ProofCheck, RanksView,
+    RecipeLine, RunDetail, RunReport, RunView, SeedsLine, Served, StepView,
 };
 
 /// Reads a text file.

@@ -129,6 +129,9 @@ pub(crate) async fn open(
         })?;
         let mut plan = training::plan(pipeline);
         plan.walk_forward = WalkForward { initial_train, ..plan.walk_forward };
+        // The box is short: all of it is judged, and no feature is shuffled in it.
+        (plan.folds, plan.shuffles) = (None, 0);
+        let plan = (plan, training::Effort::default());
         let (dataset, returns) = (Arc::new(dataset), Some(materialised.returns.clone()));
         let looking = fresh.clone();
         let mut evaluation =

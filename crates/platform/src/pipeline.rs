@@ -5,6 +5,7 @@
 //! it touches nothing but its text; paths stay relative to the file's folder.
 
 mod diagnostic;
+mod ensembles;
 mod explain;
 mod keys;
 mod search;
@@ -245,7 +246,18 @@ pub struct EvaluationSettings {
     pub cost_bp: f64,
     /// Floor of refits.
     pub min_refits: usize,
+    /// With how many seeds a model that draws is judged.
+    pub seeds: usize,
+    /// How many of the last refits are judged; all of them when `None`.
+    pub folds: Option<usize>,
+    /// Upper bound of every network's epochs.
+    pub epochs: Option<usize>,
+    /// After how long no further seed is begun.
+    pub time_budget: Option<Interval>,
 }
+
+/// The seeds of an evaluation in full.
+const FULL_SEEDS: usize = 20;
 
 impl Pipeline {
     /// Reads a pipeline from its text; `file` is its path as the user named it and
@@ -316,6 +328,8 @@ impl Pipeline {
         let time_to_live = serve.interval("time_to_live", sections.faults);
         let twice = Interval::from_secs(2 * label.horizon.secs()).unwrap_or(label.horizon);
         let alpha = promotion.number("alpha", sections.faults);
+        let evaluation = Self::read_evaluation(&mut sections);
+        let models = Self::read_models(&mut sections, evaluation.epochs);
         Self {
             file: file.to_owned(),
             text: String::new(),
@@ -331,11 +345,11 @@ impl Pipeline {
             gate: Self::read_gate(&mut sections),
             features,
             label,
-            evaluation: Self::read_evaluation(&mut sections),
+            evaluation,
             volatility_span,
             lock_box,
             refit_includes_lock_box: refit_includes_lock_box.unwrap_or_default(),
-            models: Self::read_models(&mut sections),
+            models,
             alpha,
             time_to_live: time_to_live.unwrap_or(twice),
         }
@@ -540,6 +554,13 @@ impl Pipeline {
             }
         };
         let count = |n: i64| usize::try_from(n).unwrap_or(1);
+        let min_refits = count(section.whole("min_refits", faults));
+        let folds = section.optional_count("folds", faults);
+        if let Some(few) = folds.filter(|few| *few < min_refits) {
+            let message = format!("`folds` ({few}) is below `min_refits` ({min_refits})");
+            let label = "judge more refits, or lower `min_refits`".to_owned();
+            faults.push(Diagnostic { message, span: section.span_of("folds"), label });
+        }
         EvaluationSettings {
             walk_forward: WalkForward {
                 initial_train: section.interval("initial_train", faults).unwrap_or(Interval::DAY),
@@ -549,7 +570,11 @@ impl Pipeline {
             coverage: section.number("coverage", faults),
             bootstrap_draws: count(section.whole("bootstrap_draws", faults)),
             cost_bp: section.number("cost_bp", faults),
-            min_refits: count(section.whole("min_refits", faults)),
+            min_refits,
+            seeds: count(section.whole("seeds", faults)),
+            folds,
+            epochs: section.optional_count("epochs", faults),
+            time_budget: section.interval("time_budget", faults),
         }
     }
 
@@ -586,7 +611,7 @@ impl Pipeline {
         Some((LockBox { from, to }, refit_includes))
     }
 
-    fn read_models(sections: &mut Sections<'_, '_>) -> Vec<Recipe> {
+    fn read_models(sections: &mut Sections<'_, '_>, epochs: Option<usize>) -> Vec<Recipe> {
         let Some((_, value)) = sections.root.iter().find(|(k, _)| k.get_ref() == "models") else {
             return Vec::new();
         };
@@ -596,6 +621,7 @@ impl Pipeline {
             return Vec::new();
         };
         let mut recipes: Vec<Recipe> = Vec::new();
+        let members = ensembles::Members::of(items);
         for item in items {
             let faults = &mut *sections.faults;
             let Some(table) = item.get_ref().as_table() else {
@@ -606,7 +632,10 @@ impl Pipeline {
             let place = Some((table, item.span()));
             let section = Section::open(keys::table("models"), place, &["search"], faults);
             let Some(kind) = section.kind() else { continue };
-            let object = section.variant_object(faults);
+            let mut object = section.variant_object(faults);
+            if section.has("members") && !members.resolve(&section, &mut object, faults) {
+                continue;
+            }
             let name = section.optional_text("name", faults);
             let searched = table.iter().any(|(k, _)| k.get_ref() == "search");
             let plain = || match (kind.replace('_', " "), searched) {
@@ -625,6 +654,10 @@ impl Pipeline {
                         let (message, span) = (error.to_string(), section.span());
                         faults.push(Diagnostic { message, span, label: String::new() });
                     }
+                    let spec = match epochs {
+                        Some(most) => spec.with_epochs_at_most(most),
+                        None => spec,
+                    };
                     let spec = search::wrap(spec, table, section.variant_keys(), faults);
                     if let Some(same) = recipes.iter().find(|r| r.spec == spec && r.name != name) {
                         let message = format!(
@@ -644,6 +677,15 @@ impl Pipeline {
             }
         }
         recipes
+    }
+
+    /// The same, judged in full: twenty seeds on every fold, however long it takes.
+    #[must_use]
+    pub fn in_full(mut self) -> Self {
+        let settings = &mut self.evaluation;
+        settings.seeds = settings.seeds.max(FULL_SEEDS);
+        (settings.folds, settings.time_budget) = (None, None);
+        self
     }
 
     /// The label of the feature crate.

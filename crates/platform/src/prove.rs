@@ -69,6 +69,19 @@ impl Store {
         served: &ServedVersion,
         at: AsOf,
     ) -> Result<Forecast, PlatformError> {
+        let of = &stored.forecast;
+        let (clean, changed_at) = self.rows_behind(pipeline, stored, at).await?;
+        make(pipeline, served, &stored.calibration, &clean, of.as_of, changed_at, of.made_at)
+    }
+
+    /// The clean rows that a stored forecast was made from, and when one behind its last row
+    /// came or went after it.
+    pub(crate) async fn rows_behind(
+        &self,
+        pipeline: &Pipeline,
+        stored: &StoredForecast,
+        at: AsOf,
+    ) -> Result<(Frame, Option<Timestamp>), PlatformError> {
         let (present, read_at) = (stored.present, stored.read_at);
         let (clean, versions) = self.clean_from_raw(pipeline, at, present, read_at).await?;
         let of = &stored.forecast;
@@ -83,7 +96,7 @@ impl Store {
                 clean.filter(|_, row| row.known_at <= cutoff && row.time < of.as_of)
             }
         };
-        make(pipeline, served, &stored.calibration, &clean, of.as_of, changed_at, of.made_at)
+        Ok((clean, changed_at))
     }
 
     /// Recomputes a forecast from the raw rows.

@@ -16,7 +16,9 @@ use crate::observer::{Observer, Stop};
 use crate::pipeline::Pipeline;
 use crate::searches::SearchDetail;
 use crate::service::RunOptions;
-use crate::views::{GapView, ModelDetail, ModelView, Proof, RunDetail, RunReport, RunView};
+use crate::views::{
+    ExplanationView, GapView, ModelDetail, ModelView, Proof, RunDetail, RunReport, RunView,
+};
 
 /// A client of another process's API.
 #[derive(Clone)]
@@ -250,6 +252,14 @@ impl Remote {
         self.post(&format!("/api/v1/forecast/{}/verify", segment(id)), &serde_json::json!({})).await
     }
 
+    /// Takes a forecast apart.
+    ///
+    /// # Errors
+    /// When there is no such forecast or the process does not answer.
+    pub async fn explain(&self, id: &str) -> Result<ExplanationView, PlatformError> {
+        self.get(&format!("/api/v1/forecast/{}/explanation", segment(id))).await
+    }
+
     /// One version of a model; without a number the champion.
     ///
     /// # Errors
@@ -319,6 +329,7 @@ impl Remote {
         let mut body = wish("run", pipeline);
         body["require_skill"] = options.require_skill.into();
         body["lock_box"] = options.lock_box.into();
+        body["full"] = options.full.into();
         body["mended"] = serde_json::json!(options.mended);
         self.work("/api/v1/runs", "report", &body, observer, stop).await
     }

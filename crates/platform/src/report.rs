@@ -1,5 +1,6 @@
 //! The report of a run: one HTML page that needs no network and hides nothing.
 
+mod comparison;
 mod search;
 
 use foretell_market::Timestamp;
@@ -57,10 +58,12 @@ pub(crate) fn html(contents: &Contents<'_>) -> String {
     page = page
         .section("Price and forecasts", &price(contents, champion))
         .section("Models against the random walk", &models(contents))
+        .section("Models against each other", &against_each_other(contents))
         .section("Volatility", &volatility(contents))
         .section("Calibration", &calibration(contents, champion))
         .section("Residuals", &residuals(contents, champion));
-    let importance: String = contents.refits.iter().filter_map(importance).collect();
+    let importance: String =
+        contents.refits.iter().filter_map(|r| comparison::features(contents, r)).collect();
     if !importance.is_empty() {
         page = page.section("What the models look at", &importance);
     }
@@ -240,6 +243,10 @@ fn models(contents: &Contents<'_>) -> String {
     }
     let tables = table.html() + &spread.html() + &costs(contents) + &overfitting(contents);
     tables + &ranking.figure() + &verdicts.html()
+}
+
+fn against_each_other(contents: &Contents<'_>) -> String {
+    comparison::seeds(contents) + &comparison::sets(contents) + &comparison::ranks(contents)
 }
 
 /// The number of trials and what it does to the best of them.
@@ -524,23 +531,6 @@ fn monthly_loss(contents: &Contents<'_>) -> String {
     chart.figure()
 }
 
-fn importance(refit: &Refit) -> Option<String> {
-    let shown: Vec<_> =
-        refit.importance.iter().filter(|(_, v)| *v > 0.0).take(SHOWN_FEATURES).collect();
-    if shown.is_empty() {
-        return None;
-    }
-    let mut ranking = Ranking::new(
-        format!("{}: the {} features it uses most", refit.recipe.name, shown.len()),
-        "Share of the model's own measure of importance; it says what was used, not what is true.",
-        Axis::shares("share of importance"),
-    );
-    for (name, value) in shown {
-        ranking = ranking.row(name, Tone::Blue, *value);
-    }
-    Some(ranking.figure())
-}
-
 fn quality(contents: &Contents<'_>) -> String {
     let mut table = Table::new("Checks of the gate", &["check", "status", "what was seen"]);
     for check in &contents.gate.checks {
@@ -614,8 +604,9 @@ fn method(contents: &Contents<'_>) -> String {
          Everything that is fitted is fitted inside the fold. Significance is the one-sided \
          Diebold–Mariano test with the correction of Harvey, Leybourne and Newbold, after Holm over \
          all candidates and with the error rate spent over all retrains. Intervals are adaptive \
-         conformal. One seed. Lock-box: {}.</p><p>Dataset {}.</p>",
+         conformal. Seeds: {}. Lock-box: {}.</p><p>Dataset {}.</p>",
         folds.len(),
+        wording::seeds_of(&report.table),
         escape(&lock_box),
         report.dataset
     )

@@ -21,10 +21,11 @@ use crate::forecasting::{CHAMPION, Provenance};
 use crate::keeper::Keeper;
 use crate::materialise::Materialised;
 use crate::observer::{Event, Observer, Station, Stop};
+use crate::pieces::Pieces;
 use crate::pipeline::{Pipeline, Present};
 use crate::searches::SearchView;
 use crate::store::Store;
-use crate::training::{self, RANDOM_WALK, Refit};
+use crate::training::{self, Effort, RANDOM_WALK, Refit};
 use crate::versions::Versions;
 use crate::views::{Overfitting, RunReport};
 use crate::{extract, gate, lockbox, overfitting, rate, report, wording};
@@ -183,6 +184,7 @@ impl Run<'_> {
             message: e.to_string(),
             hint: "see [evaluation] in the pipeline file".to_owned(),
         })?;
+        let folds = &folds[folds.len() - training::judged_folds(pipeline, folds.len())..];
         training::check_floor(pipeline, folds.len())?;
         let line = format!(
             "{} rows · label: log return {} ahead · {} folds, purge {}, refit every {} · id {}…",
@@ -277,7 +279,13 @@ impl Run<'_> {
         let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
         let walk = Recipe { name: RANDOM_WALK.to_owned(), spec: EstimatorSpec::RandomWalk };
         let plan = training::plan(pipeline);
-        let quick = foretell_model::evaluate::EvaluationPlan { bootstrap_draws: 0, ..plan };
+        let quick = foretell_model::evaluate::EvaluationPlan {
+            bootstrap_draws: 0,
+            seeds: 1,
+            shuffles: 0,
+            ..plan
+        };
+        let quick = (quick, Effort::default());
         let nobody: Arc<dyn Observer> = Arc::new(());
         let stop = Arc::clone(&self.stop);
         let (rows, recipes) = (Arc::clone(&dataset), vec![walk.clone()]);
@@ -330,7 +338,8 @@ impl Run<'_> {
     async fn train(&mut self) -> Result<String, PlatformError> {
         let dataset = Arc::clone(needs(&self.made.dataset, "the dataset")?);
         let recipes = training::recipes(self.pipeline)?;
-        let plan = training::plan(self.pipeline);
+        let pieces = Pieces::of(self.store.dir.path(), &self.pipeline.name, "run");
+        let plan = (training::plan(self.pipeline), Effort::of(self.pipeline, pieces));
         let lock_box = lockbox::effective(self.store, self.pipeline).await?;
         let made = needs(&self.made.materialised, "the features")?;
         let returns = Some(made.allowed_returns(lock_box));
@@ -388,6 +397,8 @@ impl Run<'_> {
             volatility: None,
             overfitting: None,
             searches: Vec::new(),
+            confidence_sets: Vec::new(),
+            ranks: None,
             refit_includes_lock_box: Vec::new(),
             lock_box: crate::lockbox::line(store, pipeline).await?,
             forecast: serde_json::Value::Null,
@@ -454,6 +465,8 @@ impl Run<'_> {
             volatility: evaluation.volatility.clone(),
             overfitting: self.made.overfitting.clone(),
             searches: self.made.searches.clone(),
+            confidence_sets: evaluation.confidence_sets.clone(),
+            ranks: training::ranks(evaluation),
             refit_includes_lock_box: self.made.with_lock_box.clone(),
             lock_box: crate::lockbox::line(store, pipeline).await?,
             forecast: self.made.forecast.clone().unwrap_or_default(),
@@ -479,6 +492,8 @@ impl Run<'_> {
             place: foretell_registry::ArtifactPlace::Path(page.clone()),
         };
         store.registry.put_artifact(&artifact).await?;
+        // Nothing is left that an interruption could lose.
+        Pieces::of(store.dir.path(), &pipeline.name, "run").remove();
         self.made.report = Some(report);
         Ok(path.display().to_string())
     }

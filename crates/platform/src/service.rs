@@ -38,6 +38,9 @@ pub struct RunOptions {
     pub require_skill: bool,
     /// Open the lock-box instead of judging on the rows outside it.
     pub lock_box: bool,
+    /// Judge with twenty seeds on every fold, whatever the file's bounds are.
+    #[serde(default)]
+    pub full: bool,
     /// Mended rows of a quarantine file, put back before the gate.
     pub mended: Option<Vec<QuarantinedRow>>,
 }
@@ -198,6 +201,7 @@ impl Service {
         stop: Arc<Stop>,
     ) -> Result<RunReport, PlatformError> {
         let kind = if options.lock_box { "evaluate" } else { "run" };
+        let pipeline = if options.full { pipeline.in_full() } else { pipeline };
         let (clock, turns) = (&*self.store.clock, &self.turns);
         let _turn = turns.take(kind, &pipeline.name, clock, &*observer, &stop).await?;
         market::check(&self.store, &pipeline).await?;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use foretell_feature::{FeatureDoc, audit as look_ahead, compute};
 use foretell_market::{Clock, Timestamp};
-use foretell_model::evaluate::{Evaluation, SpreadSkill, VolatilitySkill, decide_promotion};
+use foretell_model::evaluate::{
+    ConfidenceSet, Evaluation, SpreadSkill, VolatilitySkill, decide_promotion,
+};
 use foretell_panel::{Column, Frame, RawTable, RowMeta};
 use foretell_quality::{
     CheckResult, Profile, QuarantinedRow, profile_html, replay as mend_and_gate,
@@ -19,10 +21,11 @@ use crate::error::PlatformError;
 use crate::keeper::{self, Keeper};
 use crate::materialise::{Materialised, materialise};
 use crate::observer::{Event, Observer, Station, Stop};
+use crate::pieces::Pieces;
 use crate::pipeline::{Pipeline, Present};
 use crate::table_file::write_frame;
-use crate::training::{self, run_cpu};
-use crate::views::{RecipeLine, RunDetail};
+use crate::training::{self, Effort, run_cpu};
+use crate::views::{RanksView, RecipeLine, RunDetail};
 use crate::{extract as extracting, gate as gating, named, wording};
 
 /// A pipeline and where its rows come from this time.
@@ -409,24 +412,32 @@ pub struct EvaluateDone {
     pub rows: usize,
     /// Refits.
     pub refits: usize,
+    /// The recipes that cannot be told from the best, by each loss and statistic.
+    pub confidence_sets: Vec<ConfidenceSet>,
+    /// Ranks over the folds; absent of a single fold.
+    pub ranks: Option<RanksView>,
 }
 
 /// Judges every recipe by walk-forward; nothing is promoted and nothing is kept in the
 /// ledger. To `output` goes the whole evaluation (.json) or the out-of-sample rows
-/// (.parquet, .csv).
+/// (.parquet, .csv). Where several seeds make the work long, finished fits are kept under
+/// `data_dir` until it is done, so that an interrupted evaluation goes on.
 ///
 /// # Errors
 /// When a station before it or a fit fails.
 pub async fn evaluate(
     input: &StationInput,
     output: Option<&Path>,
+    data_dir: &Path,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
 ) -> Result<EvaluateDone, PlatformError> {
     let pipeline = &input.pipeline;
     let made = input.materialised(&*observer).await?;
     let dataset = Arc::new(made.allowed(pipeline.lock_box));
-    let (recipes, plan) = (training::recipes(pipeline)?, training::plan(pipeline));
+    let pieces = Pieces::of(data_dir, &pipeline.name, "evaluate");
+    let plan = (training::plan(pipeline), Effort::of(pipeline, pieces.clone()));
+    let recipes = training::recipes(pipeline)?;
     let returns = Some(made.allowed_returns(pipeline.lock_box));
     let keeper = input.keeper();
     let kept = Arc::clone(&keeper);
@@ -442,6 +453,7 @@ pub async fn evaluate(
         None => {}
     }
     keeper.clear();
+    pieces.remove();
     let verdict = decide_promotion(&evaluation, None, pipeline.alpha, 0);
     Ok(EvaluateDone {
         table: training::table(&evaluation),
@@ -460,6 +472,8 @@ pub async fn evaluate(
         ),
         rows: evaluation.times.len(),
         refits: evaluation.folds.len(),
+        confidence_sets: evaluation.confidence_sets.clone(),
+        ranks: training::ranks(&evaluation),
     })
 }
 

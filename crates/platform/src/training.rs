@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use foretell_forecaster::FeatureRange;
 use foretell_market::{Fingerprint, Interval};
 use foretell_model::evaluate::{
-    Evaluation, EvaluationPlan, EvaluationProgress, Promotion, Recipe, RecipeEvaluation,
-    SpreadEvaluation, SpreadSkill, SquaredReturns, evaluate,
+    Deviation, Evaluation, EvaluationPlan, EvaluationProgress, FinishedFits, PermutationImportance,
+    Promotion, Recipe, RecipeEvaluation, SpreadEvaluation, SpreadSkill, SquaredReturns, evaluate,
 };
 use foretell_model::{
     Checkpoints, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord, SearchTrial,
@@ -20,8 +21,9 @@ use crate::error::PlatformError;
 use crate::imported;
 use crate::keeper::Keeper;
 use crate::observer::{Event, Observer, Station, Stop};
+use crate::pieces::Pieces;
 use crate::pipeline::Pipeline;
-use crate::views::RecipeLine;
+use crate::views::{RanksView, RecipeLine, SeedsLine};
 
 /// The name under which the random walk stands in every table.
 pub const RANDOM_WALK: &str = "random walk";
@@ -52,6 +54,38 @@ pub(crate) struct Refit {
     pub importance: Vec<(String, f64)>,
     /// The search for its settings, where there was one.
     pub search: Option<SearchRecord>,
+    /// Mean absolute Shapley value by feature on some of the latest rows, basis points, the
+    /// largest first; empty where it was not asked for.
+    pub shap: Vec<(String, f64)>,
+}
+
+/// How often a feature is shuffled to see what it is worth.
+const SHUFFLES: usize = 5;
+
+/// How many of the latest rows are taken apart to see what a model looks at.
+const EXPLAINED_ROWS: usize = 32;
+
+/// How many features are kept with a version.
+const KEPT_FEATURES: usize = 20;
+
+/// How long an evaluation may go on beginning further seeds, and where its finished fits are
+/// kept.
+#[derive(Debug, Default)]
+pub(crate) struct Effort {
+    budget: Option<Duration>,
+    pieces: Option<Pieces>,
+}
+
+impl Effort {
+    /// What a pipeline asks for. Finished fits are kept where several seeds make the work
+    /// long.
+    pub(crate) fn of(pipeline: &Pipeline, pieces: Pieces) -> Self {
+        let budget = pipeline.evaluation.time_budget;
+        Self {
+            budget: budget.map(|b| Duration::from_secs(b.secs().unsigned_abs())),
+            pieces: (pipeline.evaluation.seeds > 1).then_some(pieces),
+        }
+    }
 }
 
 /// What is kept with a model version: why it may be trusted, and how far.
@@ -86,6 +120,17 @@ pub(crate) struct Evidence {
     /// The search for its settings: its content hash and how many trials it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<(Fingerprint, usize)>,
+    /// Mean absolute Shapley value by feature, basis points, the largest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shap: Vec<(String, f64)>,
+    /// What shuffling a feature did in the last fold, the largest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permutation: Vec<PermutationImportance>,
+}
+
+/// As many features as are kept with a version.
+pub(crate) fn kept<T: Clone>(ranked: &[T]) -> Vec<T> {
+    ranked.iter().take(KEPT_FEATURES).cloned().collect()
 }
 
 /// The recipes of a pipeline, the random walk first and always; imported models are read from
@@ -120,6 +165,9 @@ pub(crate) fn plan(pipeline: &Pipeline) -> EvaluationPlan {
         bootstrap_draws: settings.bootstrap_draws,
         cost_bp: settings.cost_bp,
         volatility_span: Some(pipeline.volatility_span),
+        seeds: settings.seeds,
+        folds: settings.folds,
+        shuffles: SHUFFLES,
     }
 }
 
@@ -130,9 +178,19 @@ struct Steps {
     doing: Mutex<String>,
     /// Largest count told so far: calls may arrive out of order.
     told: AtomicU64,
+    begun: Instant,
+    effort: Effort,
 }
 
 impl EvaluationProgress for Steps {
+    fn finished(&self) -> Option<&dyn FinishedFits> {
+        self.effort.pieces.as_ref().map(|pieces| pieces as &dyn FinishedFits)
+    }
+
+    fn time_for_another_seed(&self) -> bool {
+        self.effort.budget.is_none_or(|budget| self.begun.elapsed() < budget)
+    }
+
     fn fitting(&self, recipe: &str, fold: usize, folds: usize) {
         let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
         *doing = format!("{recipe}   fold {fold}/{folds}");
@@ -230,13 +288,14 @@ pub(crate) async fn judge(
     dataset: Arc<Dataset>,
     returns: Option<SquaredReturns>,
     recipes: Vec<Recipe>,
-    plan: EvaluationPlan,
+    (plan, effort): (EvaluationPlan, Effort),
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
     keeper: Arc<Keeper>,
 ) -> Result<Evaluation, PlatformError> {
-    let (kept, told) = (Arc::clone(&keeper), Arc::clone(&observer));
-    let steps = Steps { observer, keeper, doing: Mutex::default(), told: AtomicU64::new(0) };
+    let (kept, heard) = (Arc::clone(&keeper), Arc::clone(&observer));
+    let (doing, told, begun) = (Mutex::default(), AtomicU64::new(0), Instant::now());
+    let steps = Steps { observer, keeper, doing, told, begun, effort };
     let work = move || evaluate(&dataset, returns.as_ref(), &recipes, &plan, stop.flag(), &steps);
     let judged = run_cpu(work).await?.map_err(PlatformError::model("the evaluation"));
     settle(&kept, &*told).await?;
@@ -249,6 +308,11 @@ async fn settle(keeper: &Keeper, observer: &dyn Observer) -> Result<(), Platform
         observer.event(Event::Warning { message });
     }
     keeper.settle().await
+}
+
+/// How many of so many folds are judged.
+pub(crate) fn judged_folds(pipeline: &Pipeline, folds: usize) -> usize {
+    pipeline.evaluation.folds.map_or(folds, |most| folds.min(most))
 }
 
 /// Refuses an evaluation with fewer refits than the pipeline's floor.
@@ -295,7 +359,27 @@ pub(crate) fn fit(
     importance.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let (bytes, hash) = (model.to_bytes(), model.hash());
     let search = fitted.search().cloned();
-    Ok(Refit { recipe: recipe.clone(), model, bytes, hash, importance, search })
+    let shap = Vec::new();
+    Ok(Refit { recipe: recipe.clone(), model, bytes, hash, importance, search, shap })
+}
+
+/// What a refitted model looks at on some of the latest rows it has.
+///
+/// # Errors
+/// When a row cannot be forecast.
+fn looks_at(refit: &Refit, dataset: &Dataset) -> Result<Vec<(String, f64)>, PlatformError> {
+    let named = || PlatformError::model(refit.recipe.name.clone());
+    if !refit.recipe.spec.reads_features() {
+        return Ok(Vec::new());
+    }
+    // Evenly over the last fifth: rows side by side are nearly one row.
+    let (first, all) = (dataset.len() * 4 / 5, dataset.len());
+    let count = EXPLAINED_ROWS.min(all - first);
+    let rows: Vec<usize> = (0..count).map(|i| first + i * (all - first) / count).collect();
+    let rows = dataset.select(&rows);
+    let model = refit.model.model().map_err(named())?;
+    let told = model.explain(&rows.features, &rows.context).map_err(named())?;
+    Ok(told.mean_absolute().into_iter().map(|(name, part)| (name, part * 1e4)).collect())
 }
 
 /// Fits every recipe on all rows of the dataset beside it.
@@ -316,7 +400,9 @@ pub(crate) async fn refit(
             let doing = format!("refit {}", recipe.name);
             let (done, total) = (i as u64, Some(total as u64));
             observer.event(Event::Progress { station: Station::Promote, doing, done, total });
-            fit(recipe, dataset, seed, &stop, &*observer, &keeper)
+            let mut refit = fit(recipe, dataset, seed, &stop, &*observer, &keeper)?;
+            refit.shap = looks_at(&refit, dataset)?;
+            Ok(refit)
         };
         recipes.iter().enumerate().map(fit_one).collect::<Result<Vec<_>, _>>()
     };
@@ -357,7 +443,35 @@ fn line(recipe: &RecipeEvaluation) -> RecipeLine {
         spread_p: spread(recipe).map(|s| s.p_holm),
         lag1: finite(versus.lag1_autocorrelation).filter(|_| rival),
         spread_lag1: spread(recipe).and_then(|s| finite(s.test.lag1_autocorrelation())),
+        seeds: recipe.seeds.as_ref().map(|s| {
+            let told = |d: Deviation, scale: f64| {
+                (d.mean * scale, finite(d.deviation).map(|deviation| deviation * scale))
+            };
+            SeedsLine {
+                seeds: s.seeds,
+                folds: s.folds,
+                draws: s.draws,
+                mae_bp: told(s.mae_bp, 1.0),
+                skill: told(s.skill, 1.0),
+                crps_bp: told(s.crps, 1e4),
+            }
+        }),
     }
+}
+
+/// The ranks of an evaluation with the names, the best first.
+pub(crate) fn ranks(evaluation: &Evaluation) -> Option<RanksView> {
+    let found = evaluation.ranks.as_ref()?;
+    let names = evaluation.recipes.iter().map(|r| r.name.clone());
+    let mut mean: Vec<(String, f64)> = names.zip(found.mean.iter().copied()).collect();
+    mean.sort_by(|a, b| a.1.total_cmp(&b.1));
+    Some(RanksView {
+        mean,
+        folds: found.folds,
+        p_value: finite(found.p_value),
+        critical_difference: found.critical_difference,
+        level: found.level,
+    })
 }
 
 /// The judged spread of a recipe that promises one.

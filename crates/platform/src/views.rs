@@ -1,7 +1,9 @@
 //! What the use cases answer with: plain data for the command line and the API.
 
 use foretell_market::{Candle, Fingerprint, Instrument, Interval, Timestamp};
-use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
+use foretell_model::evaluate::{
+    ConfidenceSet, PermutationImportance, SpreadSkill, VolatilitySkill,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::searches::SearchView;
@@ -54,6 +56,88 @@ pub struct RecipeLine {
     pub lag1: Option<f64>,
     /// The same of the QLIKE differences, which the test of the spread allows for.
     pub spread_lag1: Option<f64>,
+    /// What its seeds gave; absent in lines that were stored before several were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<SeedsLine>,
+}
+
+/// How often a recipe was fitted, and what the seeds gave: mean and standard deviation,
+/// which is absent for a single seed. The other columns of a line are of the first seed, the
+/// one that is tested and served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeedsLine {
+    /// How many seeds went through every fold.
+    pub seeds: usize,
+    /// How many folds that is.
+    pub folds: usize,
+    /// Whether another seed would learn another model; where not, one seed is all there is.
+    pub draws: bool,
+    /// Mean absolute error, basis points.
+    pub mae_bp: (f64, Option<f64>),
+    /// 1 − relative MAE.
+    pub skill: (f64, Option<f64>),
+    /// Continuous ranked probability score, basis points.
+    pub crps_bp: (f64, Option<f64>),
+}
+
+/// Mean ranks of recipes by absolute error over the folds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RanksView {
+    /// Every recipe with its mean rank, 1 being the best; the best first.
+    pub mean: Vec<(String, f64)>,
+    /// Over how many folds.
+    pub folds: usize,
+    /// p-value of Friedman's test that all are alike.
+    pub p_value: Option<f64>,
+    /// By how much two mean ranks must differ (Nemenyi).
+    pub critical_difference: f64,
+    /// The confidence of that.
+    pub level: f64,
+}
+
+/// A forecast, taken apart: `base + parts + rest` is the forecast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExplanationView {
+    /// The forecast's id.
+    pub forecast: String,
+    /// What is forecast.
+    pub instrument: Instrument,
+    /// The recipe that made it.
+    pub recipe: String,
+    /// Name of the model: its pipeline's.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// The decision time.
+    pub as_of: Timestamp,
+    /// The time that is forecast.
+    pub target_time: Timestamp,
+    /// The last known price.
+    pub base_price: f64,
+    /// The price that is forecast.
+    pub point: Option<f64>,
+    /// What the model says when no feature is known, basis points of log return.
+    pub base_bp: f64,
+    /// What each feature adds, the largest first.
+    pub parts: Vec<FeaturePart>,
+    /// What belongs to no feature, basis points: a forest's median is not the mean of its
+    /// trees.
+    pub rest_bp: f64,
+    /// The log return that is forecast, basis points: the sum of all these.
+    pub forecast_bp: f64,
+    /// Whether the forecast is of a historical demo.
+    pub historical_demo: bool,
+}
+
+/// What one feature adds to a forecast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeaturePart {
+    /// The feature.
+    pub feature: String,
+    /// Its value at the decision.
+    pub value: Option<f64>,
+    /// What it adds, basis points of log return.
+    pub bp: f64,
 }
 
 /// How far the number of trials may have spoilt the best of them.
@@ -122,6 +206,12 @@ pub struct RunReport {
     /// The searches of the final refits.
     #[serde(default)]
     pub searches: Vec<SearchView>,
+    /// The recipes that cannot be told from the best, by each loss and statistic.
+    #[serde(default)]
+    pub confidence_sets: Vec<ConfidenceSet>,
+    /// Ranks over the folds; absent of a single fold.
+    #[serde(default)]
+    pub ranks: Option<RanksView>,
     /// "lock-box opened N times", where there is a lock-box.
     pub lock_box: Option<String>,
     /// Recipes whose final refit learnt from the opened lock-box.
@@ -259,6 +349,13 @@ pub struct ModelDetail {
     pub evaluation: Option<RecipeLine>,
     /// The champions of the model, the present one first.
     pub champions: Vec<ChampionView>,
+    /// Mean absolute Shapley value of its features on some of its latest rows, basis points of
+    /// log return, the largest first; empty where none were computed.
+    #[serde(default)]
+    pub shap: Vec<(String, f64)>,
+    /// What shuffling a feature does out of sample, in the last fold of its evaluation.
+    #[serde(default)]
+    pub permutation: Vec<PermutationImportance>,
 }
 
 /// Since when a version was the champion.

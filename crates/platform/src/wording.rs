@@ -1,10 +1,11 @@
 //! Numbers as people read them.
 
-use foretell_model::evaluate::{SpreadSkill, VolatilitySkill};
+use foretell_model::evaluate::mcs::{Loss, MostDifferent};
+use foretell_model::evaluate::{ConfidenceSet, SpreadSkill, VolatilitySkill};
 pub use foretell_quality::wording::count as thousands;
 
 use crate::searches::SearchView;
-use crate::views::Overfitting;
+use crate::views::{Overfitting, RanksView, RecipeLine, SeedsLine};
 
 /// A price with commas and as many decimals as its size asks for.
 pub fn price(value: f64) -> String {
@@ -120,6 +121,85 @@ fn rounded(value: f64) -> String {
     }
 }
 
+/// The name of the statistic that a confidence set was made by.
+pub fn statistic(of: MostDifferent) -> &'static str {
+    match of {
+        MostDifferent::FromTheMean => "T_max",
+        MostDifferent::OfAPair => "T_R",
+    }
+}
+
+/// What a confidence set was made by.
+pub fn loss(of: Loss) -> &'static str {
+    match of {
+        Loss::AbsoluteError => "absolute error",
+        Loss::Crps => "CRPS",
+    }
+}
+
+/// The line under a table on the recipes that cannot be told from the best. Where both
+/// statistics give one set they are said together.
+pub fn confidence_sets(found: &[ConfidenceSet]) -> Option<String> {
+    let level = found.first()?.level;
+    let mut parts: Vec<(Loss, &[String], Vec<&str>)> = Vec::new();
+    for set in found {
+        let same = parts.iter_mut().find(|(l, inside, _)| *l == set.loss && *inside == set.inside);
+        match same {
+            Some((_, _, names)) => names.push(statistic(set.statistic)),
+            None => parts.push((set.loss, &set.inside, vec![statistic(set.statistic)])),
+        }
+    }
+    let said = |(of, inside, names): &(Loss, &[String], Vec<&str>)| {
+        format!("{} (by {}, {})", inside.join(", "), loss(*of), names.join(" and "))
+    };
+    let said: Vec<String> = parts.iter().map(said).collect();
+    Some(format!("model confidence set at {:.0} %: {}", level * 100.0, said.join(" · ")))
+}
+
+/// The line under a table on the mean ranks over the folds.
+pub fn ranks(found: &RanksView) -> String {
+    let mean: Vec<String> =
+        found.mean.iter().map(|(name, rank)| format!("{name} {rank:.1}")).collect();
+    let test = found.p_value.map_or_else(String::new, |p| format!("Friedman {}, ", p_statement(p)));
+    format!(
+        "mean rank over {} folds: {} ({test}critical difference {:.1})",
+        found.folds,
+        mean.join(", "),
+        found.critical_difference
+    )
+}
+
+/// Seeds × folds of a recipe; one that draws nothing has one seed and says so.
+pub fn seeds(line: &SeedsLine) -> String {
+    let drawn = if line.draws { "" } else { " (draws nothing)" };
+    format!("{} × {}{drawn}", line.seeds, line.folds)
+}
+
+/// What is said of seeds under a table.
+pub fn seeds_of(lines: &[RecipeLine]) -> String {
+    match lines.iter().filter_map(|l| Some(l.seeds.as_ref()?.seeds)).max() {
+        None | Some(1) => "one seed".to_owned(),
+        Some(n) => format!("up to {n} seeds, the first is tested and served"),
+    }
+}
+
+/// A mean with its deviation, where there is one.
+pub fn within(value: String, deviation: Option<String>) -> String {
+    match deviation {
+        Some(deviation) => format!("{value} ± {deviation}"),
+        None => value,
+    }
+}
+
+/// A share with its deviation, where there is one: `0.42 ± 0.05 %`.
+pub fn percent_within(share: f64, deviation: Option<f64>) -> String {
+    let sign = if share < 0.0 { "−" } else { "" };
+    match deviation {
+        Some(d) => format!("{sign}{:.2} ± {:.2} %", share.abs() * 100.0, d * 100.0),
+        None => percent(share),
+    }
+}
+
 /// The line under a table on the realised variance of spans.
 pub fn volatility(found: &VolatilitySkill) -> String {
     let span = found.span.map_or_else(|| "horizon".to_owned(), |s| s.to_string());
@@ -217,11 +297,39 @@ mod tests {
     }
 
     #[test]
+    fn sets_of_one_loss_that_agree_are_said_once() {
+        let set = |loss, statistic, inside: &[&str]| ConfidenceSet {
+            loss,
+            statistic,
+            level: 0.9,
+            p_values: Vec::new(),
+            inside: inside.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let (mean, pair) = (MostDifferent::FromTheMean, MostDifferent::OfAPair);
+        let found = [
+            set(Loss::AbsoluteError, mean, &["a", "b"]),
+            set(Loss::AbsoluteError, pair, &["a", "b"]),
+            set(Loss::Crps, mean, &["b"]),
+            set(Loss::Crps, pair, &["a", "b"]),
+        ];
+        assert_eq!(
+            confidence_sets(&found).as_deref(),
+            Some(
+                "model confidence set at 90 %: a, b (by absolute error, T_max and T_R) · b (by \
+                 CRPS, T_max) · a, b (by CRPS, T_R)"
+            )
+        );
+        assert!(confidence_sets(&[]).is_none());
+    }
+
+    #[test]
     fn numbers_read_well() {
         assert_eq!(price(109_541.2), "109,541");
         assert_eq!(price(7_195.245), "7,195.24");
         assert_eq!(price(f64::NAN), "–");
         assert_eq!(percent(-0.004), "−0.4 %");
+        assert_eq!(percent_within(-0.0042, Some(0.0005)), "−0.42 ± 0.05 %");
+        assert_eq!(percent_within(-0.0042, None), "−0.4 %");
         assert_eq!(p_value(0.714), "0.71");
         assert_eq!(p_value(0.0004), "< 0.001");
         assert_eq!(p_statement(0.0004), "p < 0.001");

@@ -30,6 +30,7 @@ use crate::route;
         route::candles,
         route::latest,
         route::by_id,
+        route::explain,
         route::verify,
         route::gaps,
         route::of_instrument,

@@ -21,7 +21,7 @@ use foretell_platform::Service;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
-pub(crate) use forecasts::{__path_by_id, __path_latest, __path_verify};
+pub(crate) use forecasts::{__path_by_id, __path_explain, __path_latest, __path_verify};
 pub(crate) use gaps::{__path_list as __path_gaps, __path_of_instrument};
 pub(crate) use models::{
     __path_file, __path_list as __path_models, __path_promote, __path_show as __path_model,
@@ -71,7 +71,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 22] = [
+const ROUTES: [Route; 24] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),
@@ -81,6 +81,7 @@ const ROUTES: [Route; 22] = [
     ("/api/v1/candles/{instrument}", || get(series::candles)),
     ("/api/v1/forecasts/{instrument}", || get(forecasts::latest)),
     ("/api/v1/forecast/{id}", || get(forecasts::by_id)),
+    ("/api/v1/forecast/{id}/explanation", || get(forecasts::explain)),
     ("/api/v1/forecast/{id}/verify", || post(forecasts::verify)),
     ("/api/v1/gaps", || get(gaps::list)),
     ("/api/v1/gaps/{instrument}", || get(gaps::of_instrument)),

@@ -1,6 +1,7 @@
 //! The wire types of the API, converted by hand from the platform's plain data.
 
 mod details;
+mod explanation;
 mod predict;
 mod searches;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use details::{Gap, ModelDetail, RunDetail};
+pub(crate) use explanation::Explanation;
 pub(crate) use predict::{NextPrice, Predicted, Prices};
 pub(crate) use searches::Searches;
 
@@ -251,8 +253,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StartRun {
-    /// What is done; `run` when left out. `require_skill`, `lock_box` and `mended` are for
-    /// a run alone.
+    /// What is done; `run` when left out. `require_skill`, `lock_box`, `full` and `mended` are
+    /// for a run alone.
     #[serde(default)]
     pub(crate) kind: Kind,
     /// The text of the pipeline file.
@@ -265,6 +267,9 @@ pub(crate) struct StartRun {
     /// Open the lock-box.
     #[serde(default)]
     pub(crate) lock_box: bool,
+    /// Judge with twenty seeds on every fold, whatever the file's bounds are.
+    #[serde(default)]
+    pub(crate) full: bool,
     /// Mended rows of a quarantine file, put back before the gate.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]

@@ -65,10 +65,24 @@ fn explain(p: &foretell_platform::Pipeline, file: &Path) -> String {
     let lock_box = p.lock_box.map_or_else(String::new, |b| {
         format!("\n  {} to {} is a lock-box that `run` never reads", b.from, b.to)
     });
+    let mut bounds = String::new();
+    let judged = &p.evaluation;
+    if judged.seeds > 1 {
+        bounds.push_str(&format!(", {} seeds where a model draws", judged.seeds));
+    }
+    if let Some(folds) = judged.folds {
+        bounds.push_str(&format!(", the last {folds} refits alone"));
+    }
+    if let Some(epochs) = judged.epochs {
+        bounds.push_str(&format!(", at most {epochs} epochs"));
+    }
+    if let Some(budget) = judged.time_budget {
+        bounds.push_str(&format!(", no further seed after {budget}"));
+    }
     format!(
         "{} is valid: pipeline `{}`\n  forecasts {} {} ahead from {} rows, as log returns of \
          `{}`\n  features: {}\n  models: {} and always the random walk\n  walk-forward: first \
-         fit after {}, refit every {}, intervals of {:.0} %{lock_box}\n  promotes at a \
+         fit after {}, refit every {}, intervals of {:.0} %{bounds}{lock_box}\n  promotes at a \
          family-wise rate of {}",
         file.display(),
         p.name,

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use foretell_platform::{
     Connection, Observer, PlatformError, RunOptions, RunReport, Service, read_pipeline, stations,
+    wording,
 };
 
 use super::{Session, serving};
 use crate::arguments::{EvaluateArguments, PipelineArgument, RunArguments};
-use crate::output::{model_table, notes, run_report, say, say_json};
+use crate::output::{comparison, model_table, notes, run_report, say, say_json, thousands};
 use crate::progress::Progress;
 
 pub(super) async fn run(s: &Session, args: RunArguments) -> Result<(), PlatformError> {
     let replay = args.replay.as_deref();
     let file = replay.map(|meant| stations::quarantine_file(&s.data_dir, meant)).transpose()?;
     let mended = file.as_deref().map(stations::read_quarantine).transpose()?;
-    let options = RunOptions { require_skill: args.require_skill, lock_box: false, mended };
+    let (require_skill, full) = (args.require_skill, args.full);
+    let options = RunOptions { require_skill, lock_box: false, full, mended };
     if args.serve {
         return serving::run_and_serve(s, &args.pipeline, options, args.api).await;
     }
@@ -50,8 +52,11 @@ pub(super) fn show(s: &Session, report: &RunReport) {
 
 pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<(), PlatformError> {
     if args.lock_box {
-        let options =
-            RunOptions { require_skill: args.require_skill, lock_box: true, mended: None };
+        let options = RunOptions {
+            require_skill: args.require_skill,
+            lock_box: true,
+            ..RunOptions::default()
+        };
         let file = &args.station.pipeline;
         let report = run_pipeline(s, file, options, "foretell evaluate --lock-box").await?;
         show(s, &report);
@@ -59,14 +64,25 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
     }
     let station = &args.station;
     let input = foretell_platform::StationInput::open(&station.pipeline, station.input.as_deref())?;
-    let input = input.keeping_in(&s.data_dir);
+    let mut input = input.keeping_in(&s.data_dir);
+    if args.full {
+        input.pipeline = input.pipeline.in_full();
+    }
     let progress = Arc::new(Progress::new(s.json));
     let output = station.output.as_deref();
-    let done = stations::evaluate(&input, output, progress, Arc::clone(&s.stop)).await?;
+    let (dir, stop) = (&s.data_dir, Arc::clone(&s.stop));
+    let done = stations::evaluate(&input, output, dir, progress, stop).await?;
     if s.json {
         say_json(&done);
     } else {
         say(model_table(&done.table, done.level, Some(done.cost_bp)).trim_end());
+        say(&format!(
+            " {} out-of-sample rows · {} refits · {} (fits: seeds × folds)",
+            thousands(done.rows as u64),
+            done.refits,
+            wording::seeds_of(&done.table)
+        ));
+        comparison(&done.table, &done.confidence_sets, done.ranks.as_ref());
         notes(done.volatility.as_ref(), None);
         say(&format!(" verdict    {}", done.reason));
         if let Some(end) = done.historical_demo {

@@ -135,6 +135,7 @@ fn show_model(detail: &ModelDetail) {
         let (version, at) = (champion.version, champion.at.human());
         say(&format!("  champion     version {version} since {at}"));
     }
+    super::explaining::show_features(detail);
     say_demos(std::iter::once((m.name.as_str(), m.historical_demo)));
 }
 

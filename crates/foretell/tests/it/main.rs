@@ -5,6 +5,7 @@
 mod at_once;
 mod bucket;
 mod classical;
+mod comparing;
 mod errors;
 mod interop;
 mod judging;

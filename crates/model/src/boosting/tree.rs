@@ -4,6 +4,7 @@ use hessboost::tree::RegTree;
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
+use crate::explain::trees::Node;
 use crate::state::damaged;
 
 /// A binary tree in arrays indexed by node; node 0 is the root. A row goes left where
@@ -136,6 +137,19 @@ impl BoostedTree {
             };
             WalkNode { feature: self.feature[i], threshold: self.threshold[i], left, right }
         }));
+    }
+
+    /// The nodes in the form that is taken apart.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        let node = |i: usize| Node {
+            feature: self.feature[i] as usize,
+            threshold: f64::from(self.threshold[i]),
+            left: self.left[i] as usize,
+            right: self.right[i] as usize,
+            value: f64::from(self.threshold[i]),
+            cover: f64::from(self.cover[i]),
+        };
+        (0..self.len()).map(node).collect()
     }
 
     /// Adds the gain of each split to its column.

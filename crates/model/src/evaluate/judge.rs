@@ -10,15 +10,19 @@ use super::conformal::{COVERAGE_WINDOW, CalibrationState, UNBOUNDED, base_interv
 use super::coverage::{coverage_tests, rolling_coverage};
 use super::direction::direction;
 use super::dm::diebold_mariano;
+use super::mcs::{ConfidenceSet, Loss, MostDifferent};
 use super::metrics::{
     BASIS_POINTS, absolute_errors, crps, interval_score, mase, mean, pinball, r2_against_zero,
     rmsse,
 };
+use super::permutation::PermutationImportance;
+use super::ranks::rank;
 use super::report::{
     Comparison, EVALUATION_VERSION, Evaluation, FoldMetrics, IntervalReport, Metrics, Range,
     RecipeEvaluation,
 };
 use super::rolling::{RIVAL_WINDOW, rolling_quantile_intervals};
+use super::seeds::{Deviation, SeedScore, SeedSummary};
 use super::sharpe::SharpeEvidence;
 use super::spread::{SpreadEvaluation, SpreadRows, judge_spread};
 use super::volatility::qlike;
@@ -28,6 +32,12 @@ use crate::{EstimatorSpec, LEVELS, MEDIAN, ModelError, QUANTILE_LEVELS};
 
 /// The coverage of bootstrap intervals around metrics.
 const BOOTSTRAP_LEVEL: f64 = 0.9;
+
+/// The confidence of the model confidence set.
+const SET_LEVEL: f64 = 0.9;
+
+/// The confidence of the critical difference of ranks.
+const RANK_LEVEL: f64 = 0.95;
 
 /// How many points of a rolling coverage are kept.
 const ROLLING_POINTS: usize = 200;
@@ -44,6 +54,10 @@ pub struct Trial {
     /// Forecast of the row's variance proxy, scaled inside its fold, per row; absent for a
     /// recipe that is not judged on its spread.
     pub variance: Option<Vec<f64>>,
+    /// The errors of further seeds, each on all rows.
+    pub further_seeds: Vec<SeedScore>,
+    /// What shuffling each feature did in the last fold.
+    pub permutation: Vec<PermutationImportance>,
 }
 
 /// Judges forecasts on the rows of a walk. One of the trials must be the random walk.
@@ -75,8 +89,10 @@ pub fn judge(
     let bench = Bench::new(walk, plan);
     let parts: Vec<Part> = trials.into_iter().map(|t| bench.part(t)).collect::<Result<_, _>>()?;
     let block_length = plan.block_length.unwrap_or_else(|| bench.block_length(&parts, base));
-    let (mut recipes, rival) = bench.evaluations(parts, base, block_length);
+    let (mut recipes, rival, confidence_sets) = bench.evaluations(parts, base, block_length);
     correct(&mut recipes, base);
+    let by_fold = |r: &RecipeEvaluation| r.folds.iter().map(|f| f.mae_bp).collect();
+    let ranks = rank(&recipes.iter().map(by_fold).collect::<Vec<_>>(), RANK_LEVEL);
     let mut evaluation = Evaluation {
         version: EVALUATION_VERSION,
         interval: walk.interval,
@@ -91,6 +107,8 @@ pub fn judge(
         recipes,
         rival,
         volatility: None,
+        confidence_sets,
+        ranks,
     };
     evaluation.deflate(&[]);
     Ok(evaluation)
@@ -133,6 +151,23 @@ struct Part {
 
 /// How many series of a recipe are bootstrapped: losses, CRPS, hits of both intervals.
 const SERIES: usize = 4;
+
+/// The model confidence sets by each loss and statistic, from the bootstrap means of all
+/// series.
+fn confidence_sets(parts: &[Part], means: &[Vec<f64>]) -> Vec<ConfidenceSet> {
+    let names: Vec<&str> = parts.iter().map(|p| &p.trial.name[..]).collect();
+    let mut sets = Vec::new();
+    for (series, loss) in [(0, Loss::AbsoluteError), (1, Loss::Crps)] {
+        let of = |p: &Part| mean(if series == 0 { &p.losses } else { &p.crps });
+        let own: Vec<f64> = parts.iter().map(of).collect();
+        let draws: Vec<&[f64]> =
+            (0..parts.len()).map(|i| &means[SERIES * i + series][..]).collect();
+        for statistic in [MostDifferent::FromTheMean, MostDifferent::OfAPair] {
+            sets.push(ConfidenceSet::of(&names, &own, &draws, (loss, statistic, SET_LEVEL)));
+        }
+    }
+    sets
+}
 
 /// What all recipes are judged with.
 struct Bench<'a> {
@@ -230,7 +265,7 @@ impl<'a> Bench<'a> {
         parts: Vec<Part>,
         base: usize,
         block_length: f64,
-    ) -> (Vec<RecipeEvaluation>, IntervalReport) {
+    ) -> (Vec<RecipeEvaluation>, IntervalReport, Vec<ConfidenceSet>) {
         let (walk, plan) = (self.walk, self.plan);
         let rival =
             rolling_quantile_intervals(&walk.history, &walk.times, RIVAL_WINDOW, plan.level);
@@ -255,9 +290,14 @@ impl<'a> Bench<'a> {
                 })
             })
             .collect();
+        let sets = match plan.bootstrap_draws {
+            0 => Vec::new(),
+            _ => confidence_sets(&parts, &means),
+        };
         let folds: Vec<Vec<FoldMetrics>> =
             parts.iter().map(|p| self.fold_metrics(p, &parts[base])).collect();
         let spreads = self.spreads(&parts, base);
+        let rival_mae = mean(&parts[base].losses);
         let evaluation =
             |(i, (((mut part, comparison), folds), spread)): (usize, (((Part, _), _), _))| {
                 let comparison: Comparison = comparison;
@@ -265,9 +305,12 @@ impl<'a> Bench<'a> {
                 let mae = (of_loss.lower * BASIS_POINTS, of_loss.upper * BASIS_POINTS).into();
                 part.adaptive.0.coverage_interval = range(SERIES * i + 2);
                 part.own.0.coverage_interval = range(SERIES * i + 3);
+                let seeds = self.seeds(&part, rival_mae);
                 RecipeEvaluation {
+                    seeds: Some(seeds),
                     metrics: self.metrics(&part, 1.0 - comparison.skill, mae),
                     sharpe: SharpeEvidence::of(&part.returns),
+                    permutation: part.trial.permutation,
                     name: part.trial.name,
                     spec: part.trial.spec,
                     median: part.median,
@@ -285,7 +328,23 @@ impl<'a> Bench<'a> {
                 }
             };
         let all = parts.into_iter().zip(comparisons).zip(folds).zip(spreads).enumerate();
-        (all.map(evaluation).collect(), rival)
+        (all.map(evaluation).collect(), rival, sets)
+    }
+
+    /// What all seeds of a recipe gave, the judged one first.
+    fn seeds(&self, part: &Part, rival_mae: f64) -> SeedSummary {
+        let first = SeedScore { mae: mean(&part.losses), crps: mean(&part.crps) };
+        let all = || std::iter::once(&first).chain(&part.trial.further_seeds);
+        let over =
+            |of: &dyn Fn(&SeedScore) -> f64| Deviation::of(&all().map(of).collect::<Vec<_>>());
+        SeedSummary {
+            seeds: all().count(),
+            folds: self.walk.folds.len(),
+            draws: part.trial.spec.draws(),
+            mae_bp: over(&|s| s.mae * BASIS_POINTS),
+            skill: over(&|s| 1.0 - s.mae / rival_mae),
+            crps: over(&|s| s.crps),
+        }
     }
 
     /// The variance forecasts of each recipe that made some, against the random walk's. A

@@ -9,6 +9,10 @@ use super::conformal::CalibrationState;
 use super::coverage::{CoverageTests, RollingCoverage};
 use super::direction::Direction;
 use super::dm::DieboldMariano;
+use super::mcs::ConfidenceSet;
+use super::permutation::PermutationImportance;
+use super::ranks::Ranks;
+use super::seeds::SeedSummary;
 use super::serial::{number, numbers};
 use super::sharpe::{SharpeEvidence, deflated_sharpe};
 use super::spread::{SpreadEvaluation, SpreadSkill};
@@ -62,6 +66,13 @@ pub struct Evaluation {
     /// Whether the realised variance of spans was forecastable; absent when none was
     /// declared or too few spans are whole.
     pub volatility: Option<VolatilitySkill>,
+    /// The recipes that cannot be told from the best, by each loss and statistic; empty
+    /// without bootstrap draws, and in files that were stored before there were any.
+    #[serde(default)]
+    pub confidence_sets: Vec<ConfidenceSet>,
+    /// Ranks by absolute error over the folds; absent of a single fold or recipe.
+    #[serde(default)]
+    pub ranks: Option<Ranks>,
 }
 
 impl Evaluation {
@@ -197,6 +208,13 @@ pub struct RecipeEvaluation {
     pub sharpe: SharpeEvidence,
     /// The calibration after the last row: live use starts from it.
     pub calibration: CalibrationState,
+    /// What its seeds gave; absent in files that were stored before several were run.
+    #[serde(default)]
+    pub seeds: Option<SeedSummary>,
+    /// What shuffling each feature does on the rows of the last fold, the largest first;
+    /// empty for a recipe without features.
+    #[serde(default)]
+    pub permutation: Vec<PermutationImportance>,
 }
 
 impl RecipeEvaluation {

@@ -126,6 +126,47 @@ pub fn chi_squared_2_sf(x: f64) -> f64 {
     libm::exp(-x.max(0.0) / 2.0)
 }
 
+/// `P(X >= x)` of the chi-squared distribution with `df` degrees of freedom: the regularised
+/// upper incomplete gamma function, by its series below and by its continued fraction above
+/// `df / 2 + 1` (*Numerical Recipes*, 3rd ed., ch. 6.2).
+pub fn chi_squared_sf(x: f64, df: f64) -> f64 {
+    if x.is_nan() || df.is_nan() || df <= 0.0 {
+        return f64::NAN;
+    }
+    let (a, x) = (df / 2.0, x.max(0.0) / 2.0);
+    if x == 0.0 {
+        return 1.0;
+    }
+    let scale = libm::exp(a * libm::log(x) - x - libm::lgamma(a));
+    if x < a + 1.0 {
+        let (mut term, mut sum, mut n) = (1.0 / a, 1.0 / a, a);
+        while term > sum * 1e-17 {
+            n += 1.0;
+            term *= x / n;
+            sum += term;
+        }
+        return 1.0 - scale * sum;
+    }
+    let guard = |v: f64| if v.abs() < f64::MIN_POSITIVE { f64::MIN_POSITIVE } else { v };
+    let mut b = x + 1.0 - a;
+    let mut c = 1.0 / f64::MIN_POSITIVE;
+    let mut d = 1.0 / guard(b);
+    let mut fraction = d;
+    for i in 1..10_000 {
+        let i = f64::from(i);
+        let an = -i * (i - a);
+        b += 2.0;
+        d = 1.0 / guard(an * d + b);
+        c = guard(b + an / c);
+        let step = d * c;
+        fraction *= step;
+        if (step - 1.0).abs() < 1e-16 {
+            break;
+        }
+    }
+    scale * fraction
+}
+
 /// `P(X >= k)` of `n` independent draws that succeed with probability `p`.
 pub fn binomial_at_least(k: u64, n: u64, p: f64) -> f64 {
     match k {

@@ -1,25 +1,31 @@
 //! The walk: every recipe fitted anew at every refit, forecasting only what follows.
 //!
-//! Tasks (fold × recipe) run side by side; each has its own seed and its own place in
-//! the result, so that the number of threads changes nothing but the time.
+//! Tasks (fold × recipe × seed) run side by side; each has its own seed and its own place in
+//! the result, so that the number of threads changes nothing but the time. The first seed of
+//! every recipe goes through every fold first; a further one is begun only while there is
+//! time, and what has begun is ended.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use foretell_market::{Interval, Timestamp};
 use foretell_panel::{Dataset, Fold, Label, walk_forward};
 
+use super::finished::{FinishedFits, Rows, from_bytes, to_bytes};
 use super::judge::Trial;
-use super::metrics::NaiveScale;
+use super::metrics::{NaiveScale, crps};
+use super::permutation::{shuffled_errors, summarised};
 use super::realised::SquaredReturns;
 use super::report::FoldSummary;
+use super::seeds::{SeedScore, fold_seed};
 use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
 use crate::search::search;
 use crate::{
-    Checkpoints, EstimatorSpec, FitContext, FitProgress, ModelError, Quantiles, SearchTrial, Study,
+    Checkpoints, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError, Quantiles,
+    SearchTrial, Study,
 };
 
 /// Hears how far an evaluation is; may be called from any thread.
@@ -55,6 +61,16 @@ pub trait EvaluationProgress: Send + Sync {
     /// Whether a search with a budget of time may go on after so many trials.
     fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
         let _ = (study, budget, trials);
+        true
+    }
+
+    /// Where finished fits are kept, so that an interrupted evaluation goes on.
+    fn finished(&self) -> Option<&dyn FinishedFits> {
+        None
+    }
+
+    /// Whether there is time to begin another seed of a recipe; the first is never asked for.
+    fn time_for_another_seed(&self) -> bool {
         true
     }
 }
@@ -97,6 +113,8 @@ pub struct Walk {
     all_proxies: Vec<f64>,
     /// Rows of the dataset that are judged and learnt from, per fold.
     splits: Vec<Fold>,
+    /// Folds before the first of these.
+    skipped: usize,
 }
 
 impl Walk {
@@ -114,7 +132,9 @@ impl Walk {
             let (column, value) = ("label".to_owned(), labels[row].value);
             return Err(ModelError::NotFinite { row, column, value });
         }
-        let splits = walk_forward(labels, &plan.walk_forward)?;
+        let mut splits = walk_forward(labels, &plan.walk_forward)?;
+        let skipped = splits.len().saturating_sub(plan.folds.unwrap_or(usize::MAX));
+        splits.drain(..skipped);
         if splits.is_empty() {
             let message = "no fold has both training and test rows: bring more data or shorten \
                            `initial_train`";
@@ -191,6 +211,7 @@ impl Walk {
             all_proxies,
             folds,
             splits,
+            skipped,
         })
     }
 
@@ -225,6 +246,7 @@ impl Walk {
             all_proxies: proxies.clone(),
             proxies,
             splits: Vec::new(),
+            skipped: 0,
         }
     }
 
@@ -273,7 +295,7 @@ pub fn walk(
     progress: &dyn EvaluationProgress,
 ) -> Result<(Walk, Vec<Trial>), ModelError> {
     let walk = Walk::plan(dataset, returns, plan)?;
-    let tasks = walk.splits.len() * recipes.len();
+    let tasks = tasks(recipes, walk.splits.len(), plan.seeds);
     // Settings are searched for first; the folds in between use what was found before them.
     let searches: Vec<(usize, usize)> = (0..walk.splits.len())
         .flat_map(|fold| (0..recipes.len()).map(move |recipe| (fold, recipe)))
@@ -285,41 +307,51 @@ pub fn walk(
         dataset,
         recipes,
         walk: &walk,
-        seed: plan.seed,
+        plan,
         // Threads beyond the number of tasks help inside the fits.
         threads_per_fit: (plan.threads / threads_for(searches.len())).max(1),
         stop,
         progress,
         done: AtomicU64::new(0),
-        total: recipes.iter().map(|r| r.spec.learnt().steps().max(1)).sum::<u64>()
-            * walk.splits.len() as u64
+        total: tasks.iter().map(|t| recipes[t.recipe].spec.learnt().steps().max(1)).sum::<u64>()
             + searches.iter().map(trials).sum::<u64>(),
         rows: walk.splits.iter().map(|_| Mutex::new(None)).collect(),
         waiting: walk.splits.iter().map(|_| AtomicUsize::new(recipes.len())).collect(),
         found: BTreeMap::new(),
+        keys: progress.finished().map(|_| Rows::of(dataset, &walk.all_proxies)),
+        begun: (0..recipes.len() * plan.seeds).map(|_| OnceLock::new()).collect(),
     };
     let found = side_by_side(threads_for(searches.len()), searches.len(), |i| {
         field.search(searches[i].0, searches[i].1)
     })?;
     field.found = searches.into_iter().zip(found).collect();
-    field.threads_per_fit = (plan.threads / threads_for(tasks)).max(1);
-    let results = side_by_side(threads_for(tasks), tasks, |task| {
-        field.task(task / recipes.len(), task % recipes.len())
-    })?;
-    let trial = |recipe: &Recipe| Trial {
-        name: recipe.name.clone(),
-        spec: recipe.spec.clone(),
-        quantiles: Vec::new(),
-        variance: judged_on_spread(&recipe.spec).then(Vec::new),
-    };
-    let mut trials: Vec<Trial> = recipes.iter().map(trial).collect();
-    for (task, part) in results.into_iter().enumerate() {
-        let trial = &mut trials[task % recipes.len()];
-        trial.quantiles.extend(part.quantiles);
-        if let Some(variance) = &mut trial.variance {
-            variance.extend(part.variance);
-        }
+    field.threads_per_fit = (plan.threads / threads_for(tasks.len())).max(1);
+    let results =
+        side_by_side(threads_for(tasks.len()), tasks.len(), |i| field.task(&tasks[i]))?;
+    let mut parts: Vec<Vec<Said>> = (0..recipes.len() * plan.seeds).map(|_| Vec::new()).collect();
+    for (task, said) in tasks.iter().zip(results) {
+        parts[task.seed * recipes.len() + task.recipe].extend(said);
     }
+    let trials = recipes.iter().enumerate().map(|(r, recipe)| {
+        let of_seed = |seed: usize| &parts[seed * recipes.len() + r];
+        let further = (1..plan.seeds).filter(|s| !of_seed(*s).is_empty());
+        let shuffled = || (0..plan.seeds).filter_map(|s| of_seed(s).last());
+        let shuffled: Vec<Vec<f64>> =
+            shuffled().map(|s| s.shuffled.clone()).filter(|s| !s.is_empty()).collect();
+        Trial {
+            name: recipe.name.clone(),
+            spec: recipe.spec.clone(),
+            quantiles: of_seed(0).iter().flat_map(|s| &s.quantiles).copied().collect(),
+            variance: judged_on_spread(&recipe.spec)
+                .then(|| of_seed(0).iter().flat_map(|s| &s.variance).copied().collect()),
+            further_seeds: further.map(|s| score(of_seed(s), &walk.outcomes)).collect(),
+            permutation: match shuffled.is_empty() {
+                true => Vec::new(),
+                false => summarised(&dataset.feature_names, &shuffled),
+            },
+        }
+    });
+    let trials = trials.collect();
     Ok((walk, trials))
 }
 
@@ -366,38 +398,79 @@ fn leader(spec: &EstimatorSpec, fold: usize) -> Option<usize> {
     spec.search().map(|search| fold - fold % search.every.max(1))
 }
 
+/// One fit.
+struct Task {
+    fold: usize,
+    recipe: usize,
+    seed: usize,
+}
+
+/// Every fit in the order in which they begin: all recipes with their first seed, fold by
+/// fold, then seed after seed the recipes that draw.
+fn tasks(recipes: &[Recipe], folds: usize, seeds: usize) -> Vec<Task> {
+    let first = (0..folds)
+        .flat_map(|fold| (0..recipes.len()).map(move |recipe| Task { fold, recipe, seed: 0 }));
+    let drawn = |seed: usize| {
+        let drawing = (0..recipes.len()).filter(|r| recipes[*r].spec.draws());
+        drawing.flat_map(move |recipe| (0..folds).map(move |fold| Task { fold, recipe, seed }))
+    };
+    first.chain((1..seeds).flat_map(drawn)).collect()
+}
+
+/// The errors of one seed on all rows.
+fn score(said: &[Said], outcomes: &[f64]) -> SeedScore {
+    let quantiles: Vec<f64> = said.iter().flat_map(|s| &s.quantiles).copied().collect();
+    let rows = || quantiles.chunks_exact(LEVELS).zip(outcomes);
+    let n = outcomes.len() as f64;
+    SeedScore {
+        mae: rows().map(|(q, y)| (y - q[MEDIAN]).abs()).sum::<f64>() / n,
+        crps: rows().map(|(q, y)| crps(*y, q)).sum::<f64>() / n,
+    }
+}
+
 /// Whose variance forecasts are judged: those who promise a spread, and the random walk
 /// that they must beat.
 fn judged_on_spread(spec: &EstimatorSpec) -> bool {
     spec.forecasts_spread() || *spec == EstimatorSpec::RandomWalk
 }
 
-/// What one recipe said in one fold.
+/// What one recipe said in one fold with one seed.
 struct Said {
     /// Nine per row.
     quantiles: Vec<f64>,
     /// One per row; empty for a recipe that is not judged on its spread.
     variance: Vec<f64>,
+    /// Growth of the error per feature and shuffle; empty but in the last fold.
+    shuffled: Vec<f64>,
 }
 
 /// The training and test rows of one fold, shared by its recipes.
 type FoldRows = Arc<(Dataset, Dataset)>;
+
+/// The most rows on which features are shuffled: every forecast is made once for each
+/// feature and shuffle.
+const SHUFFLED_ROWS: usize = 200;
 
 /// What all tasks see.
 struct Field<'a> {
     dataset: &'a Dataset,
     recipes: &'a [Recipe],
     walk: &'a Walk,
-    seed: u64,
+    plan: &'a EvaluationPlan,
     threads_per_fit: usize,
     stop: &'a AtomicBool,
     progress: &'a dyn EvaluationProgress,
     done: AtomicU64,
     total: u64,
     rows: Vec<Mutex<Option<FoldRows>>>,
+    /// Recipes whose first seed has not been through a fold yet, per fold.
     waiting: Vec<AtomicUsize>,
     /// What searches found, by fold and recipe.
     found: BTreeMap<(usize, usize), EstimatorSpec>,
+    /// Where finished fits are kept: what identifies the rows.
+    keys: Option<Rows>,
+    /// Whether there was time to begin a seed of a recipe, decided once for all its folds.
+    begun: Vec<OnceLock<bool>>,
 }
 
 impl Field<'_> {
@@ -409,7 +482,8 @@ impl Field<'_> {
         // Not kept for the fits: the rows of all folds at once may be too many.
         let train = self.train_of(fold);
         let meter = self.meter(&recipe.name, fold);
-        let found = search(settings, &train, &self.context(fold, &meter));
+        let seed = fold_seed(self.plan.seed, fold + self.skipped(), 0);
+        let found = search(settings, &train, &self.context(seed, &meter));
         let found = found.map_err(|e| self.overall(e))?;
         // A search may end before its last trial.
         meter.steps(settings.planned() as u64, settings.planned() as u64);
@@ -420,9 +494,9 @@ impl Field<'_> {
         Meter { field: self, place: (recipe, fold + 1), last: AtomicU64::new(0) }
     }
 
-    fn context<'m>(&'m self, fold: usize, meter: &'m Meter<'m>) -> FitContext<'m> {
+    fn context<'m>(&'m self, seed: u64, meter: &'m Meter<'m>) -> FitContext<'m> {
         FitContext {
-            seed: fold_seed(self.seed, fold),
+            seed,
             threads: self.threads_per_fit,
             stop: self.stop,
             progress: meter,
@@ -430,38 +504,109 @@ impl Field<'_> {
         }
     }
 
-    /// Nine quantiles for each test row of a fold, by one recipe.
-    fn task(&self, fold: usize, recipe: usize) -> Result<Said, ModelError> {
+    /// What a task fits: the recipe, with the settings that were found where it searches.
+    fn spec_of(&self, task: &Task) -> &EstimatorSpec {
+        let spec = &self.recipes[task.recipe].spec;
+        let leader = leader(spec, task.fold);
+        leader.and_then(|leader| self.found.get(&(leader, task.recipe))).unwrap_or(spec)
+    }
+
+    /// What one recipe says of the test rows of a fold; nothing when there is no time.
+    fn task(&self, task: &Task) -> Result<Option<Said>, ModelError> {
         let done = self.done.load(Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) {
             return Err(ModelError::Stopped { done, total: self.total });
         }
-        let searched = leader(&self.recipes[recipe].spec, fold);
-        let found = searched.and_then(|leader| self.found.get(&(leader, recipe)));
-        let recipe = &self.recipes[recipe];
-        let spec = found.unwrap_or(&recipe.spec);
-        self.progress.fitting(&recipe.name, fold + 1, self.walk.splits.len());
-        let rows = self.rows_of(fold);
-        let (train, test) = (&rows.0, &rows.1);
-        let meter = self.meter(&recipe.name, fold);
-        let context = self.context(fold, &meter);
-        let fitted = spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
+        let recipe = &self.recipes[task.recipe];
         // As planned: what a search found may take more steps or fewer.
-        meter.steps(recipe.spec.learnt().steps().max(1), recipe.spec.learnt().steps().max(1));
+        let steps = recipe.spec.learnt().steps().max(1);
+        let meter = self.meter(&recipe.name, task.fold);
+        let unit = &self.begun[task.seed * self.recipes.len() + task.recipe];
+        if task.seed > 0 && !unit.get_or_init(|| self.progress.time_for_another_seed()) {
+            meter.steps(steps, steps);
+            return Ok(None);
+        }
+        let seed = fold_seed(self.plan.seed, task.fold + self.skipped(), task.seed);
+        let split = &self.walk.splits[task.fold];
+        let kept = self.progress.finished().zip(self.keys);
+        let kept = kept.map(|(kept, rows)| (kept, rows.key(split, self.spec_of(task), seed)));
+        let found = kept.as_ref().and_then(|(kept, key)| self.found(&kept.load(key)?, task));
+        let said = match found {
+            Some(said) => said,
+            None => {
+                self.progress.fitting(&recipe.name, task.fold + 1, self.walk.splits.len());
+                let said = self.said(task, seed, &meter)?;
+                if let Some((kept, key)) = &kept {
+                    let lists = [&said.quantiles[..], &said.variance, &said.shuffled];
+                    kept.keep(key, &to_bytes(&lists));
+                }
+                said
+            }
+        };
+        meter.steps(steps, steps);
+        if task.seed == 0 && self.waiting[task.fold].fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.rows[task.fold].lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(Some(said))
+    }
+
+    /// A kept piece, when it is whole and fits the rows.
+    fn found(&self, bytes: &[u8], task: &Task) -> Option<Said> {
+        let [quantiles, variance, shuffled] = from_bytes(bytes)?;
+        let rows = self.walk.splits[task.fold].test.len();
+        let spec = &self.recipes[task.recipe].spec;
+        let judged = if judged_on_spread(spec) { rows } else { 0 };
+        let wanted = self.shuffles(task);
+        let features = crate::explain::features_of(&self.dataset.feature_names).len();
+        let fits = quantiles.len() == rows * LEVELS
+            && variance.len() == judged
+            && shuffled.len() == wanted * features;
+        fits.then_some(Said { quantiles, variance, shuffled })
+    }
+
+    /// Fits a recipe in a fold and asks it.
+    fn said(&self, task: &Task, seed: u64, meter: &Meter<'_>) -> Result<Said, ModelError> {
+        let recipe = &self.recipes[task.recipe];
+        let rows = match task.seed {
+            0 => self.rows_of(task.fold),
+            // Nobody shares them: kept, they would all be in memory at once.
+            _ => Arc::new(self.cut(task.fold)),
+        };
+        let (train, test) = (&rows.0, &rows.1);
+        let context = self.context(seed, meter);
+        let spec = self.spec_of(task);
+        let fitted = spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
         let quantiles = fitted.predict(&test.features, &test.context)?;
         let mut variance = Vec::new();
         if judged_on_spread(&recipe.spec) {
             let moments =
                 |q: &Quantiles| (0..q.rows()).map(|i| second_moment(q.row(i))).collect::<Vec<_>>();
             let raw = moments(&fitted.predict(&train.features, &train.context)?);
-            let proxies = self.walk.splits[fold].learnt().map(|i| self.walk.all_proxies[i]);
+            let proxies = self.walk.splits[task.fold].learnt().map(|i| self.walk.all_proxies[i]);
             let scale = VarianceScale::fit(proxies.zip(raw));
             variance = moments(&quantiles).into_iter().map(|v| scale.forecast(v)).collect();
         }
-        if self.waiting[fold].fetch_sub(1, Ordering::AcqRel) == 1 {
-            *self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        Ok(Said { quantiles: quantiles.as_slice().to_vec(), variance })
+        let shuffled = match self.shuffles(task) {
+            0 => Vec::new(),
+            shuffles => {
+                let few = thinned(test, SHUFFLED_ROWS);
+                shuffled_errors(&*fitted, &few, (shuffles, seed), self.stop)
+                    .map_err(|e| self.overall(e))?
+            }
+        };
+        Ok(Said { quantiles: quantiles.as_slice().to_vec(), variance, shuffled })
+    }
+
+    /// How often features are shuffled after a task: only in the last fold.
+    fn shuffles(&self, task: &Task) -> usize {
+        let last = task.fold + 1 == self.walk.splits.len();
+        let reads = self.recipes[task.recipe].spec.reads_features();
+        if last && reads { self.plan.shuffles } else { 0 }
+    }
+
+    /// Folds before the first that is judged: a fold keeps its seed however many are.
+    fn skipped(&self) -> usize {
+        self.walk.skipped
     }
 
     /// A stop inside one fit is a stop of the whole.
@@ -484,9 +629,13 @@ impl Field<'_> {
 
     fn rows_of(&self, fold: usize) -> FoldRows {
         let mut slot = self.rows[fold].lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert_with(|| Arc::new(self.cut(fold))).clone()
+    }
+
+    /// The training and test rows of a fold.
+    fn cut(&self, fold: usize) -> (Dataset, Dataset) {
         let test = &self.walk.splits[fold].test;
-        let cut = || Arc::new((self.train_of(fold), self.dataset.slice(test.clone())));
-        slot.get_or_insert_with(cut).clone()
+        (self.train_of(fold), self.dataset.slice(test.clone()))
     }
 }
 
@@ -523,11 +672,8 @@ impl FitProgress for Meter<'_> {
     }
 }
 
-/// A seed of its own for each fold (the finaliser of splitmix64), the same for all
-/// recipes of the fold.
-fn fold_seed(seed: u64, fold: usize) -> u64 {
-    let mut z = seed.wrapping_add((fold as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+/// At most so many rows, evenly over the time.
+fn thinned(rows: &Dataset, most: usize) -> Dataset {
+    let (count, taken) = (rows.len(), rows.len().min(most));
+    rows.select(&(0..taken).map(|i| i * count / taken.max(1)).collect::<Vec<_>>())
 }

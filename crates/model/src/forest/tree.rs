@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
+use crate::explain::trees::Node;
 use crate::state::damaged;
 
 /// A binary tree in pre-order: node 0 is the root, the left child of a split follows it
@@ -47,6 +48,29 @@ impl ForestTree {
     pub(crate) fn leaf_rows(&self, starts: &[u32], leaf: usize) -> &[u32] {
         let start = starts[leaf] as usize;
         &self.ranks[start..start + self.feature[leaf] as usize]
+    }
+
+    /// The nodes in the form that is taken apart, each with how many training rows came to
+    /// it.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        let node = |i: usize| {
+            let right = self.right[i] as usize;
+            let leaf = right == 0;
+            Node {
+                feature: if leaf { 0 } else { self.feature[i] as usize },
+                threshold: self.threshold[i],
+                left: if leaf { 0 } else { i + 1 },
+                right,
+                value: self.threshold[i],
+                cover: if leaf { f64::from(self.feature[i]) } else { 0.0 },
+            }
+        };
+        let mut nodes: Vec<Node> = (0..self.feature.len()).map(node).collect();
+        // Children follow their parents.
+        for i in (0..nodes.len()).rev().filter(|i| self.right[*i] != 0) {
+            nodes[i].cover = nodes[nodes[i].left].cover + nodes[nodes[i].right].cover;
+        }
+        nodes
     }
 
     /// Refuses arrays that do not form a tree over so many columns whose leaves hold each

@@ -397,6 +397,32 @@ const EVALUATION: &[Key] = &[
         Some("12"),
         "Floor of refits; a shorter evaluation is refused.",
     ),
+    key(
+        "seeds",
+        Kind::Whole(1, 1_000),
+        Some("1"),
+        "With how many seeds a model that draws is judged in every fold. The first is tested and \
+         served, the others give the deviations; `--full` takes 20.",
+    ),
+    key(
+        "folds",
+        Kind::Whole(1, 100_000),
+        Some(""),
+        "Judge the last so many refits alone; all when left out, and with `--full`.",
+    ),
+    key(
+        "epochs",
+        Kind::Whole(1, 1_000_000),
+        Some(""),
+        "Upper bound of every network's `epochs`, judged and served alike; none when left out.",
+    ),
+    key(
+        "time_budget",
+        Kind::Interval,
+        Some(""),
+        "After so long no further seed is begun; the first one always goes through every fold. \
+         None when left out, and with `--full`.",
+    ),
 ];
 
 const VOLATILITY: &[Key] = &[key(
@@ -672,6 +698,23 @@ pub const SEARCH: Table = Table {
 pub(super) const SPACE_DOC: &str = "A range per setting of the model: [low, high], { from = low, to = high, log = true } or \
      { one_of = [a, b] }.";
 
+const MEMBERS: Key = key(
+    "members",
+    Kind::Texts,
+    None,
+    "Names of two or more other models of this file, none of them an ensemble.",
+);
+
+const STACKING: &[Key] = &[
+    MEMBERS,
+    key(
+        "inner_folds",
+        Kind::Whole(1, 20),
+        Some("3"),
+        "Blocks of the second half of the training rows that are forecast to learn the weights.",
+    ),
+];
+
 /// Every table of the file, in the order in which people write them.
 pub const TABLES: &[Table] = &[
     Table {
@@ -837,6 +880,12 @@ pub const TABLES: &[Table] = &[
                 name: "har",
                 doc: "Random walk with intervals from the realised variance of horizon, day, week and month (HAR-RV).",
                 keys: HAR,
+            },
+            Variant { name: "mean", doc: "The mean of other models' quantiles.", keys: &[MEMBERS] },
+            Variant {
+                name: "stacking",
+                doc: "Other models' quantiles with weights learnt inside each fold.",
+                keys: STACKING,
             },
         ],
     },

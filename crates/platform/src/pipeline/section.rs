@@ -171,6 +171,12 @@ impl<'a> Section<'a> {
         self.value(name, faults).and_then(|v| v.as_i64()).unwrap_or_default()
     }
 
+    /// A whole number that may be left out.
+    pub(super) fn optional_count(&self, name: &str, faults: &mut Vec<Diagnostic>) -> Option<usize> {
+        let whole = self.value(name, faults)?.as_i64()?;
+        usize::try_from(whole).ok()
+    }
+
     pub(super) fn number(&self, name: &str, faults: &mut Vec<Diagnostic>) -> f64 {
         self.value(name, faults).and_then(|v| v.as_f64()).unwrap_or_default()
     }

@@ -356,3 +356,54 @@ proptest::proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn ensembles_hold_the_settings_of_the_models_that_they_name() {
+    let text = format!(
+        "{GOOD}\n[[models]]\nkind = \"stacking\"\nmembers = [\"seasonal naive\", \"ridge\"]\n"
+    );
+    let pipeline = parse(&text).unwrap_or_else(|e| panic!("{e}"));
+    let ensemble = &pipeline.models[2];
+    assert_eq!((ensemble.name.as_str(), ensemble.spec.kind()), ("stacking", "stacking"));
+    let ridge = &pipeline.models[0].spec;
+    assert_eq!(ensemble.spec.members(), [EstimatorSpec::SeasonalNaive, ridge.clone()]);
+    // Another setting of a member is another ensemble.
+    let other = parse(&text.replace("alpha = 10.0", "alpha = 11.0")).unwrap();
+    assert_ne!(other.recipe_hash(&other.models[2]), pipeline.recipe_hash(ensemble));
+    for (members, says) in [
+        (r#"["rigde", "seasonal naive"]"#, "did you mean `ridge`?"),
+        (
+            r#"["ridge", "nonsense-of-any-kind"]"#,
+            "the models of this file are ridge, seasonal naive",
+        ),
+        (r#"["ridge"]"#, "two or more models, each once"),
+        (r#"["ridge", "ridge"]"#, "two or more models, each once"),
+        (r#"["ridge", "stacking"]"#, "`stacking`, which is an ensemble itself"),
+    ] {
+        let bad = text.replace(r#"["seasonal naive", "ridge"]"#, members);
+        let message = refusal(&bad);
+        assert!(message.contains(says), "{members}: {message}");
+    }
+    assert!(refusal(&text.replace("members", "membres")).contains("did you mean `members`?"));
+}
+
+#[test]
+fn seeds_folds_epochs_and_time_are_bounded_where_the_file_says_so() {
+    let plain = parse(GOOD).unwrap().evaluation;
+    assert_eq!((plain.seeds, plain.folds, plain.epochs, plain.time_budget), (1, None, None, None));
+    let bounds = "refit_every = \"30d\"\nseeds = 3\nfolds = 12\nepochs = 7\ntime_budget = \"15m\"";
+    let more = "\n[[models]]\nkind = \"mlp\"\nepochs = 90\n\n[[models]]\nkind = \"mean\"\n\
+                members = [\"ridge\", \"mlp\"]\n";
+    let text = GOOD.replace("refit_every = \"30d\"", bounds) + more;
+    let pipeline = parse(&text).unwrap_or_else(|e| panic!("{e}"));
+    let of = &pipeline.evaluation;
+    assert_eq!((of.seeds, of.folds, of.epochs), (3, Some(12), Some(7)));
+    assert_eq!(of.time_budget.map(|t| t.to_string()).as_deref(), Some("15m"));
+    assert_eq!(pipeline.models[2].spec.steps(), 7, "a bound of epochs is one of the recipe");
+    assert_eq!(pipeline.models[3].spec.members()[1], pipeline.models[2].spec);
+    let full = pipeline.in_full().evaluation;
+    assert_eq!((full.seeds, full.folds, full.time_budget), (20, None, None));
+    assert_eq!(full.epochs, Some(7), "what is judged is what is served");
+    let few = refusal(&text.replace("folds = 12", "folds = 5"));
+    assert!(few.contains("`folds` (5) is below `min_refits` (12)"), "{few}");
+}

@@ -177,6 +177,8 @@ impl Run<'_> {
             spread: training::spread_skill(judged, promotion),
             includes_lock_box: learning.includes_lock_box,
             searched: refit.search.as_ref().map(|s| (s.study.key, s.trials.len())),
+            shap: training::kept(&refit.shap),
+            permutation: training::kept(&judged.permutation),
         };
         let evaluation_json = serde_json::to_string(&evidence).unwrap_or_default();
         let artifact = store.lake.put_artifact(refit.bytes.clone()).await;
@@ -271,6 +273,12 @@ impl Run<'_> {
             put("spread_p_value", line.spread_p);
             put("lag1_autocorrelation", line.lag1);
             put("spread_lag1_autocorrelation", line.spread_lag1);
+            if let Some(seeds) = &line.seeds {
+                put("seeds", Some(seeds.seeds as f64));
+                put("folds", Some(seeds.folds as f64));
+                put("mae_bp_seeds_mean", seeds.mae_bp.1.map(|_| seeds.mae_bp.0));
+                put("mae_bp_seeds_deviation", seeds.mae_bp.1);
+            }
         }
         let spoilt = needs(&self.made.overfitting, "the overfitting")?;
         let mut put = |what: &str, value: f64| {
@@ -305,10 +313,16 @@ impl Run<'_> {
 }
 
 /// What of stored evidence belongs to a version: all but the deflated Sharpe ratio, which
-/// hangs on what else the ledger holds.
+/// hangs on what else the ledger holds, and what only tells more of the same model: further
+/// seeds and the parts of features.
 fn identity(evidence: &str) -> Option<serde_json::Value> {
     let mut evidence: serde_json::Value = serde_json::from_str(evidence).ok()?;
-    evidence.get_mut("line")?.as_object_mut()?.remove("deflated_sharpe");
+    let line = evidence.get_mut("line")?.as_object_mut()?;
+    line.remove("deflated_sharpe");
+    line.remove("seeds");
+    let whole = evidence.as_object_mut()?;
+    whole.remove("shap");
+    whole.remove("permutation");
     Some(evidence)
 }
 

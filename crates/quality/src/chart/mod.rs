@@ -7,9 +7,11 @@
 
 mod axis;
 mod draw;
+mod places;
 mod ranking;
 
 pub use axis::{Axis, Scale};
+pub use places::Places;
 pub use ranking::Ranking;
 
 use foretell_market::Timestamp;

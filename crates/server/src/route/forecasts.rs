@@ -53,6 +53,18 @@ pub(crate) async fn by_id(
     Ok(Json(service.forecast_by_id(&id).await?.into()))
 }
 
+/// What each feature added to a forecast, in basis points of log return: base, parts and rest
+/// sum to the forecast.
+#[utoipa::path(get, path = "/api/v1/forecast/{id}/explanation", operation_id = "explain_forecast",
+    params(("id" = String, Path, description = "The forecast's id or its beginning.")),
+    responses((status = 200, body = wire::Explanation), (status = 404, body = Problem)))]
+pub(crate) async fn explain(
+    State(service): State<Arc<Service>>,
+    Segment(id): Segment,
+) -> Result<Json<wire::Explanation>, Problem> {
+    Ok(Json(service.explain(&id).await?.into()))
+}
+
 /// Recomputes a forecast from the raw rows and compares it bit by bit.
 #[utoipa::path(post, path = "/api/v1/forecast/{id}/verify", operation_id = "verify_forecast",
     params(("id" = String, Path, description = "The forecast's id or its beginning.")),

@@ -90,7 +90,8 @@ pub(crate) async fn start(
     let pipeline = Pipeline::parse(&wish.text, &file).map_err(PlatformError::from)?;
     let mended = wish.mended.map(serde_json::from_value).transpose();
     let mended = mended.map_err(|e| Problem::bad_request(format!("`mended`: {e}")))?;
-    let options = RunOptions { require_skill: wish.require_skill, lock_box: wish.lock_box, mended };
+    let (require_skill, lock_box, full) = (wish.require_skill, wish.lock_box, wish.full);
+    let options = RunOptions { require_skill, lock_box, full, mended };
     let ending = service.stopping();
     Ok(match wish.kind {
         wire::Kind::Run => stream(ending, "report", async move |observer, stop| {

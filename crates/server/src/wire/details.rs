@@ -102,6 +102,11 @@ pub(crate) struct ModelDetail {
     evaluation: Option<serde_json::Value>,
     /// The champions of the model, the present one first.
     champions: Vec<Champion>,
+    /// Mean absolute Shapley value by feature, basis points, the largest first.
+    shap: Vec<(String, f64)>,
+    /// What shuffling a feature does out of sample, the largest first.
+    #[schema(value_type = Vec<Object>)]
+    permutation: serde_json::Value,
 }
 
 impl From<platform::ModelDetail> for ModelDetail {
@@ -118,6 +123,8 @@ impl From<platform::ModelDetail> for ModelDetail {
             level: v.level,
             evaluation: v.evaluation.map(|line| serde_json::json!(line)),
             champions: v.champions.into_iter().map(champion).collect(),
+            shap: v.shap,
+            permutation: serde_json::json!(v.permutation),
         }
     }
 }

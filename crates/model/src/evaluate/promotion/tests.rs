@@ -78,6 +78,8 @@ fn judged_by(
     };
     let trial = |entry: Entry| Trial {
         name: entry.name.to_owned(),
+        further_seeds: Vec::new(),
+        permutation: Vec::new(),
         spec: entry.spec,
         quantiles: entry
             .medians
