@@ -88,7 +88,7 @@ struct Hurried {
 impl EvaluationProgress for Hurried {
     fn fitting(&self, _recipe: &str, _fold: usize, _folds: usize) {}
     fn steps(&self, _done: u64, _total: u64) {}
-    fn in_time(&self) -> bool {
+    fn time_for_another_seed(&self) -> bool {
         let less = |left: usize| left.checked_sub(1);
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
