@@ -41,7 +41,7 @@ impl Store {
         let served = self.served_version(&pipeline, &version, &of.model.alias).await?;
         let pinned = AsOf::Version(stored.raw_version);
         let (clean, changed_at) = self.rows_behind(&pipeline, &stored, pinned).await?;
-        let mut row = row_at(&pipeline, &clean, of.as_of)?;
+        let mut row = row_at(&pipeline, served.model.schema(), &clean, of.as_of)?;
         row.known_at = changed_at.map_or(row.known_at, |at| at.max(row.known_at));
         // What is taken apart are the very inputs of the forecast.
         if row.hash() != of.features.row {

@@ -58,13 +58,16 @@ impl Keeper {
 
     /// Keeps checkpoints in a folder, and writes the trials of a run to the registry as they
     /// end.
+    ///
+    /// # Errors
+    /// When the file of an imported model cannot be read.
     pub(crate) fn of_run(
         folder: PathBuf,
         registry: &Registry,
         clock: Arc<dyn Clock>,
         pipeline: &Pipeline,
         run: &str,
-    ) -> Self {
+    ) -> Result<Self, PlatformError> {
         let hash = |r: foretell_model::evaluate::Recipe| {
             let (hash, kind) = (pipeline.recipe_hash(&r), r.spec.learnt().kind());
             (r.name, (hash, kind))
@@ -73,11 +76,11 @@ impl Keeper {
         tokio::spawn(write(registry.clone(), heard));
         let ledger = Ledger {
             run: run.to_owned(),
-            recipes: training::recipes(pipeline).into_iter().map(hash).collect(),
+            recipes: training::recipes(pipeline)?.into_iter().map(hash).collect(),
             notes,
             clock,
         };
-        Self { ledger: Some(ledger), ..Self::in_folder(folder) }
+        Ok(Self { ledger: Some(ledger), ..Self::in_folder(folder) })
     }
 
     /// Lets searches with a budget of time run as many trials as they once did.

@@ -231,7 +231,7 @@ impl Service {
     pub async fn searches(&self, of: &str) -> Result<SearchDetail, PlatformError> {
         let (run, mut searches) = self.searched(of).await?;
         let pipeline = pipeline_of(&run)?;
-        let recipes = training::recipes(&pipeline);
+        let recipes = training::recipes(&pipeline)?;
         searches.sort_by_key(|s| (s.fold > 0, s.fold));
         let mut views = Vec::new();
         for search in &searches {

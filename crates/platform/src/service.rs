@@ -268,7 +268,7 @@ impl Service {
         let registry = &self.store.registry;
         let clock: Arc<dyn Clock> = Arc::clone(&self.store.clock) as _;
         let folder = keeper::folder(self.store.dir.path(), &pipeline.name);
-        let keeper = Arc::new(Keeper::of_run(folder, registry, clock, pipeline, &record.id));
+        let keeper = Arc::new(Keeper::of_run(folder, registry, clock, pipeline, &record.id)?);
         let mut run = Run {
             store: &self.store,
             board: &self.board,

@@ -298,7 +298,7 @@ pub(crate) async fn judge(
     let steps = Steps { observer, keeper, doing, told, begun, effort };
     let work = move || evaluate(&dataset, returns.as_ref(), &recipes, &plan, stop.flag(), &steps);
     let judged = run_cpu(work).await?.map_err(PlatformError::model("the evaluation"));
-    settle(&kept, &*told).await?;
+    settle(&kept, &*heard).await?;
     judged
 }
 

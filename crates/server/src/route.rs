@@ -71,7 +71,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 24] = [
+const ROUTES: [Route; 23] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),

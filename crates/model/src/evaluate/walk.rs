@@ -326,8 +326,7 @@ pub fn walk(
     })?;
     field.found = searches.into_iter().zip(found).collect();
     field.threads_per_fit = (plan.threads / threads_for(tasks.len())).max(1);
-    let results =
-        side_by_side(threads_for(tasks.len()), tasks.len(), |i| field.task(&tasks[i]))?;
+    let results = side_by_side(threads_for(tasks.len()), tasks.len(), |i| field.task(&tasks[i]))?;
     let mut parts: Vec<Vec<Said>> = (0..recipes.len() * plan.seeds).map(|_| Vec::new()).collect();
     for (task, said) in tasks.iter().zip(results) {
         parts[task.seed * recipes.len() + task.recipe].extend(said);
