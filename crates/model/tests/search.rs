@@ -108,14 +108,17 @@ fn boosting() -> SearchSettings {
     SearchSettings {
         trials: 16,
         batch: 3,
-        ..SearchSettings::new(serde_json::from_str(base).unwrap(), space)
+        ..SearchSettings::new(serde_json::from_str(base).expect("a model"), space)
     }
 }
 
 fn ridge(trials: usize) -> SearchSettings {
     let alpha = Range::Number { from: 1e-3, to: 1e6, log: true };
     let space = Space([("alpha".to_owned(), alpha)].into());
-    SearchSettings { trials, ..SearchSettings::new(EstimatorSpec::named("ridge").unwrap(), space) }
+    SearchSettings {
+        trials,
+        ..SearchSettings::new(EstimatorSpec::named("ridge").expect("a kind"), space)
+    }
 }
 
 /// What was heard of a fit; stops it after some trials.
@@ -256,7 +259,7 @@ fn settings_that_cannot_be_fitted_fail_alone() {
     let base = r#"{"kind":"mlp","units":[4],"epochs":3,"learning_rate":0.01}"#;
     let decay = Range::OneOf(vec![0.0.into(), 1e6.into()]);
     let space = Space([("weight_decay".to_owned(), decay)].into());
-    let settings = SearchSettings::new(serde_json::from_str(base).unwrap(), space);
+    let settings = SearchSettings::new(serde_json::from_str(base).expect("a model"), space);
     let grid = SearchSettings { sampler: Sampler::Grid, ..settings };
     let (record, _) = fit(&spec(grid.clone()), &planted(500, 1), 1, &Ear::default(), None).unwrap();
     assert_eq!(record.trials.len(), 2, "a grid ends with its last point");
@@ -330,7 +333,7 @@ impl EvaluationProgress for Folds {
 }
 
 fn walk(rows: &Dataset, every: usize, threads: usize) -> (Vec<f64>, Folds) {
-    let hours = |h: i64| Interval::from_secs(h * 3600).unwrap();
+    let hours = |h: i64| Interval::from_secs(h * 3600).expect("a length");
     let walk_forward = WalkForward {
         initial_train: hours(400),
         refit_every: hours(60),
@@ -341,9 +344,9 @@ fn walk(rows: &Dataset, every: usize, threads: usize) -> (Vec<f64>, Folds) {
     let recipe =
         Recipe { name: "searched".to_owned(), spec: spec(SearchSettings { every, ..ridge(8) }) };
     let folds = Folds::default();
-    let evaluation =
-        evaluate(rows, None, &[recipe], &plan, &AtomicBool::new(false), &folds).unwrap();
-    (evaluation.recipe("searched").unwrap().losses.clone(), folds)
+    let evaluation = evaluate(rows, None, &[recipe], &plan, &AtomicBool::new(false), &folds);
+    let evaluation = evaluation.expect("the rows can be judged");
+    (evaluation.recipe("searched").expect("it was judged").losses.clone(), folds)
 }
 
 #[test]

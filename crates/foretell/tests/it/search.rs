@@ -9,7 +9,7 @@ use crate::market::{Kind, Market, signal};
 /// The seeded market's pipeline with nothing but a searched model.
 fn searching(market: &Market, model: &str) {
     let text = market.read("pipeline.toml");
-    let head = text.split("[[models]]").next().unwrap();
+    let head = text.split("[[models]]").next().expect("a head");
     market.write("pipeline.toml", &format!("{head}\n{model}"));
 }
 
