@@ -74,7 +74,8 @@ fn after_fifty_trials_it_is_no_worse_than_optuna() {
         let values = reference["best"][name][function.name].as_array()?;
         Some(values.iter().filter_map(serde_json::Value::as_f64).collect())
     };
-    let samplers = [(Sampler::Tpe, "tpe"), (Sampler::CmaEs, "cmaes"), (Sampler::Random, "random")];
+    // Chance against chance says nothing: random search is only what both must beat.
+    let samplers = [(Sampler::Tpe, "tpe"), (Sampler::CmaEs, "cmaes")];
     for (sampler, peer) in samplers {
         for function in functions() {
             let Some(theirs) = peers(peer, &function) else { continue };
