@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let trials: usize = arguments.next().map_or(Ok(50), |text| text.parse())?;
     let seeds: u64 = arguments.next().map_or(Ok(20), |text| text.parse())?;
-    let samplers = [("tpe", Sampler::Tpe), ("random", Sampler::Random), ("cmaes", Sampler::CmaEs)];
+    let samplers = [("tpe", Sampler::Tpe), ("cmaes", Sampler::CmaEs)];
     let mut best: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
     let start = Instant::now();
     for (name, sampler) in samplers {

@@ -9,7 +9,7 @@ use crate::market::{Kind, Market, signal};
 /// The seeded market's pipeline with nothing but a searched model.
 fn searching(market: &Market, model: &str) {
     let text = market.read("pipeline.toml");
-    let head = text.split("[[models]]").next().unwrap();
+    let head = text.split("[[models]]").next().expect("a head");
     market.write("pipeline.toml", &format!("{head}\n{model}"));
 }
 
@@ -90,7 +90,7 @@ kind = "gradient_boosting"
 rounds = 150
 min_child_weight = 1.0
 [models.search]
-trials = 40
+trials = 20
 every = 1000
 pruner = "none"
 [models.search.space]
@@ -100,7 +100,7 @@ eta = { from = 0.01, to = 0.3, log = true }
     let killed = Market::new(Kind::Noise, 900, 35);
     searching(&killed, slow);
     let mut child = killed.command(&["run", "pipeline.toml"]).spawn().unwrap();
-    let folder = killed.file(".foretell/checkpoints/seeded");
+    let folder = killed.file(".foretell/checkpoints/seeded-daily");
     let begun = Instant::now();
     // Trials are kept while they end: as soon as some are, the process is killed.
     while !std::fs::read_dir(&folder).is_ok_and(|mut found| found.next().is_some()) {

@@ -86,6 +86,7 @@ impl Path {
         }
     }
 
+    #[allow(clippy::needless_range_loop, reason = "the indices are those of matrices too")]
     fn draw(&self, rng: &mut ChaCha8Rng) -> Vec<f64> {
         let n = self.n;
         let mut point = self.mean.clone();
@@ -108,6 +109,7 @@ impl Path {
     }
 
     /// Learns from a generation, the best first (eqs. 39 to 55 of the tutorial).
+    #[allow(clippy::needless_range_loop, reason = "the indices are those of matrices too")]
     fn tell(&mut self, ranked: &[Vec<f64>]) {
         let (n, size) = (self.n, ranked.len());
         let dims = n as f64;
@@ -168,6 +170,7 @@ impl Path {
 
 /// Eigenvalues and eigenvectors (as columns) of a symmetric matrix by Jacobi's rotations
 /// (Golub and Van Loan, *Matrix Computations*, ch. 8.5).
+#[allow(clippy::needless_range_loop, reason = "the indices are those of matrices too")]
 fn symmetric_eigen(matrix: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut a = matrix.to_vec();
     let mut v = vec![0.0; n * n];

@@ -129,9 +129,9 @@ fn grow(
     match (&mut here[axis], &mut there[axis]) {
         (Side::Between(_, high), Side::Between(low, _)) => (*high, *low) = (at, at),
         (Side::Among(inside), Side::Among(outside)) => {
-            for c in 0..inside.len() {
+            for (c, (here, there)) in inside.iter_mut().zip(outside).enumerate() {
                 let own = c as f64 == at;
-                (inside[c], outside[c]) = (inside[c] && own, outside[c] && !own);
+                (*here, *there) = (*here && own, *there && !own);
             }
         }
         _ => {}

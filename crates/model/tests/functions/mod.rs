@@ -16,13 +16,13 @@ const P: [[f64; 6]; 4] = [
 ];
 
 /// A function to be made small, and where it lives.
-pub struct Function {
+pub(crate) struct Function {
     /// Its name in the reference.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its arguments.
-    pub space: Space,
+    pub(crate) space: Space,
     /// Its value.
-    pub value: fn(&Settings) -> f64,
+    pub(crate) value: fn(&Settings) -> f64,
 }
 
 fn number(s: &Settings, name: &str) -> f64 {
@@ -72,7 +72,7 @@ fn space<const N: usize>(ranges: [(&str, Range); N]) -> Space {
 }
 
 /// All of them.
-pub fn functions() -> Vec<Function> {
+pub(crate) fn functions() -> Vec<Function> {
     let line = |from: f64, to: f64| Range::Number { from, to, log: false };
     let words = ["a", "b", "c", "d"].map(serde_json::Value::from).to_vec();
     let six = ["x0", "x1", "x2", "x3", "x4", "x5"].map(|name| (name, line(0.0, 1.0)));
@@ -94,7 +94,7 @@ pub fn functions() -> Vec<Function> {
 }
 
 /// The least value of some trials, asked for in batches.
-pub fn best_of(
+pub(crate) fn best_of(
     function: &Function,
     sampler: Sampler,
     trials: usize,
