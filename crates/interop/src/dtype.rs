@@ -111,11 +111,9 @@ mod tests {
         assert_eq!(Dtype::F16.number(&[0x01, 0x00], false), 5.960_464_477_539_063e-8);
         assert_eq!(Dtype::F16.number(&[0x7c, 0x00], true), f64::INFINITY);
         assert_eq!(Dtype::Bf16.number(&[0x49, 0x40], false), 3.140_625);
-        assert_eq!(Dtype::F32.number(&[0xc3, 0xf5, 0x48, 0x40], false), f64::from(3.14f32));
-        assert_eq!(
-            Dtype::F64.number(&[0x40, 0x09, 0x1e, 0xb8, 0x51, 0xeb, 0x85, 0x1f], true),
-            3.14
-        );
+        assert_eq!(Dtype::F32.number(&[0x00, 0x00, 0x20, 0xc1], false), -10.0);
+        let tenth = [0x3f, 0xb9, 0x99, 0x99, 0x99, 0x99, 0x99, 0x9a];
+        assert_eq!(Dtype::F64.number(&tenth, true), 0.1);
         assert_eq!(Dtype::Int(2).number(&[0xfe, 0xff], false), -2.0);
         assert_eq!(Dtype::Int(8).number(&[0x6d, 0x19, 0, 0, 0, 0, 0, 0], false), 6509.0);
         assert_eq!(Dtype::Unsigned(4).number(&[0xff, 0xff, 0xff, 0xff], false), 4_294_967_295.0);

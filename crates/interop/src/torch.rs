@@ -148,10 +148,9 @@ impl<'a> View<'a> {
         let mut numbers = Vec::with_capacity(count);
         let mut place = vec![0usize; self.shape.len()];
         for _ in 0..count {
-            let steps = place.iter().zip(self.strides);
-            let at = steps.fold(Some(self.offset), |at, (i, stride)| {
-                at.and_then(|at| at.checked_add(i.checked_mul(*stride)?))
-            });
+            let mut steps = place.iter().zip(self.strides);
+            let at = steps
+                .try_fold(self.offset, |at, (i, stride)| at.checked_add(i.checked_mul(*stride)?));
             let bytes = at
                 .and_then(|at| data.get(at.checked_mul(size)?..)?.get(..size))
                 .ok_or_else(beyond)?;

@@ -35,7 +35,7 @@ fn amazon(wish: &Described) -> (ImportedModel, Order) {
     let (x, y) = (file("amazon_lstm/X_scaler.pkl"), file("amazon_lstm/y_scaler.pkl"));
     let weights = file("amazon_lstm/lstm_model.pth");
     let hyper = file("amazon_lstm/lstm_model_hyper_param.json");
-    torch_network(&weights, Some(&hyper), (Some(&x), Some(&y)), wish).unwrap()
+    torch_network(&weights, Some(&hyper), (Some(&x), Some(&y)), wish).expect("it is read")
 }
 
 /// Computed from the stored weights by an independent forward pass.

@@ -93,7 +93,7 @@ pub(super) async fn predict(s: &Session, args: PredictArguments) -> Result<(), P
         }
         return Ok(());
     };
-    if !s.json {
+    if std::io::stderr().is_terminal() && !s.json {
         say_progress("Querying host..");
     }
     let price = s.stop.or_stopped(predict_at(host, model, &prices)).await?;

@@ -56,7 +56,7 @@ fn number(out: &mut Vec<u8>, kind: u8, value: &Value) {
 /// Whether every element has a place in a typed array.
 fn fits(kind: u8, items: &[Value]) -> bool {
     items.iter().all(|item| match kind {
-        b'd' => item.is_number(),
+        b'd' => item.as_f64().is_some_and(|v| (v as f32).is_finite()),
         b'l' => item.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
         b'L' => item.is_i64(),
         _ => item.as_u64().is_some_and(|n| n < 256),

@@ -48,7 +48,7 @@ impl Graph {
             ));
         }
         let pool = Some(ThreadPool::with_num_threads(1).into());
-        let options = RunOptions { thread_pool: pool, ..Default::default() };
+        let options = RunOptions::default().with_thread_pool(pool);
         let graph = Self { model, input, output, shape, options };
         // Whatever it cannot do it cannot do now.
         graph.answer(&vec![0.0; columns])?;
