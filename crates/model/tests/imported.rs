@@ -142,6 +142,9 @@ fn a_model_that_may_know_the_rows_is_not_promoted() {
         bootstrap_draws: 100,
         cost_bp: 0.0,
         volatility_span: None,
+        seeds: 1,
+        folds: None,
+        shuffles: 0,
     };
     let decided = |trained_until, champion: Option<&str>| {
         let walk = Recipe { name: "random walk".to_owned(), spec: EstimatorSpec::RandomWalk };
