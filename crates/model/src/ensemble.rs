@@ -13,6 +13,7 @@
 
 mod weights;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foretell_panel::{Dataset, Matrix};
@@ -23,6 +24,7 @@ pub use weights::stacking_weights;
 use crate::estimator::{check_training, shares};
 use crate::explain::Explanations;
 use crate::state::{check_finite, damaged};
+use crate::tensors::{Tensor, none_left};
 use crate::{
     Estimator, EstimatorSpec, FitContext, FitProgress, Fitted, LEVELS, ModelError, ModelState,
     Quantiles, Schema,
@@ -92,6 +94,43 @@ pub struct EnsembleState {
     pub weights: Vec<f64>,
     /// What each member learnt from all rows.
     pub members: Vec<ModelState>,
+}
+
+impl EnsembleState {
+    /// The state without the tensors of its members, and these, each named after its member
+    /// (`members.0.fc.weight`); nothing when no member has any.
+    pub(crate) fn detached(&self) -> Option<(Self, Vec<Tensor>)> {
+        let mut bare = self.clone();
+        let mut all = Vec::new();
+        for (i, member) in bare.members.iter_mut().enumerate() {
+            let Some((state, tensors)) = member.detached() else { continue };
+            *member = state;
+            let named = |t: Tensor| Tensor { name: format!("members.{i}.{}", t.name), ..t };
+            all.extend(tensors.into_iter().map(named));
+        }
+        (!all.is_empty()).then_some((bare, all))
+    }
+
+    /// Puts the tensors of a file into their places.
+    ///
+    /// # Errors
+    /// When they are not exactly those that the members have.
+    pub(crate) fn attach(
+        &mut self,
+        mut tensors: BTreeMap<String, Tensor>,
+    ) -> Result<(), ModelError> {
+        for (i, member) in self.members.iter_mut().enumerate() {
+            let prefix = format!("members.{i}.");
+            let mine: BTreeMap<String, Tensor> = tensors
+                .extract_if(.., |name, _| name.starts_with(&prefix))
+                .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor))
+                .collect();
+            if member.has_tensors() || !mine.is_empty() {
+                member.attach(mine)?;
+            }
+        }
+        none_left(&tensors)
+    }
 }
 
 /// Learns an ensemble.

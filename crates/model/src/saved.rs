@@ -145,7 +145,6 @@ impl SavedModel {
         if !saved.spec.members().iter().map(EstimatorSpec::kind).eq(learnt) {
             return Err(damaged("state.members", "they are not those of the settings"));
         }
-        saved.model()?;
         Ok(saved)
     }
 

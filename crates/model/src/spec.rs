@@ -295,8 +295,16 @@ impl EstimatorSpec {
             Self::GradientBoosting { subsample, column_sample, .. } => {
                 *subsample < 1.0 || *column_sample < 1.0
             }
+            Self::Search(_) => true,
             _ => self.members().iter().any(Self::draws),
         }
+    }
+
+    /// Whether another seed learns another model although the search is not repeated.
+    pub fn refit_draws(&self) -> bool {
+        let Some(search) = self.search() else { return self.draws() };
+        let draws = |name: &String| name == "subsample" || name == "column_sample";
+        search.base.refit_draws() || search.space.0.keys().any(draws)
     }
 
     /// The same with at most so many epochs, its members included.

@@ -133,6 +133,7 @@ impl ModelState {
     /// Whether it is stored with tensors beside its JSON.
     pub(crate) fn has_tensors(&self) -> bool {
         matches!(self, Self::Neural(_) | Self::Imported(_))
+            || self.members().iter().any(Self::has_tensors)
     }
 
     /// The state without its tensors, and these; nothing when it has none.
@@ -147,6 +148,8 @@ impl ModelState {
                 let offsets = state.offsets;
                 Some((Self::Imported(ImportedState { model: model.into(), offsets }), tensors))
             }
+            Self::Mean(state) => state.detached().map(|(s, t)| (Self::Mean(s), t)),
+            Self::Stacking(state) => state.detached().map(|(s, t)| (Self::Stacking(s), t)),
             _ => None,
         }
     }
@@ -165,6 +168,7 @@ impl ModelState {
                 let model = std::sync::Arc::make_mut(&mut state.model);
                 model.attach(tensors)
             }
+            Self::Mean(state) | Self::Stacking(state) => state.attach(tensors),
             _ => none_left(&tensors),
         }
     }

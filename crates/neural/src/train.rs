@@ -293,7 +293,7 @@ impl<'a> Training<'a> {
 
     /// A source of chance that depends on nothing but its place.
     fn random(&self, epoch: usize, batch: usize, part: usize) -> ChaCha12Rng {
-        let mut random = ChaCha12Rng::seed_from_u64(self.plan.seed ^ 0x5eed_0f_7ea1);
+        let mut random = ChaCha12Rng::seed_from_u64(self.plan.seed ^ 0x5eed_0f7e_a100);
         random.set_stream((epoch as u64) << 40 | (batch as u64) << 8 | part as u64);
         random
     }

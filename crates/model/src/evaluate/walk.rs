@@ -410,7 +410,7 @@ fn tasks(recipes: &[Recipe], folds: usize, seeds: usize) -> Vec<Task> {
     let first = (0..folds)
         .flat_map(|fold| (0..recipes.len()).map(move |recipe| Task { fold, recipe, seed: 0 }));
     let drawn = |seed: usize| {
-        let drawing = (0..recipes.len()).filter(|r| recipes[*r].spec.draws());
+        let drawing = (0..recipes.len()).filter(|r| recipes[*r].spec.refit_draws());
         drawing.flat_map(move |recipe| (0..folds).map(move |fold| Task { fold, recipe, seed }))
     };
     first.chain((1..seeds).flat_map(drawn)).collect()
