@@ -28,11 +28,19 @@ use crate::quantiles::{centred_quantiles, empirical_quantile};
 use crate::state::{check_finite, check_offsets, damaged};
 use crate::{
     Estimator, EstimatorSpec, FitContext, Fitted, LEVELS, ModelError, ModelState, QUANTILE_LEVELS,
-    Quantiles, Schema,
+    Quantiles, Schema, cpu_features,
 };
 
 /// Nine quantiles and a validation part need some rows.
 const MIN_ROWS: usize = 100;
+
+/// The most steps of a decomposition's moving average.
+const MOST_STEPS: usize = 1_000;
+
+/// The fewest rows that are left to learn from after validation and purge, and the fewest
+/// residuals that nine quantiles are taken from.
+const LEAST_LEARNT: usize = 40;
+const LEAST_KEPT: usize = 10;
 
 /// What a network learnt. Weights stand in PyTorch's layout, layer by layer: of a
 /// recurrent one input, recurrent and both biases, of a dense one input and bias.
@@ -166,6 +174,7 @@ impl NeuralEstimator {
         let mut hasher = FingerprintHasher::new("fit/1");
         let spec = serde_json::to_string(&self.spec).expect("settings are plain data");
         hasher.text(&spec).u64(seed).fingerprint(&train.fingerprint());
+        hasher.text(&cpu_features()).text(env!("CARGO_PKG_VERSION"));
         hasher.finish().to_string()
     }
 
@@ -215,6 +224,17 @@ impl Estimator for NeuralEstimator {
         check_training(self, train)?;
         let (window, inputs) = window_of(&train.feature_names)?;
         let (learnt, kept) = split(train, settings.validation);
+        // The purge of long horizons may leave less than the rows that came in.
+        let of_mean = settings.objective == Objective::Squared;
+        let (need, have) = match learnt.len() < LEAST_LEARNT {
+            true => (LEAST_LEARNT, learnt.len()),
+            false if of_mean => (LEAST_KEPT, kept.len()),
+            false => (0, 0),
+        };
+        if have < need {
+            let kind = format!("{} (rows to learn from or to validate on)", self.spec.kind());
+            return Err(ModelError::TooFewRows { kind, need, have });
+        }
         let mut state = NeuralState {
             architecture: self.architecture(
                 inputs,
@@ -262,9 +282,21 @@ impl Estimator for NeuralEstimator {
             patience: settings.patience,
             plateau: settings.plateau,
             plateau_factor: settings.plateau_factor,
+            lowest_rate: 0.0,
+            least_gain: 0.0,
             seed: context.seed,
             threads: context.threads,
         };
+        state.architecture.lengths().map_err(|remedy| {
+            let kind = self.spec.kind().to_owned();
+            let layers = state.architecture.layers.iter().map(|l| l.units()).collect::<Vec<_>>();
+            ModelError::Setting {
+                kind,
+                field: "units".to_owned(),
+                value: format!("{layers:?}"),
+                remedy,
+            }
+        })?;
         let mut training = Training::new(&state.architecture, plan, &taught, &asked);
         if settings.objective == Objective::Pinball {
             let mut labels: Vec<f64> = taught.targets.iter().map(|y| f64::from(*y)).collect();
@@ -283,7 +315,8 @@ impl Estimator for NeuralEstimator {
                 let done = training.epochs_done() as u64;
                 return Err(ModelError::Stopped { done, total });
             };
-            if !epoch.loss.is_finite() {
+            let judged = asked.len == 0 || epoch.validation.is_finite();
+            if !epoch.loss.is_finite() || !judged {
                 let number = training.epochs_done();
                 let message = format!(
                     "training diverged in epoch {number}: lower `learning_rate`, or bound the gradient with \
@@ -310,7 +343,12 @@ impl Estimator for NeuralEstimator {
             }
         }
         if settings.objective == Objective::Squared {
-            let answers = network.answers(asked.inputs);
+            // Of the network that is stored, without those columns.
+            let stored = Trained::new(&state.architecture, &state.weights).map_err(|bad| {
+                let (kind, message) = (self.spec.kind().to_owned(), bad.to_string());
+                ModelError::Numerical { kind, message }
+            })?;
+            let answers = stored.answers(asked.inputs);
             let residual = |(i, row): (usize, &usize)| {
                 train.labels[*row].value - (state.centre + state.spread * f64::from(answers[i]))
             };
@@ -442,7 +480,7 @@ impl Neural {
         let flat = architecture.layers.first().is_some_and(|l| !l.is_recurrent());
         let seen = columns * if state.kernel.is_some() { 2 } else { 1 };
         let fits = state.window > 0
-            && inputs * state.window == columns
+            && inputs.checked_mul(state.window) == Some(columns)
             && state.scales.len() == inputs
             && match flat {
                 true => architecture.steps == 1 && architecture.inputs == seen,
@@ -455,8 +493,8 @@ impl Neural {
         if architecture.outputs() != answered {
             return Err(damaged("architecture.layers", "the last layer has other outputs"));
         }
-        if state.kernel == Some(0) {
-            return Err(damaged("kernel", "it has no step"));
+        if state.kernel.is_some_and(|steps| !(1..=MOST_STEPS).contains(&steps)) {
+            return Err(damaged("kernel", "it has no step, or over a thousand"));
         }
         check_finite("means", &state.means)?;
         check_finite("scales", &state.scales)?;

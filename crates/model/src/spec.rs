@@ -277,7 +277,7 @@ impl EstimatorSpec {
 
     /// What an ensemble is made of; empty for every other kind.
     pub fn members(&self) -> &[Self] {
-        match self {
+        match self.learnt() {
             Self::Mean(s) => &s.members,
             Self::Stacking(s) => &s.members,
             _ => &[],
@@ -318,6 +318,12 @@ impl EstimatorSpec {
             | Self::Stacking(StackingSettings { members, .. }) => {
                 let bounded = |m: Self| m.with_epochs_at_most(most);
                 *members = std::mem::take(members).into_iter().map(bounded).collect();
+            }
+            Self::Search(s) => {
+                s.base = s.base.clone().with_epochs_at_most(most);
+                if let Some(range) = s.space.0.get_mut("epochs") {
+                    range.bound(most);
+                }
             }
             _ => {}
         }

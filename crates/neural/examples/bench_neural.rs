@@ -73,6 +73,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         patience: 0,
         plateau: 0,
         plateau_factor: 1.0,
+        lowest_rate: 0.0,
+        least_gain: 0.0,
         seed: 1,
         threads,
     };

@@ -115,7 +115,8 @@ impl Architecture {
             for size in sizes {
                 let sum = size.and_then(|size| total.checked_add(size));
                 let bounded = sum.filter(|sum| *sum <= MOST_WEIGHTS);
-                total = bounded.ok_or("the layers have over a hundred million weights")?;
+                total = bounded
+                    .ok_or("give fewer units: the layers have over a hundred million weights")?;
                 lengths.extend(size);
             }
         }

@@ -230,6 +230,8 @@ fn plan(loss: Loss, rate: f64) -> Plan {
         patience: 0,
         plateau: 0,
         plateau_factor: 0.5,
+        lowest_rate: 0.0,
+        least_gain: 0.0,
         seed: 7,
         threads: 1,
     }

@@ -61,6 +61,10 @@ pub struct Plan {
     pub plateau: usize,
     /// What the step size is multiplied by then.
     pub plateau_factor: f64,
+    /// What the step size never falls below by that.
+    pub lowest_rate: f64,
+    /// By how much a loss must be smaller than the best to count as better.
+    pub least_gain: f64,
     /// Seeds everything that is drawn.
     pub seed: u64,
     /// Threads; they change nothing but the time.
@@ -276,8 +280,9 @@ impl<'a> Training<'a> {
 
     /// Keeps the best weights and lowers the rate; whether training is to end.
     fn judge(&mut self, loss: f64, validation: f64) -> bool {
-        let watched = if validation.is_nan() { loss } else { validation };
-        if self.best.as_ref().is_none_or(|best| watched < best.loss) && watched.is_finite() {
+        let watched = if self.validation.len == 0 { loss } else { validation };
+        let gained = |best: &Best| watched < best.loss - self.plan.least_gain;
+        if self.best.as_ref().is_none_or(gained) && watched.is_finite() {
             self.best = Some(Best { loss: watched, weights: self.network.parameters() });
             (self.waiting, self.on_plateau) = (0, 0);
             return false;
@@ -285,7 +290,8 @@ impl<'a> Training<'a> {
         self.waiting += 1;
         self.on_plateau += 1;
         if self.plan.plateau > 0 && self.on_plateau >= self.plan.plateau {
-            self.rate *= self.plan.plateau_factor;
+            let lowest = self.plan.lowest_rate.min(self.rate);
+            self.rate = (self.rate * self.plan.plateau_factor).max(lowest);
             self.on_plateau = 0;
         }
         self.plan.patience > 0 && self.waiting >= self.plan.patience
@@ -293,7 +299,7 @@ impl<'a> Training<'a> {
 
     /// A source of chance that depends on nothing but its place.
     fn random(&self, epoch: usize, batch: usize, part: usize) -> ChaCha12Rng {
-        let mut random = ChaCha12Rng::seed_from_u64(self.plan.seed ^ 0x5eed_0f7e_a100);
+        let mut random = ChaCha12Rng::seed_from_u64(self.plan.seed ^ 0x005e_ed0f_7ea1);
         random.set_stream((epoch as u64) << 40 | (batch as u64) << 8 | part as u64);
         random
     }
@@ -358,6 +364,11 @@ impl<'a> Training<'a> {
             })
             .sum();
         sum / examples.len as f64
+    }
+
+    /// The network as it is, with the weights of the last epoch.
+    pub fn into_last(self) -> Trained {
+        Trained::of(self.network)
     }
 
     /// The network with the weights of the best epoch.

@@ -654,11 +654,11 @@ impl Pipeline {
                         let (message, span) = (error.to_string(), section.span());
                         faults.push(Diagnostic { message, span, label: String::new() });
                     }
+                    let spec = search::wrap(spec, table, section.variant_keys(), faults);
                     let spec = match epochs {
                         Some(most) => spec.with_epochs_at_most(most),
                         None => spec,
                     };
-                    let spec = search::wrap(spec, table, section.variant_keys(), faults);
                     if let Some(same) = recipes.iter().find(|r| r.spec == spec && r.name != name) {
                         let message = format!(
                             "`{}` and `{name}` are the same model: change a setting of one, or \

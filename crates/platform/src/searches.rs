@@ -236,11 +236,14 @@ impl Service {
         let mut views = Vec::new();
         for search in &searches {
             let registry = &self.store.registry;
-            let own = registry.search_trials(&search.study).await?;
+            let recipe = recipes.iter().find(|r| r.name == search.recipe_name);
+            // A later run may have gone on with the same search: those trials are not this one's.
+            let planned = recipe.and_then(|r| r.spec.search()).map_or(usize::MAX, |s| s.planned());
+            let mut own = registry.search_trials(&search.study).await?;
+            own.retain(|trial| usize::try_from(trial.number).is_ok_and(|number| number < planned));
             let kind = Some(&search.kind[..]);
             let of_kind = registry.search_trials_on(&search.rows, kind).await?;
             let on_rows = registry.search_trials_on(&search.rows, None).await?;
-            let recipe = recipes.iter().find(|r| r.name == search.recipe_name);
             let subject = Subject {
                 recipe: &search.recipe_name,
                 fold: search.fold,

@@ -267,7 +267,12 @@ impl Service {
     ) -> Result<RunReport, PlatformError> {
         let registry = &self.store.registry;
         let clock: Arc<dyn Clock> = Arc::clone(&self.store.clock) as _;
-        let folder = keeper::folder(self.store.dir.path(), &pipeline.name);
+        // A look into the lock-box leaves alone what an interrupted run has kept.
+        let name = match options.lock_box {
+            true => format!("{}.lock-box", pipeline.name),
+            false => pipeline.name.clone(),
+        };
+        let folder = keeper::folder(self.store.dir.path(), &name);
         let keeper = Arc::new(Keeper::of_run(folder, registry, clock, pipeline, &record.id)?);
         let mut run = Run {
             store: &self.store,

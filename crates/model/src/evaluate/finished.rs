@@ -4,6 +4,9 @@
 //! everything that decides it: the rows, the fold, the settings, the seed, and the vectors of
 //! the machine. A piece that is not whole is computed again.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use foretell_market::{Fingerprint, FingerprintHasher};
 use foretell_panel::{Dataset, Fold};
 
@@ -18,30 +21,43 @@ pub trait FinishedFits: Send + Sync {
     fn keep(&self, key: &str, piece: &[u8]);
 }
 
-/// The rows of an evaluation, hashed once.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rows(Fingerprint);
+/// The rows of the folds, each hashed once. Of a fold only the rows that it learns from and
+/// is judged on count, so that rows that arrive later leave its pieces valid.
+#[derive(Debug)]
+pub(crate) struct Rows(Mutex<BTreeMap<usize, Fingerprint>>);
 
 impl Rows {
-    pub(crate) fn of(dataset: &Dataset, proxies: &[f64]) -> Self {
-        let mut hasher = FingerprintHasher::new("evaluation-rows/1");
-        hasher.fingerprint(&dataset.fingerprint()).f64s(proxies);
-        hasher.text(&cpu_features()).text(env!("CARGO_PKG_VERSION"));
-        Self(hasher.finish())
+    pub(crate) fn new() -> Self {
+        Self(Mutex::default())
     }
 
-    /// The key of one recipe in one fold with one seed.
-    pub(crate) fn key(&self, fold: &Fold, spec: &EstimatorSpec, seed: u64) -> String {
-        let mut hasher = FingerprintHasher::new("finished-fit/1");
-        let spec = serde_json::to_string(spec).expect("settings are plain data");
-        hasher.fingerprint(&self.0).text(&spec).u64(seed).time(fold.fit_at);
-        for range in [&fold.train, &fold.test] {
-            hasher.u64(range.start as u64).u64(range.end as u64);
-        }
-        hasher.u64(fold.late.len() as u64);
-        fold.late.iter().for_each(|row| {
-            hasher.u64(*row as u64);
+    /// The key of one recipe in one fold with one seed; `fold` is its number, the rows are
+    /// those of the dataset with what their variances are judged by.
+    pub(crate) fn key(
+        &self,
+        number: usize,
+        (dataset, proxies, fold): (&Dataset, &[f64], &Fold),
+        spec: &EstimatorSpec,
+        seed: u64,
+    ) -> String {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = *known.entry(number).or_insert_with(|| {
+            let mut hasher = FingerprintHasher::new("evaluation-rows/2");
+            for range in [&fold.train, &fold.test] {
+                hasher.fingerprint(&dataset.slice(range.clone()).fingerprint());
+                hasher.f64s(&proxies[range.clone()]);
+            }
+            hasher.u64(fold.late.len() as u64);
+            fold.late.iter().for_each(|row| {
+                hasher.u64(row.saturating_sub(fold.train.start) as u64);
+            });
+            hasher.text(&cpu_features()).text(env!("CARGO_PKG_VERSION"));
+            hasher.finish()
         });
+        drop(known);
+        let mut hasher = FingerprintHasher::new("finished-fit/2");
+        let spec = serde_json::to_string(spec).expect("settings are plain data");
+        hasher.fingerprint(&rows).text(&spec).u64(seed).time(fold.fit_at);
         hasher.finish().to_string()
     }
 }

@@ -299,7 +299,7 @@ pub fn walk(
     // Settings are searched for first; the folds in between use what was found before them.
     let searches: Vec<(usize, usize)> = (0..walk.splits.len())
         .flat_map(|fold| (0..recipes.len()).map(move |recipe| (fold, recipe)))
-        .filter(|(fold, recipe)| leader(&recipes[*recipe].spec, *fold) == Some(*fold))
+        .filter(|(fold, recipe)| leader(&recipes[*recipe].spec, *fold, walk.skipped) == Some(*fold))
         .collect();
     let threads_for = |tasks: usize| plan.threads.clamp(1, tasks.max(1));
     let trials = |(_, recipe): &(usize, usize)| recipes[*recipe].spec.steps().saturating_sub(1);
@@ -318,7 +318,7 @@ pub fn walk(
         rows: walk.splits.iter().map(|_| Mutex::new(None)).collect(),
         waiting: walk.splits.iter().map(|_| AtomicUsize::new(recipes.len())).collect(),
         found: BTreeMap::new(),
-        keys: progress.finished().map(|_| Rows::of(dataset, &walk.all_proxies)),
+        keys: progress.finished().is_some().then(Rows::new),
         begun: (0..recipes.len() * plan.seeds).map(|_| OnceLock::new()).collect(),
     };
     let found = side_by_side(threads_for(searches.len()), searches.len(), |i| {
@@ -392,9 +392,11 @@ fn side_by_side<T: Send>(
 }
 
 /// The fold whose search a fold takes its settings from: its own, or an earlier one; `None`
-/// for a recipe without a search.
-fn leader(spec: &EstimatorSpec, fold: usize) -> Option<usize> {
-    spec.search().map(|search| fold - fold % search.every.max(1))
+/// for a recipe without a search. Which folds search does not depend on how many before
+/// them are judged, but for the first judged one, which has nobody to take from.
+fn leader(spec: &EstimatorSpec, fold: usize, skipped: usize) -> Option<usize> {
+    let every = spec.search()?.every.max(1);
+    Some((fold + skipped - (fold + skipped) % every).saturating_sub(skipped))
 }
 
 /// One fit.
@@ -506,7 +508,7 @@ impl Field<'_> {
     /// What a task fits: the recipe, with the settings that were found where it searches.
     fn spec_of(&self, task: &Task) -> &EstimatorSpec {
         let spec = &self.recipes[task.recipe].spec;
-        let leader = leader(spec, task.fold);
+        let leader = leader(spec, task.fold, self.skipped());
         leader.and_then(|leader| self.found.get(&(leader, task.recipe))).unwrap_or(spec)
     }
 
@@ -527,8 +529,11 @@ impl Field<'_> {
         }
         let seed = fold_seed(self.plan.seed, task.fold + self.skipped(), task.seed);
         let split = &self.walk.splits[task.fold];
-        let kept = self.progress.finished().zip(self.keys);
-        let kept = kept.map(|(kept, rows)| (kept, rows.key(split, self.spec_of(task), seed)));
+        let kept = self.progress.finished().zip(self.keys.as_ref());
+        let kept = kept.map(|(kept, rows)| {
+            let fold = (self.dataset, &self.walk.all_proxies[..], split);
+            (kept, rows.key(task.fold, fold, self.spec_of(task), seed))
+        });
         let found = kept.as_ref().and_then(|(kept, key)| self.found(&kept.load(key)?, task));
         let said = match found {
             Some(said) => said,

@@ -3,7 +3,7 @@
 use foretell_market::{Fingerprint, FingerprintHasher, Timestamp};
 use foretell_panel::Dataset;
 
-use super::Objective;
+use super::{Objective, SearchSettings};
 use crate::evaluate::metrics::{crps, pinball};
 use crate::{ModelError, Quantiles};
 
@@ -30,8 +30,10 @@ pub(super) fn splits(rows: &Dataset, count: usize) -> Vec<Split> {
 }
 
 /// Hash of the rows that are judged: decision times, when outcomes are known, outcomes.
-pub(super) fn fingerprint(splits: &[Split]) -> Fingerprint {
-    let mut hasher = FingerprintHasher::new("search-rows/1");
+pub(super) fn fingerprint(splits: &[Split], settings: &SearchSettings) -> Fingerprint {
+    let mut hasher = FingerprintHasher::new("search-rows/2");
+    // Losses of another kind, or returns after another cost, are not compared.
+    hasher.u64(settings.objective as u64).f64(settings.cost_bp);
     for label in splits.iter().flat_map(|s| &s.judged.labels) {
         hasher.time(label.start).time(label.end).f64(label.value);
     }

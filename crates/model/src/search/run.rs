@@ -45,7 +45,7 @@ pub fn search(
     rows::check(&splits, settings.base.build()?.min_rows(), settings.base.kind())?;
     let study = Study {
         key: key(settings, train, context.seed),
-        rows: rows::fingerprint(&splits),
+        rows: rows::fingerprint(&splits, settings),
         judged: splits.iter().map(|s| s.judged.len()).sum(),
         splits: settings.splits,
         planned: settings.planned(),
@@ -101,7 +101,8 @@ fn key(settings: &SearchSettings, train: &Dataset, seed: u64) -> foretell_market
     let whole = SearchSettings { trials: 1, time_budget: None, every: 1, ..settings.clone() };
     let json = serde_json::to_string(&whole).expect("settings are plain data");
     let mut hasher = FingerprintHasher::new("search/1");
-    hasher.text(&json).u64(seed).text(&cpu_features()).fingerprint(&train.fingerprint());
+    hasher.text(&json).u64(seed).fingerprint(&train.fingerprint());
+    hasher.text(&cpu_features()).text(env!("CARGO_PKG_VERSION"));
     hasher.finish()
 }
 

@@ -46,6 +46,21 @@ pub struct Space(pub BTreeMap<String, Range>);
 pub type Settings = BTreeMap<String, Value>;
 
 impl Range {
+    /// Keeps whole numbers from going over a bound.
+    pub(crate) fn bound(&mut self, most: usize) {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        match self {
+            Self::Whole { from, to, .. } => (*from, *to) = ((*from).min(most), (*to).min(most)),
+            Self::OneOf(values) => {
+                for value in values.iter_mut().filter(|v| v.as_i64().is_some_and(|v| v > most)) {
+                    *value = most.into();
+                }
+                values.dedup();
+            }
+            Self::Number { .. } => {}
+        }
+    }
+
     /// What is wrong with it, if anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         match self {

@@ -11,28 +11,39 @@ use super::section::{Section, nearest};
 /// Every model of a file that may be a member: its name and its settings.
 pub(super) struct Members {
     known: Vec<(String, Value)>,
-    /// Names of the ensembles, which may be members of none.
-    ensembles: Vec<String>,
+    /// Names of models that may be members of none, and why.
+    barred: Vec<(String, &'static str)>,
 }
 
 impl Members {
     /// The models of a file. What is wrong in one is told where it is read itself.
     pub(super) fn of(items: &DeArray<'_>) -> Self {
-        let (mut known, mut ensembles, mut unheard) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut known, mut barred, mut unheard) = (Vec::new(), Vec::new(), Vec::new());
         let tables = items.iter().filter_map(|item: &Spanned<DeValue<'_>>| {
             Some((item.get_ref().as_table()?, item.span()))
         });
         for place in tables {
+            let searched = place.0.iter().any(|(key, _)| key.get_ref() == "search");
             let section = Section::open(keys::table("models"), Some(place), &[], &mut unheard);
             let Some(kind) = section.kind() else { continue };
             let name = section.optional_text("name", &mut unheard);
-            let name = name.unwrap_or_else(|| kind.replace('_', " "));
-            match section.has("members") {
-                true => ensembles.push(name),
-                false => known.push((name, section.variant_object(&mut unheard).into())),
+            let plain = kind.replace('_', " ");
+            let plain = if searched { format!("{plain}, searched") } else { plain };
+            let name = name.unwrap_or(plain);
+            if section.has("members") {
+                barred.push((name, "is an ensemble itself: name its members instead"));
+            } else if searched {
+                barred.push((
+                    name,
+                    "searches for its settings: name a model without [models.search]",
+                ));
+            } else if kind == "imported" {
+                barred.push((name, "was trained elsewhere: name models that learn here"));
+            } else {
+                known.push((name, section.variant_object(&mut unheard).into()));
             }
         }
-        Self { known, ensembles }
+        Self { known, barred }
     }
 
     /// Puts settings in the place of names; `false` when one cannot be found, which is told.
@@ -50,9 +61,10 @@ impl Members {
         for name in names.iter().filter_map(Value::as_str) {
             if let Some((_, settings)) = self.known.iter().find(|(known, _)| known == name) {
                 members.push(settings.clone());
-            } else if self.ensembles.iter().any(|e| e == name) {
-                let message = format!("`members` names `{name}`, which is an ensemble itself");
-                refuse(message, "name its members instead".to_owned());
+            } else if let Some((_, why)) = self.barred.iter().find(|(barred, _)| barred == name) {
+                let (why, remedy) = why.split_once(": ").unwrap_or((why, ""));
+                let message = format!("`members` names `{name}`, which {why}");
+                refuse(message, remedy.to_owned());
             } else {
                 let known: Vec<&str> = self.known.iter().map(|(name, _)| &name[..]).collect();
                 let label = nearest(name, &known).map_or_else(
