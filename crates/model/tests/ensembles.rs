@@ -19,7 +19,7 @@ const FOREST: &str = r#"{"kind":"random_forest","trees":20,"depth":4}"#;
 const WALK: &str = r#"{"kind":"random_walk"}"#;
 
 fn weights(spec: &EstimatorSpec, train: &Dataset) -> Vec<f64> {
-    match fit(spec, train, 3).unwrap().state() {
+    match fit(spec, train, 3).expect("it fits").state() {
         ModelState::Stacking(state) => state.weights,
         other => panic!("a stacked ensemble, not {}", other.kind()),
     }

@@ -364,7 +364,7 @@ fn a_walk_forward_evaluation_searches_inside_its_folds_and_never_looks_ahead() {
     assert_eq!(of(&second)[&3], of(&folds)[&3]);
     // What comes after the first fit of a fold changes no trial of it.
     let mut garbage = rows.clone();
-    garbage.labels[520..].iter_mut().for_each(|l| l.value = -10.0 * l.value);
+    garbage.labels[520..].iter_mut().for_each(|l| l.value *= -10.0);
     let (_, other) = walk(&garbage, 1, 2);
     for fold in 1..=3 {
         assert_eq!(of(&other)[&fold], of(&folds)[&fold], "fold {fold}");

@@ -516,7 +516,7 @@ impl Task<f32> for Step<'_> {
 #[inline(always)]
 fn norm<V: Vector<f32>>(gradients: &[Panels<f32>]) -> f64 {
     let mut sums = V::splat(0.0);
-    for lane in gradients.iter().flat_map(|g| g.data()) {
+    for lane in gradients.iter().flat_map(Panels::data) {
         let lane = V::load(lane);
         sums = lane.muladd(lane, sums);
     }

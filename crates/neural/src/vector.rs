@@ -199,6 +199,7 @@ plain!(f64, libm::exp);
 /// in the last place. The rest `x − n ln 2` goes through the polynomial of Cephes'
 /// `expf` (S. L. Moshier).
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::excessive_precision, reason = "the head of ln 2, exact in nine bits")]
 #[inline(always)]
 fn exp_of_parts<V: Vector<f32>>(x: V, n: V, power: V) -> V {
     let r = n.muladd(V::splat(-0.693_359_375), x);

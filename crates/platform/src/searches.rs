@@ -6,7 +6,7 @@ use foretell_market::Fingerprint;
 use foretell_model::evaluate::overfitting::probability_of_overfitting;
 use foretell_model::evaluate::sharpe::{SharpeEvidence, deflated_sharpe};
 use foretell_model::search::{Settings, Space, importance};
-use foretell_model::{EstimatorSpec, SearchRecord};
+use foretell_model::{EstimatorSpec, SearchRecord, SearchSettings};
 use foretell_registry::{Run as RunRecord, RunFilter, Search, SearchTrialRecord};
 use serde::{Deserialize, Serialize};
 
@@ -238,7 +238,8 @@ impl Service {
             let registry = &self.store.registry;
             let recipe = recipes.iter().find(|r| r.name == search.recipe_name);
             // A later run may have gone on with the same search: those trials are not this one's.
-            let planned = recipe.and_then(|r| r.spec.search()).map_or(usize::MAX, |s| s.planned());
+            let planned =
+                recipe.and_then(|r| r.spec.search()).map_or(usize::MAX, SearchSettings::planned);
             let mut own = registry.search_trials(&search.study).await?;
             own.retain(|trial| usize::try_from(trial.number).is_ok_and(|number| number < planned));
             let kind = Some(&search.kind[..]);

@@ -89,7 +89,7 @@ pub fn confidence_p_values(means: &[f64], draws: &[&[f64]], statistic: MostDiffe
     let mut largest = 0.0f64;
     while left.len() > 1 {
         let (worst, p) = match statistic {
-            MostDifferent::FromTheMean => field.from_the_mean(&left),
+            MostDifferent::FromTheMean => field.against_the_mean(&left),
             MostDifferent::OfAPair => field.of_a_pair(&left),
         };
         largest = largest.max(p);
@@ -107,7 +107,7 @@ struct Field<'a> {
 
 impl Field<'_> {
     /// The worst of the models that are left, and the p-value of equal accuracy.
-    fn from_the_mean(&self, left: &[usize]) -> (usize, f64) {
+    fn against_the_mean(&self, left: &[usize]) -> (usize, f64) {
         let size = left.len() as f64;
         let centre = left.iter().map(|i| self.means[*i]).sum::<f64>() / size;
         let centres: Vec<f64> = (0..self.number)

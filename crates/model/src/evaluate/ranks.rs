@@ -44,11 +44,12 @@ pub fn rank(losses: &[Vec<f64>], level: f64) -> Option<Ranks> {
     let (k, n) = (count as f64, folds as f64);
     let (mut sums, mut ties) = (vec![0.0; count], 0.0);
     for fold in 0..folds {
+        let lost: Vec<f64> = losses.iter().map(|of| of[fold]).collect();
         let mut order: Vec<usize> = (0..count).collect();
-        order.sort_by(|a, b| losses[*a][fold].total_cmp(&losses[*b][fold]));
+        order.sort_by(|a, b| lost[*a].total_cmp(&lost[*b]));
         let mut from = 0;
         while from < count {
-            let tied = |i: &&usize| losses[**i][fold] == losses[order[from]][fold];
+            let tied = |i: &&usize| lost[**i] == lost[order[from]];
             let size = order[from..].iter().take_while(tied).count();
             // Places from + 1 to from + size are shared.
             let shared = from as f64 + (size as f64 + 1.0) / 2.0;

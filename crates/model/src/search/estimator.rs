@@ -3,6 +3,7 @@
 use foretell_panel::{Dataset, Matrix};
 
 use super::{SearchRecord, SearchSettings, run};
+use crate::explain::Explanations;
 use crate::{
     Estimator, EstimatorSpec, FitContext, FitProgress, Fitted, ModelError, ModelState, Quantiles,
     Schema,
@@ -92,6 +93,10 @@ impl Fitted for Searched {
 
     fn importance(&self) -> Vec<(String, f64)> {
         self.fitted.importance()
+    }
+
+    fn explain(&self, features: &Matrix, context: &Matrix) -> Result<Explanations, ModelError> {
+        self.fitted.explain(features, context)
     }
 
     fn search(&self) -> Option<&SearchRecord> {
