@@ -1,13 +1,13 @@
 """Re-run the protocols of four published forecasters on the shipped data, set the last
 price on the same rows beside them, and print the table of docs/benchmarks.md.
 
-Usage: python bench/seeds.py [--target-dir DIR] [--data-dir DIR]
+Usage: python bench/seeds.py [--target-dir DIR]
 
 Per network or model: what its own program would report on this data, faults included
 (`examples/seed_protocols.rs` of the `neural` crate for the recurrent ones, scikit-learn
-and XGBoost here), the same figure of "the next price is the last one", and the corrected
-form: the run of its pipeline file, on log returns, walk-forward. Their errors are in the
-unit of the price, which rewards repeating the last one; the corrected ones in basis points.
+and XGBoost here), the same figure of "the next price is the last one". Errors are in the unit of the price, which rewards
+repeating the last one. The corrected forms are the runs of pipelines/maincrypto-daily.toml,
+maincrypto-daily-350.toml, amazon-seven-closes.toml, coingecko-hourly.toml, kraken-minute.toml.
 """
 
 import argparse
