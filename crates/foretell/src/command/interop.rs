@@ -74,7 +74,7 @@ fn show_import(done: &ImportDone) {
         let order = if newest_first { "the newest price first" } else { "the oldest price first" };
         let (before, behind) = match (done.order_found, done.order_assumed) {
             (true, _) => ("", " (seen from the scalers)"),
-            (_, true) => ("assumed: ", "; if it is not so, import it with --newest-first"),
+            (_, true) => ("assumed: ", "; if not, import it with --newest-first --replace"),
             _ => ("", ""),
         };
         say(&format!("  order      {before}{order}{behind}"));
