@@ -52,6 +52,7 @@ impl<'a> Archive<'a> {
         }
         let mut list = bytes.get(start as usize..).ok_or_else(cut)?;
         let mut files = BTreeMap::new();
+        let mut total = 0usize;
         for _ in 0..count {
             if list.get(..4) != Some(b"PK\x01\x02") {
                 return Err(cut());
@@ -74,6 +75,11 @@ impl<'a> Archive<'a> {
             }
             let contents = contents(bytes, place, size as usize)
                 .ok_or_else(|| damaged(WHAT, format!("`{name_text}`"), "the file is cut off"))?;
+            // Files that share their bytes would be summed up again and again.
+            total = total.saturating_add(contents.len());
+            if total > bytes.len() {
+                return Err(damaged(WHAT, format!("`{name_text}`"), "its files overlap"));
+            }
             if crc32(contents) != checksum {
                 return Err(damaged(WHAT, format!("`{name_text}`"), "its checksum differs"));
             }
@@ -116,9 +122,53 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, b| crc >> 8 ^ table[(crc as u8 ^ b) as usize])
 }
 
+/// An archive of stored files.
+#[cfg(test)]
+pub(crate) fn stored(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut out, mut list) = (Vec::new(), Vec::new());
+    for (name, contents) in files {
+        let place = out.len() as u32;
+        let (size, length) = (contents.len() as u32, name.len() as u16);
+        let mut facts = [0u8; 12];
+        facts[..4].copy_from_slice(&crc32(contents).to_le_bytes());
+        facts[4..8].copy_from_slice(&size.to_le_bytes());
+        facts[8..].copy_from_slice(&size.to_le_bytes());
+        out.extend([b"PK\x03\x04".as_slice(), &[0; 10], &facts, &length.to_le_bytes()].concat());
+        out.extend([&[0; 2], name.as_bytes(), contents].concat());
+        list.extend([b"PK\x01\x02".as_slice(), &[0; 12], &facts, &length.to_le_bytes()].concat());
+        list.extend([&[0; 12], place.to_le_bytes().as_slice(), name.as_bytes()].concat());
+    }
+    let (start, length) = (out.len() as u32, list.len() as u32);
+    let count = (files.len() as u16).to_le_bytes();
+    out.extend(list);
+    out.extend([b"PK\x05\x06".as_slice(), &[0; 4], &count, &count].concat());
+    out.extend([length.to_le_bytes().as_slice(), &start.to_le_bytes(), &[0; 2]].concat());
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A thousand entries of one file: summing each up would take a thousand times as long.
+    #[test]
+    fn files_that_share_their_bytes_are_refused() {
+        let one = stored(&[("0000", &[7; 100_000])]);
+        let archive = Archive::read(&one).unwrap();
+        assert_eq!(archive.file("0000").map(<[u8]>::len), Some(100_000));
+        let list = one.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+        let (entry, end) = (&one[list..list + 50], &one[list + 50..]);
+        let mut bytes = one[..list].to_vec();
+        for i in 0..1_000 {
+            bytes.extend_from_slice(&entry[..46]);
+            bytes.extend_from_slice(format!("{i:04}").as_bytes());
+        }
+        let mut end = end.to_vec();
+        end[10..12].copy_from_slice(&1_000u16.to_le_bytes());
+        bytes.extend(end);
+        let error = Archive::read(&bytes).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains("overlap"), "{error}");
+    }
 
     #[test]
     fn the_checksum_is_that_of_the_standard() {

@@ -78,8 +78,8 @@ impl Described {
 }
 
 /// A recurrent network of PyTorch with the scalers of its columns and of its answer; without
-/// scalers it is fed with the columns as they are. Answers with the order that was found out
-/// when the user said none.
+/// scalers it is fed with the columns as they are. Answers with the order that the scalers
+/// show, where they show one; what the user says counts, and the oldest first where nobody does.
 ///
 /// The order is seen from the scalers: the mean of what is forecast lies next to that of the
 /// newest column, and the means go on evenly from there.
@@ -91,7 +91,7 @@ pub fn torch_network(
     hyper: Option<&[u8]>,
     scalers: (Option<&[u8]>, Option<&[u8]>),
     described: &Described,
-) -> Result<(ImportedModel, Order), InteropError> {
+) -> Result<(ImportedModel, Option<Order>), InteropError> {
     let hyper = hyper.map(Hyper::read).transpose()?.unwrap_or_default();
     let network = StateNetwork::of(&StateDict::read(weights)?, &hyper)?;
     let of_columns = scalers.0.map(Scaler::read).transpose()?;
@@ -129,7 +129,7 @@ pub fn torch_network(
     let architecture = network.architecture(columns.len() / network.inputs.max(1));
     let StateNetwork { weights: numbers, .. } = network;
     let body = Body::Network { architecture, weights: numbers, means, scales, centre, spread };
-    Ok((described.model("torch", weights, columns, body)?, order))
+    Ok((described.model("torch", weights, columns, body)?, seen))
 }
 
 /// The order that the means of the scalers show: of a price that trends they move evenly from

@@ -3,6 +3,8 @@
 //! Format: `torch/serialization.py` of PyTorch 2: a zip archive with a pickle `data.pkl`, the
 //! numbers of each storage in `data/<key>`, and the byte order in `byteorder`.
 
+use std::collections::BTreeSet;
+
 use crate::InteropError;
 use crate::archive::Archive;
 use crate::error::{damaged, unsupported};
@@ -11,6 +13,8 @@ use crate::pickle::{self, Id, Node, Origin, Values};
 const WHAT: &str = "PyTorch file";
 /// The most numbers of a state dict.
 const MOST_NUMBERS: usize = 100_000_000;
+/// The most tensors; a network of a hundred layers has a few hundred.
+const MOST_TENSORS: usize = 20_000;
 
 /// A tensor of a state dict.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,19 +72,32 @@ impl StateDict {
             table = values.entry(table, wrapped).unwrap_or(table);
         }
         let pairs = values.pairs(table).ok_or_else(no_dict)?;
+        let too_large = |found: String, most: usize| InteropError::TooLarge {
+            what: WHAT,
+            found,
+            most: most.to_string(),
+            remedy: "networks of that size have no use here",
+        };
+        if pairs.len() > MOST_TENSORS {
+            return Err(too_large(format!("{} tensors", pairs.len()), MOST_TENSORS));
+        }
+        // Tensors may share their numbers, but not so that a short file becomes a large model.
+        let most = MOST_NUMBERS.min(bytes.len());
         let mut total = 0usize;
+        let mut names = BTreeSet::new();
         let mut tensors = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
-            let name = values.text(*key).ok_or_else(no_dict)?.to_owned();
+            let long = || damaged(WHAT, "a tensor's name", "it has over a thousand bytes");
+            values.text(*key).ok_or_else(no_dict)?;
+            let name = values.name(*key).ok_or_else(long)?;
+            if !names.insert(name) {
+                return Err(damaged(WHAT, format!("`{name}`"), "it is there twice"));
+            }
+            let name = name.to_owned();
             let view = View::of(&values, *value).ok_or_else(no_dict)?;
             total = total.saturating_add(view.count(&name)?);
-            if total > MOST_NUMBERS {
-                return Err(InteropError::TooLarge {
-                    what: WHAT,
-                    found: format!("over {MOST_NUMBERS} numbers"),
-                    most: MOST_NUMBERS.to_string(),
-                    remedy: "networks of that size have no use here",
-                });
+            if total > most {
+                return Err(too_large(format!("{total} numbers"), most));
             }
             let file = format!("{folder}data/{}", view.key);
             let data = archive.file(&file).ok_or_else(|| damaged(WHAT, &file, "it is missing"))?;
@@ -128,8 +145,8 @@ impl<'a> View<'a> {
         let Node::Tensor { storage, offset, shape, strides } = values.node(id) else {
             return None;
         };
-        let Node::Storage { dtype, key } = values.node(*storage) else { return None };
-        Some(Self { dtype: *dtype, key, offset: *offset, shape, strides })
+        let Node::Storage { dtype, key } = *values.node(*storage) else { return None };
+        Some(Self { dtype, key: values.name(key)?, offset: *offset, shape, strides })
     }
 
     fn count(&self, name: &str) -> Result<usize, InteropError> {
@@ -164,5 +181,70 @@ impl<'a> View<'a> {
             }
         }
         Ok(Tensor { name, shape: self.shape.to_vec(), numbers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::stored;
+
+    /// A state dict whose pairs are some names, all of one tensor of four numbers.
+    fn state_dict(key: &str, names: &[&str]) -> Vec<u8> {
+        let text =
+            |t: &str| [b"X".as_slice(), &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
+        let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((".to_vec();
+        pickle.extend(text("storage"));
+        pickle.extend(b"ctorch\nFloatStorage\n");
+        pickle.extend(text(key));
+        pickle.extend(text("cpu"));
+        pickle.extend(b"K\x04tQK\x00K\x04\x85K\x01\x85\x89}tRq\x000}(");
+        for name in names {
+            pickle.extend(text(name));
+            pickle.extend(b"h\x00");
+        }
+        pickle.extend(b"u.");
+        stored(&[("a/data.pkl", &pickle), ("a/data/0", &[0; 16])])
+    }
+
+    #[test]
+    fn names_are_short_and_there_once() {
+        let read = |key: &str, names: &[&str]| StateDict::read(&state_dict(key, names));
+        let state = read("0", &["a", "b"]).unwrap();
+        assert_eq!(state.tensor("b").unwrap().numbers, [0.0; 4]);
+        let refused = |key: &str, names: &[&str]| read(key, names).unwrap_err().to_string();
+        assert!(refused("0", &["a", "b", "a"]).contains("there twice"));
+        let long = "n".repeat(1_001);
+        assert!(refused("0", &[&long]).contains("over a thousand bytes"));
+        assert!(refused(&long, &["a"]).contains("no storage of this archive"));
+        let many: Vec<String> = (0..MOST_TENSORS + 1).map(|i| i.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(refused("0", &many).contains("20001 tensors"));
+    }
+
+    /// A storage that thousands of tensors share makes no model larger than the file.
+    #[test]
+    fn shared_numbers_are_counted() {
+        let pickle_of = |storage: usize| {
+            let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((".to_vec();
+            pickle.extend(b"X\x07\x00\x00\x00storagectorch\nFloatStorage\n");
+            pickle.extend(b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu");
+            let count = [b"J".as_slice(), &(storage as i32).to_le_bytes()].concat();
+            let parts: [&[u8]; 5] =
+                [&count, b"tQK\x00", &count, b"\x85K\x01\x85\x89}tRq\x000}(", b""];
+            pickle.extend(parts.concat());
+            for i in 0..100u32 {
+                pickle.extend(
+                    [b"X\x04\x00\x00\x00".as_slice(), format!("{i:04}").as_bytes(), b"h\x00"]
+                        .concat(),
+                );
+            }
+            pickle.extend(b"u.");
+            pickle
+        };
+        let numbers = vec![0; 40_000];
+        let file = stored(&[("a/data.pkl", &pickle_of(10_000)), ("a/data/0", &numbers)]);
+        let error = StateDict::read(&file).unwrap_err().to_string();
+        assert!(error.contains("numbers"), "{error}");
     }
 }

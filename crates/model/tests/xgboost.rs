@@ -155,6 +155,91 @@ fn a_model_of_one_answer_is_imported() {
     }
 }
 
+/// What Python writes with one answer a row, as a document that can be changed.
+fn squared(folder: &Path) -> (Value, Matrix) {
+    let test = planted(50, 7);
+    let path = folder.join("model.json");
+    python("train-squared", &path, &test.feature_names, &test.features);
+    let bytes = std::fs::read(&path).expect("python wrote the model");
+    (serde_json::from_slice(&bytes).expect("JSON"), test.features)
+}
+
+fn engine(document: &Value, answers: Answers) -> Result<ImportedEngine, ModelError> {
+    let bytes = document.to_string().into_bytes();
+    ImportedEngine::new(&ImportedModel {
+        name: "theirs".to_owned(),
+        format: "xgboost".to_owned(),
+        origin: foretell_market::Fingerprint::of_bytes(&bytes),
+        columns: xgboost_feature_names(&bytes)?,
+        answers,
+        trained_until: None,
+        body: Body::Xgboost { document: xgboost_to_ubjson(&bytes)? },
+    })
+}
+
+/// XGBoost before 3.1 writes its `base_score` as one number.
+#[test]
+fn the_base_score_of_older_versions_is_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut document, rows) = squared(folder.path());
+    let now = engine(&document, Answers::LogReturn).unwrap();
+    let base = "/learner/learner_model_param/base_score";
+    let base = document.pointer_mut(base).expect("the place exists");
+    let list = base.as_str().expect("a text").to_owned();
+    let scalar = list.strip_prefix('[').and_then(|l| l.strip_suffix(']')).expect("a list");
+    *base = json!(scalar);
+    let older = engine(&document, Answers::LogReturn).unwrap();
+    for i in 0..rows.rows() {
+        assert_eq!(older.answer(rows.row(i)).unwrap(), now.answer(rows.row(i)).unwrap());
+    }
+    // In the binary form as well: what was rewritten is a list there.
+    let bytes = xgboost_to_ubjson(document.to_string().as_bytes()).unwrap();
+    assert_eq!(xgboost_to_ubjson(&bytes).unwrap(), bytes);
+    assert!(bytes.windows(list.len()).any(|w| w == list.as_bytes()));
+}
+
+#[test]
+fn objectives_whose_answer_is_no_price_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (document, _) = squared(folder.path());
+    let price = || Answers::Price { of: "close".to_owned() };
+    let with = |name: &str, answers: Answers| {
+        let mut changed = document.clone();
+        let objective = match name {
+            "reg:tweedie" => {
+                json!({ "name": name, "tweedie_regression_param": { "tweedie_variance_power": "1.5" } })
+            }
+            "reg:pseudohubererror" => {
+                json!({ "name": name, "pseudo_huber_param": { "huber_slope": "1" } })
+            }
+            "reg:quantileerror" => {
+                json!({ "name": name, "quantile_loss_param": { "quantile_alpha": "[5E-1]" } })
+            }
+            _ => json!({ "name": name, "reg_loss_param": { "scale_pos_weight": "1" } }),
+        };
+        *changed.pointer_mut("/learner/objective").expect("the place exists") = objective;
+        // The links of these take no other.
+        let base = "/learner/learner_model_param/base_score";
+        *changed.pointer_mut(base).expect("the place exists") = json!("[5E-1]");
+        engine(&changed, answers).map(drop)
+    };
+    for name in
+        ["reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror"]
+    {
+        with(name, Answers::LogReturn).unwrap_or_else(|e| panic!("{name}: {e}"));
+        with(name, price()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    for name in ["reg:gamma", "reg:tweedie"] {
+        with(name, price()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let error = with(name, Answers::LogReturn).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("--answers price"), "{error}");
+    }
+    for name in ["binary:logistic", "reg:logistic", "count:poisson"] {
+        let error = with(name, price()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("reg:squarederror"), "{error}");
+    }
+}
+
 #[test]
 fn foreign_and_damaged_models_are_refused_by_name() {
     let train = planted(300, 1);

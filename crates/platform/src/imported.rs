@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_interop::{Described, Scaler, onnx_model, torch_network, xgboost_model};
-use foretell_market::Timestamp;
+use foretell_market::{Fingerprint, Timestamp};
 use foretell_model::evaluate::Recipe;
 use foretell_model::{
     Answers, EstimatorSpec, ImportedEngine, ImportedModel, ImportedSettings, PriceWindow,
@@ -28,6 +28,8 @@ pub use foretell_interop::Order;
 
 /// The folder of a data directory that holds imported models.
 const FOLDER: &str = "imported";
+/// Where a server of this program is asked for the next price.
+const PREDICT: &str = "/api/v1/predict";
 /// The largest file that is read.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -50,6 +52,8 @@ pub struct ImportRequest {
     pub trained_until: Option<Timestamp>,
     /// Where to write it instead of the data directory.
     pub output: Option<PathBuf>,
+    /// Whether it may take the place of another one.
+    pub replace: bool,
 }
 
 /// The files of a model.
@@ -95,6 +99,8 @@ pub struct ImportDone {
     pub newest_first: Option<bool>,
     /// Whether that was seen from the scalers, because nobody said.
     pub order_found: bool,
+    /// Whether nobody and nothing says so, and the oldest first is a guess.
+    pub order_assumed: bool,
     /// The end of what it was trained on, where declared.
     pub trained_until: Option<Timestamp>,
     /// The hash of what was written.
@@ -161,12 +167,16 @@ pub fn import(data_dir: &Path, request: &ImportRequest) -> Result<ImportDone, Pl
         source: Box::new(source),
     };
     let read = |path: &Option<PathBuf>| path.as_deref().map(bytes_of).transpose();
+    let mut seen = None;
     let model = match &request.from {
         ImportFrom::Torch { weights, hyper, x_scaler, y_scaler } => {
             let (weights, hyper) = (bytes_of(weights)?, read(hyper)?);
             let (x, y) = (scaler_of(x_scaler.as_deref())?, scaler_of(y_scaler.as_deref())?);
             let scalers = (x.as_deref(), y.as_deref());
-            torch_network(&weights, hyper.as_deref(), scalers, &described).map_err(refused)?.0
+            let made = torch_network(&weights, hyper.as_deref(), scalers, &described);
+            let (model, order) = made.map_err(refused)?;
+            seen = order;
+            model
         }
         ImportFrom::Xgboost(path) => {
             xgboost_model(&bytes_of(path)?, &described).map_err(refused)?
@@ -177,14 +187,17 @@ pub fn import(data_dir: &Path, request: &ImportRequest) -> Result<ImportDone, Pl
         Some(path) => path.clone(),
         None => data_dir.join(FOLDER).join(format!("{name}.safetensors")),
     };
+    let bytes = model.to_bytes();
+    if !request.replace {
+        check_free(&file, Fingerprint::of_bytes(&bytes))?;
+    }
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)
         .map_err(|source| PlatformError::Write { path: folder.to_owned(), source })?;
-    write_atomically(&file, &model.to_bytes())?;
+    write_atomically(&file, &bytes)?;
     let window = model.price_window();
-    let order_found = request.order.is_none()
-        && matches!(request.from, ImportFrom::Torch { .. })
-        && window.is_some_and(|w| w.newest_first);
+    // Named columns say the order themselves.
+    let unsaid = request.order.is_none() && request.columns.is_empty() && window.is_some();
     Ok(ImportDone {
         name,
         format: model.format.clone(),
@@ -193,11 +206,28 @@ pub fn import(data_dir: &Path, request: &ImportRequest) -> Result<ImportDone, Pl
             Answers::LogReturn => "log_return".to_owned(),
         },
         newest_first: window.map(|w| w.newest_first),
-        order_found,
+        order_found: unsaid && seen.is_some(),
+        order_assumed: unsaid && seen.is_none(),
         trained_until: model.trained_until,
         hash: model.hash().to_string(),
         columns: model.columns,
         file,
+    })
+}
+
+/// Refuses to write over a file with other contents.
+fn check_free(file: &Path, new: Fingerprint) -> Result<(), PlatformError> {
+    let there = match std::fs::read(file) {
+        Ok(bytes) => Fingerprint::of_bytes(&bytes),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(PlatformError::Read { path: file.to_owned(), source }),
+    };
+    if there == new {
+        return Ok(());
+    }
+    Err(PlatformError::Usage {
+        message: format!("{} holds another model (hash {there}, not {new})", file.display()),
+        hint: "give another --name or --output, or --replace it".to_owned(),
     })
 }
 
@@ -329,7 +359,7 @@ pub struct Predicted {
 }
 
 /// The next price after some by an imported model of a data directory, or by the only one
-/// there is. A name that is a path is read as one.
+/// there is. Names are no paths: they may come from a client of a server.
 ///
 /// # Errors
 /// [`PlatformError::Prices`] when there are too few or too many, and when there is no such
@@ -339,7 +369,15 @@ pub fn predict(
     model: Option<&str>,
     prices: &PricesGiven,
 ) -> Result<Predicted, PlatformError> {
-    let imported = read(&file_of(data_dir, model)?)?;
+    predict_by(&file_of(data_dir, model)?, prices)
+}
+
+/// The next price after some by the imported model in a file.
+///
+/// # Errors
+/// As [`predict`].
+pub fn predict_by(file: &Path, prices: &PricesGiven) -> Result<Predicted, PlatformError> {
+    let imported = read(file)?;
     let name = &imported.name;
     let Some(PriceWindow { length, newest_first }) = imported.price_window() else {
         return Err(PlatformError::Usage {
@@ -393,27 +431,23 @@ fn file_of(data_dir: &Path, model: Option<&str>) -> Result<PathBuf, PlatformErro
     Ok(folder.join(format!("{name}.safetensors")))
 }
 
-/// The next price after some by a server: of this program, or of another that answers
-/// `POST /predict_next_price` with `{"result": …}`.
+/// The next price after some by a server of this program: `POST /api/v1/predict`, below the
+/// address that is given. Other servers have no such place, and may read prices in another
+/// order.
 ///
 /// # Errors
-/// [`PlatformError::Prices`] when the server refuses them, and when it does not answer.
+/// [`PlatformError::Prices`] when the server refuses them, and when it does not answer or is
+/// another one.
 pub async fn predict_at(
     host: &Url,
     model: Option<&str>,
     prices: &PricesGiven,
-) -> Result<f64, PlatformError> {
+) -> Result<Predicted, PlatformError> {
     #[derive(Deserialize)]
-    struct Answer {
-        result: Option<f64>,
-        detail: Option<String>,
-        /// What the first server of this kind says with status 200.
-        error: Option<String>,
+    struct Refusal {
+        detail: Option<serde_json::Value>,
     }
-    let mut address = host.clone();
-    if address.path() == "/" {
-        address.set_path("/predict_next_price");
-    }
+    let address = address_of(host);
     let failed = |what: String| PlatformError::Remote(format!("Request failed: {address}: {what}"));
     let mut body = serde_json::json!({ "prices": prices.ascending });
     if let Some(model) = model {
@@ -431,16 +465,34 @@ pub async fn predict_at(
     let response = request.send().await.map_err(|e| failed(e.to_string()))?;
     let status = response.status();
     let bytes = response.bytes().await.map_err(|e| failed(e.to_string()))?;
-    let answer: Answer = serde_json::from_slice(&bytes)
-        .map_err(|_| failed(format!("it answered {status} with what is no JSON")))?;
-    match (answer.result, answer.detail.or(answer.error)) {
-        (Some(price), _) if status.is_success() && price.is_finite() => Ok(price),
-        (_, Some(detail)) if status.as_u16() == 422 || status.is_success() => {
-            Err(PlatformError::Prices(detail))
-        }
-        (_, Some(detail)) => Err(failed(detail)),
-        _ => Err(failed(format!("it answered {status}"))),
+    if status.is_success() {
+        let predicted = serde_json::from_slice(&bytes).ok();
+        let foreign = || failed("what answers there is no `foretell serve`".to_owned());
+        return predicted.filter(|p: &Predicted| p.price.is_finite()).ok_or_else(foreign);
     }
+    let refusal = serde_json::from_slice(&bytes).ok().and_then(|r: Refusal| r.detail);
+    match refusal.map(|detail| detail_of(&detail)) {
+        Some(detail) if status.as_u16() == 422 => Err(PlatformError::Prices(detail)),
+        Some(detail) => Err(failed(format!("{status}: {detail}"))),
+        None => Err(failed(format!("it answered {status}: is it `foretell serve`?"))),
+    }
+}
+
+/// Where a server is asked, whether its own address is given or that of one of the places
+/// where it answers.
+fn address_of(host: &Url) -> Url {
+    let mut address = host.clone();
+    let path = host.path().trim_end_matches('/');
+    let known = [PREDICT, "/predict_next_price"];
+    let root = known.iter().find_map(|place| path.strip_suffix(place)).unwrap_or(path);
+    address.set_path(&format!("{root}{PREDICT}"));
+    address
+}
+
+/// What a server says of a refusal: its text, or any JSON; without what a terminal obeys.
+fn detail_of(detail: &serde_json::Value) -> String {
+    let text = detail.as_str().map_or_else(|| detail.to_string(), str::to_owned);
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(1_000).collect()
 }
 
 #[cfg(test)]
@@ -462,6 +514,27 @@ mod tests {
             assert!(error.contains("finite numbers above 0"), "{bad}: {error}");
         }
         assert!(prices_of(&[], false).unwrap().latest().is_err());
+    }
+
+    #[test]
+    fn a_server_is_asked_at_its_own_place() {
+        for (given, asked) in [
+            ("http://h:1", "http://h:1/api/v1/predict"),
+            ("http://h:1/", "http://h:1/api/v1/predict"),
+            ("http://h/predict_next_price", "http://h/api/v1/predict"),
+            ("https://h/behind/api/v1/predict", "https://h/behind/api/v1/predict"),
+            ("https://h/behind/", "https://h/behind/api/v1/predict"),
+        ] {
+            assert_eq!(address_of(&Url::parse(given).unwrap()).as_str(), asked);
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_be_any_json() {
+        // As FastAPI refuses a body.
+        let list = serde_json::json!([{ "loc": ["body", "prices"], "msg": "field required" }]);
+        assert!(detail_of(&list).contains("field required"));
+        assert_eq!(detail_of(&serde_json::json!("no\u{1b}[31m")), "no?[31m");
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub use gaps::GapQuery;
 pub use gate::{GateRefusal, expectations};
 pub use imported::{
     Direction, ImportDone, ImportFrom, ImportRequest, NO_LIST, Order, Predicted, PricesGiven,
-    import, predict, predict_at, prices_of,
+    import, predict, predict_at, predict_by, prices_of,
 };
 pub use observer::{Event, Observer, Station, Stop};
 pub use pipeline::Pipeline;

@@ -7,8 +7,9 @@ use foretell_forecaster::{Forecast, ServedVersion, differences};
 use foretell_lake::AsOf;
 use foretell_market::Timestamp;
 use foretell_model::evaluate::Recipe;
+use foretell_model::{EstimatorSpec, ImportedSettings, ModelState, SavedModel};
 use foretell_panel::{Frame, KnownAt, LockBox};
-use foretell_registry::{ModelFilter, Run as RunRecord};
+use foretell_registry::{ModelFilter, ModelVersion, Run as RunRecord};
 
 use crate::error::PlatformError;
 use crate::forecasting::{StoredForecast, make};
@@ -152,6 +153,22 @@ impl Store {
         Ok(Proof::of(id, checks))
     }
 
+    /// The model that a version imported, as the version itself keeps it: the file that it
+    /// came from may be another by now.
+    async fn imported_within(
+        &self,
+        version: &ModelVersion,
+    ) -> Result<ImportedSettings, PlatformError> {
+        let what = format!("{} version {}", version.name, version.version);
+        let bytes = self.lake.artifact(&version.artifact).await;
+        let bytes = bytes.map_err(PlatformError::lake("reading a model"))?;
+        let saved = SavedModel::from_bytes(&bytes).map_err(PlatformError::model(what.clone()))?;
+        match saved.state {
+            ModelState::Imported(state) => Ok(ImportedSettings::with(state.model)),
+            _ => Err(PlatformError::Mismatch(format!("{what} holds no imported model"))),
+        }
+    }
+
     /// Rebuilds the dataset of a run from its raw rows and retrains its models.
     pub(crate) async fn reproduce(
         &self,
@@ -205,10 +222,17 @@ impl Store {
         }
         let total = Some(versions.len() as u64);
         for (i, version) in versions.iter().enumerate() {
-            let spec = serde_json::from_str(&version.spec_json).map_err(|e| {
+            let mut spec = serde_json::from_str(&version.spec_json).map_err(|e| {
                 PlatformError::Mismatch(format!("version {}: {e}", version.version))
             })?;
             let evidence = evidence_of(version)?;
+            if let EstimatorSpec::Imported(settings) = &mut spec {
+                let what = format!("{}, imported model", evidence.recipe);
+                let was = settings.hash.map(|hash| hash.to_string()).unwrap_or_default();
+                *settings = self.imported_within(version).await?;
+                let is = settings.hash.map(|hash| hash.to_string()).unwrap_or_default();
+                checks.push(ProofCheck::of(what, was, is));
+            }
             let recipe = Recipe { name: evidence.recipe, spec };
             let doing = recipe.name.clone();
             let (station, done) = (Station::Train, i as u64);

@@ -11,6 +11,9 @@ use crate::observer::Observer;
 use crate::pipeline::Pipeline;
 use crate::stations::StationInput;
 
+/// The largest `folds` of a pipeline, which is more than there are.
+const EVERY_FOLD: &str = "100000";
+
 /// A pipeline with another `initial_train`, and what that means.
 #[derive(Debug, Clone)]
 pub struct Retrain {
@@ -27,7 +30,8 @@ pub struct Retrain {
 }
 
 /// Reads a pipeline file and sets `initial_train` so that the last share of its rows is
-/// judged; the folds, refits and the promotion rule stay what they are.
+/// judged; refits and the promotion rule stay what they are. Every one of these rows is judged:
+/// `folds`, which would leave out the first of them, is set to more than there can be.
 ///
 /// # Errors
 /// When the share is none, the rows are too few, or a station before the evaluation fails.
@@ -60,6 +64,7 @@ pub async fn with_test_size(
         hint: "give a smaller --test-size".to_owned(),
     })?;
     let text = with_initial_train(&input.pipeline.text, initial_train)?;
+    let text = with_every_fold(&text)?;
     let pipeline = Pipeline::parse(&text, file)?;
     Ok(Retrain { pipeline, judged_from: from.start, judged, rows, initial_train })
 }
@@ -67,15 +72,29 @@ pub async fn with_test_size(
 /// The text of a pipeline with another value of `initial_train`; all else, comments
 /// included, stays.
 fn with_initial_train(text: &str, length: Interval) -> Result<String, PlatformError> {
-    let missing = || PlatformError::Usage {
+    with_value(text, "initial_train", &format!("\"{length}\""))?.ok_or_else(missing)
+}
+
+/// The text of a pipeline that judges all its folds.
+fn with_every_fold(text: &str) -> Result<String, PlatformError> {
+    let changed = with_value(text, "folds", EVERY_FOLD)?;
+    Ok(changed.unwrap_or_else(|| text.to_owned()))
+}
+
+fn missing() -> PlatformError {
+    PlatformError::Usage {
         message: "the pipeline has no `initial_train` in [evaluation]".to_owned(),
         hint: "add it: `foretell check` explains it".to_owned(),
-    };
+    }
+}
+
+/// The text of a pipeline with another value of a key of [evaluation]; nothing where it has
+/// none.
+fn with_value(text: &str, key: &str, new: &str) -> Result<Option<String>, PlatformError> {
     let parsed = DeTable::parse(text).map_err(|_| missing())?;
     let evaluation = value(parsed.get_ref(), "evaluation").and_then(|v| v.get_ref().as_table());
-    let span =
-        evaluation.and_then(|table| value(table, "initial_train")).ok_or_else(missing)?.span();
-    Ok(format!("{}\"{length}\"{}", &text[..span.start], &text[span.end..]))
+    let span = evaluation.and_then(|table| value(table, key)).map(Spanned::span);
+    Ok(span.map(|span| format!("{}{new}{}", &text[..span.start], &text[span.end..])))
 }
 
 /// The value of a key.
@@ -95,6 +114,10 @@ mod tests {
         let inline = "evaluation = { initial_train = '9d', refit_every = \"1d\" }";
         let changed = with_initial_train(inline, Interval::HOUR).unwrap();
         assert_eq!(changed, inline.replace("'9d'", "\"1h\""));
+        assert_eq!(with_every_fold(text).unwrap(), text, "left out, it means all");
+        let few = "[evaluation]\nfolds = 3 # quick\ninitial_train = \"9d\"\n";
+        assert_eq!(with_every_fold(few).unwrap(), few.replace('3', "100000"));
+        assert_eq!(with_every_fold("evaluation.folds = 2").unwrap(), "evaluation.folds = 100000");
         assert!(with_initial_train("[label]\nhorizon = \"1d\"", Interval::DAY).is_err());
     }
 }

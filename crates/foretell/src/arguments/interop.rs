@@ -13,8 +13,13 @@ Examples:
   A model of XGBoost that answers log returns:
     foretell import xgboost model.ubj --answers log-return
 
-Then: foretell predict --prices \"120,121.4,126.9,128,127.8,129.1,130.1\"
-or in a pipeline: [[models]] kind = \"imported\", model = \"amazon-lstm.safetensors\"";
+Then: foretell predict --prices \"130.1,129.1,127.8,128,126.9,121.4,120\"
+
+For a pipeline, write it beside the pipeline file and name it there:
+  foretell import xgboost model.ubj --answers log-return --output pipelines/mine.safetensors
+  [[models]]
+  kind = \"imported\"
+  model = \"mine.safetensors\"";
 
 pub(super) const PREDICT_HELP: &str = "\
 Examples:
@@ -90,6 +95,9 @@ pub(crate) struct WindowArguments {
     /// Write it here instead of into the data directory.
     #[arg(long)]
     pub(crate) output: Option<PathBuf>,
+    /// Put it in the place of another model that is there.
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// What a model answers.
@@ -104,16 +112,17 @@ pub(crate) enum AnswersArgument {
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
 pub(crate) struct PredictArguments {
-    /// The prices, separated by commas, the oldest first; asked for when left out.
+    /// The prices, separated by commas, the oldest first; asked for when left out, or read
+    /// from the standard input.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) prices: Option<String>,
     /// The first price is the newest.
     #[arg(long)]
     pub(crate) newest_first: bool,
-    /// The imported model; the only one when left out.
+    /// The imported model, by name or, without --host, by file; the only one when left out.
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// Ask a server instead: its address, or that of its /predict_next_price.
+    /// Ask a `foretell serve` instead: its address.
     #[arg(long, value_name = "URL")]
     pub(crate) host: Option<foretell_platform::Url>,
 }

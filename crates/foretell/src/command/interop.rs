@@ -1,12 +1,13 @@
 //! Models of other programs: `import`, `predict`, `models export`; and `retrain`.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use foretell_platform::{
     Connection, Direction, ExportFormat, ImportDone, ImportFrom, ImportRequest, Observer, Order,
     PlatformError, PricesGiven, RunOptions, Service, export as exported, import as take_in,
-    predict as predicted, predict_at, with_test_size, wording, write_file,
+    predict as predicted, predict_at, predict_by, with_test_size, wording, write_file,
 };
 use serde_json::json;
 
@@ -17,6 +18,9 @@ use crate::arguments::{
 };
 use crate::output::{green_or_red, say, say_json, say_progress};
 use crate::progress::Progress;
+
+/// The longest line of prices that is read, in bytes.
+const LONGEST_LINE: u64 = 1 << 20;
 
 pub(super) fn import(s: &Session, command: ImportCommand) -> Result<(), PlatformError> {
     let (from, window) = match command {
@@ -36,6 +40,7 @@ pub(super) fn import(s: &Session, command: ImportCommand) -> Result<(), Platform
         price,
         trained_until,
         output,
+        replace,
     } = window;
     let request = ImportRequest {
         from,
@@ -50,6 +55,7 @@ pub(super) fn import(s: &Session, command: ImportCommand) -> Result<(), Platform
         },
         trained_until,
         output,
+        replace,
     };
     let done = take_in(&s.data_dir, &request)?;
     if s.json {
@@ -66,8 +72,12 @@ fn show_import(done: &ImportDone) {
     say(&format!("  reads      {}", done.columns.join(", ")));
     if let Some(newest_first) = done.newest_first {
         let order = if newest_first { "the newest price first" } else { "the oldest price first" };
-        let how = if done.order_found { " (seen from the scalers)" } else { "" };
-        say(&format!("  order      {order}{how}"));
+        let (before, behind) = match (done.order_found, done.order_assumed) {
+            (true, _) => ("", " (seen from the scalers)"),
+            (_, true) => ("assumed: ", "; if not, import it with --newest-first --replace"),
+            _ => ("", ""),
+        };
+        say(&format!("  order      {before}{order}{behind}"));
     }
     say(&format!("  answers    {}", done.answers.replace('_', " ")));
     match done.trained_until {
@@ -85,23 +95,21 @@ pub(super) async fn predict(s: &Session, args: PredictArguments) -> Result<(), P
     let prices: PricesGiven = text.parse()?;
     let prices = if args.newest_first { prices.newest_first() } else { prices };
     let model = args.model.as_deref();
-    let Some(host) = &args.host else {
-        let predicted = predicted(&s.data_dir, model, &prices)?;
-        match s.json {
-            true => say_json(&predicted),
-            false => show_direction(predicted.direction, predicted.price),
+    // On this machine a model may also be named by its file.
+    let file = model.map(Path::new).filter(|path| path.is_file());
+    let answer = match (&args.host, file) {
+        (Some(host), _) => {
+            if std::io::stderr().is_terminal() && !s.json {
+                say_progress("Querying host..");
+            }
+            s.stop.or_stopped(predict_at(host, model, &prices)).await?
         }
-        return Ok(());
+        (None, Some(file)) => predict_by(file, &prices)?,
+        (None, None) => predicted(&s.data_dir, model, &prices)?,
     };
-    if std::io::stderr().is_terminal() && !s.json {
-        say_progress("Querying host..");
-    }
-    let price = s.stop.or_stopped(predict_at(host, model, &prices)).await?;
-    let latest = prices.latest()?;
-    let direction = Direction::of(price, latest);
     match s.json {
-        true => say_json(&json!({ "price": price, "latest": latest, "direction": direction })),
-        false => show_direction(direction, price),
+        true => say_json(&answer),
+        false => show_direction(answer.direction, answer.price),
     }
     Ok(())
 }
@@ -115,20 +123,23 @@ fn show_direction(direction: Direction, price: f64) {
     }
 }
 
-/// Asks for prices on a terminal.
+/// Asks for prices on a terminal, or reads the line that stands on the standard input.
 fn asked(newest_first: bool) -> Result<String, PlatformError> {
     let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+    if stdin.is_terminal() {
+        let order = if newest_first { "the newest first" } else { "the oldest first" };
+        say_progress(&format!("Prices, {order}, separated by commas:"));
+    }
+    let mut line = String::new();
+    let read = stdin.lock().take(LONGEST_LINE).read_line(&mut line);
+    read.map_err(|source| PlatformError::Read { path: "the standard input".into(), source })?;
+    if line.is_empty() {
         return Err(PlatformError::Usage {
             message: "there are no prices".to_owned(),
-            hint: "give them with --prices \"a,b,c,…\"".to_owned(),
+            hint: "give them with --prices \"a,b,c,…\", or as a line on the standard input"
+                .to_owned(),
         });
     }
-    let order = if newest_first { "the newest first" } else { "the oldest first" };
-    say_progress(&format!("Prices, {order}, separated by commas:"));
-    let mut line = String::new();
-    let read = stdin.lock().read_line(&mut line);
-    read.map_err(|source| PlatformError::Read { path: "the terminal".into(), source })?;
     Ok(line)
 }
 

@@ -75,10 +75,34 @@ fn the_amazon_network_is_imported_and_says_where_the_price_goes() {
     }
     // Nobody is there to be asked.
     assert!(market.fails(2, &["predict"]).contains("--prices"));
+    // A line on the standard input, and a model by its file.
+    let file = done["file"].as_str().unwrap();
+    let mut command = market.command(&["predict", "--newest-first", "--model", file]);
+    std::fs::write(market.file("line.txt"), format!("{GOLDEN}\n")).unwrap();
+    command.stdin(std::fs::File::open(market.file("line.txt")).unwrap());
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(said.starts_with("price decreases to 119.99"), "{said}");
     let error = market.fails(1, &["predict", "--prices", GOLDEN, "--model", "amazon-lsmt"]);
     assert!(error.contains("did you mean `amazon-lstm`"), "{error}");
     let error = market.fails(1, &["predict", "--prices", GOLDEN, "--model", "../amazon-lstm"]);
     assert!(error.contains("no imported model"), "{error}");
+}
+
+#[test]
+fn another_model_is_not_written_over_and_a_guessed_order_is_called_so() {
+    let market = Market::new(Kind::Noise, 10, 6);
+    let first = import_amazon(&market, &[]);
+    assert_eq!(import_amazon(&market, &[])["hash"], first["hash"], "the same one again");
+    let gru = data("interop/gru.pt");
+    let other = ["import", "torch", &gru, "--name", "amazon-lstm", "--window", "5"];
+    let error = market.fails(2, &other);
+    assert!(error.contains(first["hash"].as_str().unwrap()) && error.contains("--replace"));
+    let predicted = market.json(&["predict", "--prices", GOLDEN]);
+    assert_eq!(predicted["hash"], first["hash"], "nothing was written");
+    let said = market.ok(&[&other[..], &["--replace"]].concat());
+    assert!(said.contains("assumed: the oldest price first"), "{said}");
+    let told = market.json(&[&other[..], &["--replace", "--oldest-first"]].concat());
+    assert_eq!((&told["order_assumed"], &told["newest_first"]), (&json!(false), &json!(false)));
 }
 
 #[test]
@@ -167,6 +191,12 @@ fn an_imported_model_is_judged_and_registered_and_never_promoted_on_what_it_may_
     let output = market.file("amazon.safetensors").display().to_string();
     import_amazon(&market, &["--output", &output]);
     let report = market.json(&["run", "pipeline.toml"]);
+    // Again from what the version itself keeps: the file may be gone.
+    std::fs::remove_file(&output).unwrap();
+    let proof = market.json(&["reproduce", report["run"].as_str().unwrap()]);
+    assert_eq!(proof["matches"], true, "{proof}");
+    assert!(proof.to_string().contains("amazon, imported model"), "{proof}");
+    import_amazon(&market, &["--output", &output]);
     let names: Vec<&str> =
         report["table"].as_array().unwrap().iter().map(|l| l["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"amazon"), "{names:?}");
@@ -202,11 +232,13 @@ fn an_imported_model_is_judged_and_registered_and_never_promoted_on_what_it_may_
     );
     assert!(error.contains("--format safetensors or json"), "{error}");
     // Rows after what it was trained on are no reason to bar it.
-    import_amazon(&market, &["--output", &output, "--trained-until", "2020-06-01"]);
+    let until = ["--trained-until", "2020-06-01"];
+    import_amazon(&market, &[&["--output", &output, "--replace"], &until[..]].concat());
     let report = market.json(&["run", "pipeline.toml"]);
     let reason = report["reason"].as_str().unwrap();
     assert!(!reason.contains("trained elsewhere"), "{reason}");
-    import_amazon(&market, &["--output", &output, "--trained-until", "2022-06-01"]);
+    let until = ["--trained-until", "2022-06-01"];
+    import_amazon(&market, &[&["--output", &output, "--replace"], &until[..]].concat());
     let evaluated = market.json(&["evaluate", "pipeline.toml"]);
     let reason = evaluated["reason"].as_str().unwrap();
     assert!(reason.contains("it learnt from rows until 2022-06-01"), "{reason}");

@@ -172,7 +172,8 @@ pub(super) fn storage(values: &Values, reference: Id) -> Option<Node> {
     if values.text(*kind) != Some("storage") {
         return None;
     }
-    Some(Node::Storage { dtype: *dtype, key: values.text(*key)?.to_owned() })
+    values.name(*key)?;
+    Some(Node::Storage { dtype: *dtype, key: *key })
 }
 
 /// A type of numbers with its byte order, or an array with its numbers.

@@ -110,6 +110,17 @@ fn a_short_file_never_becomes_a_large_one() {
         bytes.extend_from_slice(b"h\x00h\x02h\x01\x86R");
     }
     assert!(refused(&bytes).contains("again and again"));
+    // One name of a storage, referred to four thousand times.
+    let key = [b"X".as_slice(), &1_000_000u32.to_le_bytes(), &[b'k'; 1_000_000]].concat();
+    let mut bytes =
+        [b"X\x07\x00\x00\x00storageq\x000ctorch\nFloatStorage\nq\x010".as_slice(), &key, b"q\x02"]
+            .concat();
+    for _ in 0..4_000 {
+        bytes.extend_from_slice(b"0(h\x00h\x01h\x02NK\x01tQ");
+    }
+    bytes.push(b'.');
+    let error = read(&bytes, Origin::Torch).unwrap_err().to_string();
+    assert!(error.contains("no storage of this archive"), "{error}");
     // Lengths that the file does not have.
     for bytes in [
         [b"B".as_slice(), &u32::MAX.to_le_bytes()].concat(),

@@ -3,6 +3,9 @@
 use super::known::Known;
 use crate::dtype::Dtype;
 
+/// The longest name, in bytes.
+const MOST_NAME: usize = 1_000;
+
 /// A value's place in [`Values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(u32);
@@ -50,8 +53,8 @@ pub enum Node {
     Storage {
         /// Their type.
         dtype: Dtype,
-        /// The file's name.
-        key: String,
+        /// The text with the file's name: many tensors may share it.
+        key: Id,
     },
     /// A view of a storage.
     Tensor {
@@ -125,9 +128,15 @@ impl Values {
     pub fn text(&self, id: Id) -> Option<&str> {
         match self.node(id) {
             Node::Text(text) => Some(text),
-            Node::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            // Python 2's texts. Longer ones are numbers, and would be searched each time.
+            Node::Bytes(bytes) if bytes.len() <= MOST_NAME => std::str::from_utf8(bytes).ok(),
             _ => None,
         }
+    }
+
+    /// A text that can be the name of a tensor or of a file: of at most a thousand bytes.
+    pub fn name(&self, id: Id) -> Option<&str> {
+        self.text(id).filter(|name| name.len() <= MOST_NAME)
     }
 
     /// Bytes.

@@ -266,10 +266,17 @@ pub fn xgboost_feature_names(bytes: &[u8]) -> Result<Vec<String>, ModelError> {
 }
 
 fn either(bytes: &[u8]) -> Result<serde_json::Value, ModelError> {
-    let document: serde_json::Value = match ubjson::begins(bytes) {
+    let mut document: serde_json::Value = match ubjson::begins(bytes) {
         true => ubjson::read(bytes)?,
         false => serde_json::from_slice(bytes).map_err(|e| not_json(&e))?,
     };
+    // Versions before 3.1 write the one number `5E-1`, later ones the list `[5E-1]`.
+    let base = document.pointer_mut("/learner/learner_model_param/base_score");
+    if let Some(serde_json::Value::String(base)) = base
+        && !base.starts_with('[')
+    {
+        *base = format!("[{base}]");
+    }
     match document.is_object() {
         true => Ok(document),
         false => Err(refusal("document", "it is no object")),

@@ -6,7 +6,7 @@ use std::fmt;
 use foretell_neural::{BadWeights, Trained};
 use hessboost::model::{BoostedModel, Iterations, ModelFormat};
 
-use super::{Body, ImportedModel, check_scalers};
+use super::{Answers, Body, ImportedModel, check_scalers};
 use crate::ModelError;
 use crate::state::damaged;
 
@@ -87,6 +87,7 @@ impl ImportedEngine {
                     );
                     return Err(damaged("XGBoost document", &message));
                 }
+                check_objective(trees.objective().name(), &model.answers)?;
                 Runs::Xgboost(Box::new(trees))
             }
             #[cfg(feature = "onnx")]
@@ -141,4 +142,32 @@ impl ImportedEngine {
         let message = format!("`{}` answers {answer}, which is no number to serve", self.name);
         Err(ModelError::Numerical { kind: "imported".to_owned(), message })
     }
+}
+
+/// Refuses trees whose answer is neither a price nor a log return: classes, ranks, hazards.
+fn check_objective(name: &str, answers: &Answers) -> Result<(), ModelError> {
+    let remedy = match (name, answers) {
+        (
+            "reg:squarederror"
+            | "reg:linear"
+            | "reg:absoluteerror"
+            | "reg:pseudohubererror"
+            | "reg:quantileerror",
+            _,
+        )
+        | ("reg:gamma" | "reg:tweedie", Answers::Price { .. }) => return Ok(()),
+        ("reg:gamma" | "reg:tweedie", Answers::LogReturn) => {
+            "its answers are above 0, so it can forecast a price (`--answers price`) and no return"
+        }
+        _ => {
+            "its answer is no price and no return; train it with reg:squarederror, \
+             reg:absoluteerror, reg:pseudohubererror or reg:quantileerror"
+        }
+    };
+    Err(ModelError::Setting {
+        kind: "imported".to_owned(),
+        field: "objective".to_owned(),
+        value: name.to_owned(),
+        remedy: remedy.to_owned(),
+    })
 }
