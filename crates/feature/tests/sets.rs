@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use foretell_feature::{
-    Fallback, FeatureError, FeatureSet, FeatureSpec, Params, catalogue, compute, kinds,
+    Fallback, FeatureError, FeatureSet, FeatureSpec, LabelSpec, Params, catalogue, compute, kinds,
+    labels,
 };
 use foretell_market::Interval;
 use foretell_panel::Column;
@@ -185,4 +186,28 @@ fn a_window_holds_the_last_steps_of_every_feature_the_oldest_first() {
     let one = FeatureSet::custom("closes", &specs).unwrap();
     assert_ne!(one.fingerprint(), set.fingerprint());
     assert_eq!(one.clone().windowed(1).fingerprint(), one.fingerprint());
+}
+
+/// [1..6] in windows of two: what a network sees, and what it is to answer with.
+#[test]
+fn windows_of_two_closes_are_answered_with_the_third() {
+    let specs = [FeatureSpec::new("close", "column").with("column", "close")];
+    let set = FeatureSet::custom("closes", &specs).unwrap().windowed(2);
+    let closes: Vec<f64> = (1..=6).map(f64::from).collect();
+    let frame = random_walk(6, Interval::HOUR, 0.01, 3);
+    let frame = frame.with_columns(vec![Column::new("close", closes.clone())]).unwrap();
+    let windows = compute(&set, &frame).unwrap();
+    let label = LabelSpec { horizon: Interval::HOUR, price_column: "close".to_owned() };
+    let labels = labels(&frame, &label).unwrap();
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    for (i, label) in labels.iter().enumerate() {
+        let row: Vec<f64> = windows.columns().iter().map(|c| c.values[i]).collect();
+        if row.iter().all(|v| v.is_finite()) && label.value.is_finite() {
+            x.push(row);
+            // A label is the log return from the last close of the window.
+            y.push((closes[i] * libm::exp(label.value)).round());
+        }
+    }
+    assert_eq!(x, [[1.0, 2.0], [2.0, 3.0], [3.0, 4.0], [4.0, 5.0]]);
+    assert_eq!(y, [3.0, 4.0, 5.0, 6.0]);
 }

@@ -103,7 +103,11 @@ eta = { from = 0.01, to = 0.3, log = true }
     let folder = killed.file(".foretell/checkpoints/seeded-daily");
     let begun = Instant::now();
     // Trials are kept while they end: as soon as some are, the process is killed.
-    while !std::fs::read_dir(&folder).is_ok_and(|mut found| found.next().is_some()) {
+    // A file that is still being written has another ending.
+    let whole = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|file| file.path().extension().is_some_and(|ending| ending == "json"))
+    };
+    while !std::fs::read_dir(&folder).is_ok_and(|mut found| found.any(whole)) {
         assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint was written");
         assert!(child.try_wait().unwrap().is_none(), "the search ended before it was killed");
         std::thread::yield_now();
@@ -115,9 +119,9 @@ eta = { from = 0.01, to = 0.3, log = true }
     assert!(output.status.success(), "{said}");
     assert!(said.contains("the search goes on from trial "), "{said}");
     // And ends where it would have ended without the interruption.
-    let whole = Market::new(Kind::Noise, 900, 35);
-    searching(&whole, slow);
-    let expected = whole.json(&["run", "pipeline.toml"]);
+    let other = Market::new(Kind::Noise, 900, 35);
+    searching(&other, slow);
+    let expected = other.json(&["run", "pipeline.toml"]);
     let detail = killed.json(&["search", "show", "pipeline.toml"]);
     assert_eq!(detail["searches"][0], expected["searches"][0]);
     assert!(!killed.file(".foretell/checkpoints").exists());
