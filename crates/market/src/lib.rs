@@ -7,6 +7,7 @@
 
 mod candle;
 mod clock;
+mod feed;
 mod fingerprint;
 mod flags;
 mod instrument;
@@ -16,6 +17,7 @@ mod trade;
 
 pub use candle::{Candle, CandleBuilder, CandleError};
 pub use clock::{Clock, FixedClock};
+pub use feed::{Arrival, FeedEvent};
 pub use fingerprint::{Fingerprint, FingerprintHasher, ParseFingerprintError};
 pub use flags::RowFlags;
 pub use instrument::{Instrument, InstrumentError};
