@@ -1,6 +1,6 @@
 //! The few columns that baselines need, all functions of rows known at the decision.
 
-use foretell_market::Interval;
+use foretell_market::{Interval, Timestamp};
 use foretell_panel::{Column, Frame};
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,33 @@ pub fn context(
     price_column: &str,
     spec: &ContextSpec,
 ) -> Result<Frame, FeatureError> {
+    context_after(frame, price_column, spec, 0, &mut ContextMemory::new(spec))
+}
+
+/// What the weighted variance remembers of all rows before a piece of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ContextMemory {
+    mean: WeightedMean,
+    /// The last row whose return it was fed.
+    last: Option<Timestamp>,
+}
+
+impl ContextMemory {
+    /// Before the first row.
+    pub(crate) fn new(spec: &ContextSpec) -> Self {
+        Self { mean: WeightedMean::with_alpha(1.0 - spec.ewma_lambda), last: None }
+    }
+}
+
+/// [`context()`] of a frame whose first `seen` rows `memory` was already fed with: right from
+/// row `seen` on when those rows span the windows.
+pub(crate) fn context_after(
+    frame: &Frame,
+    price_column: &str,
+    spec: &ContextSpec,
+    seen: usize,
+    memory: &mut ContextMemory,
+) -> Result<Frame, FeatureError> {
     let (horizon, season) = spec.steps(frame.interval())?;
     let price = frame.require(price_column)?;
     let rows = frame.rows();
@@ -131,15 +158,18 @@ pub fn context(
     }
 
     let mut ewma = vec![f64::NAN; n];
-    let mut memory = WeightedMean::with_alpha(1.0 - spec.ewma_lambda);
-    let mut last = None;
     for run in &known {
-        let missing = last.map_or(0, |t| frame.interval().steps(t, rows[run.start].time) - 1);
-        memory.skip(missing.max(0) as u64);
-        for i in run.clone() {
-            ewma[i] = memory.push(squares[i]);
+        let run = run.start.max(seen)..run.end;
+        if run.is_empty() {
+            continue;
         }
-        last = Some(rows[run.end - 1].time);
+        let aged = |t| frame.interval().steps(t, rows[run.start].time) - 1;
+        let missing = memory.last.map_or(0, aged);
+        memory.mean.skip(missing.max(0) as u64);
+        for i in run.clone() {
+            ewma[i] = memory.mean.push(squares[i]);
+        }
+        memory.last = Some(rows[run.end - 1].time);
     }
 
     let mut realized = vec![f64::NAN; n];

@@ -32,7 +32,6 @@ pub struct FeatureRow {
     /// The last known price, quote currency.
     pub base_price: f64,
     /// Quality marks of the rows behind it, or-ed.
-    #[serde(with = "flag_bits")]
     pub flags: RowFlags,
     /// Missing intervals in the window of features and context.
     pub gaps_in_window: usize,
@@ -40,21 +39,6 @@ pub struct FeatureRow {
     pub filled_in_window: usize,
     /// Content hash of the feature set.
     pub feature_set: Fingerprint,
-}
-
-mod flag_bits {
-    //! Flags as their stored bits.
-
-    use foretell_market::RowFlags;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(flags: &RowFlags, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_u32(flags.bits())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<RowFlags, D::Error> {
-        u32::deserialize(d).map(RowFlags::from_bits)
-    }
 }
 
 impl FeatureRow {
@@ -162,25 +146,29 @@ pub fn feature_row_as_known(
         filled_in_window: rows.iter().filter(|r| r.flags.contains(RowFlags::FILLED)).count(),
         feature_set: set.fingerprint(),
     };
-    let named = row.names.iter().chain(&row.context_names);
-    let values = row.features.iter().chain(&row.context);
-    let mut absent: Vec<&str> =
-        named.zip(values).filter(|(_, v)| !v.is_finite()).map(|(n, _)| n.as_str()).collect();
-    if !(base_price.is_finite() && base_price > 0.0) {
-        absent.push(&label.price_column);
-    }
-    if !absent.is_empty() {
-        absent.truncate(8);
-        let columns = absent.join(", ");
-        return Err(FeatureError::Incomplete {
-            at,
-            columns,
-            window: expected,
-            gaps: gaps_in_window,
-        });
+    if let Some(refusal) = missing_values(&row, &label.price_column, expected) {
+        return Err(refusal);
     }
     if row.features.len() != set.len() {
         return Err(FrameError::Mismatch("features do not fit their set".to_owned()).into());
     }
     Ok(row)
+}
+
+/// The refusal of a row that lacks a value.
+pub(crate) fn missing_values(row: &FeatureRow, price: &str, window: usize) -> Option<FeatureError> {
+    let named = row.names.iter().chain(&row.context_names);
+    let values = row.features.iter().chain(&row.context);
+    let mut absent: Vec<&str> =
+        named.zip(values).filter(|(_, v)| !v.is_finite()).map(|(n, _)| n.as_str()).collect();
+    if !(row.base_price.is_finite() && row.base_price > 0.0) {
+        absent.push(price);
+    }
+    if absent.is_empty() {
+        return None;
+    }
+    absent.truncate(8);
+    let columns = absent.join(", ");
+    let (at, gaps) = (row.as_of, row.gaps_in_window);
+    Some(FeatureError::Incomplete { at, columns, window, gaps })
 }

@@ -3,8 +3,11 @@
 
 mod market;
 
-use foretell_feature::{FeatureError, FeatureSet, FeatureState, Params, compute};
-use foretell_market::{Interval, RowFlags};
+use foretell_feature::{
+    ContextSpec, FeatureError, FeatureSet, FeatureState, LabelSpec, Params, ReturnWindows,
+    RowState, compute, feature_row_as_known,
+};
+use foretell_market::{Interval, RowFlags, Timestamp};
 use foretell_panel::{Column, Frame};
 use market::{data, frame};
 use proptest::prelude::*;
@@ -78,6 +81,56 @@ proptest! {
                 state = read;
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn a_live_decision_is_the_decision_of_the_whole_history(
+        first in 0usize..150,
+        holes in prop::collection::vec(0usize..160, 0..3),
+        cells in prop::collection::vec((0usize..160, 0usize..8), 0..2),
+        cuts in prop::collection::vec(0usize..160, 0..6),
+        windows in any::<bool>(),
+    ) {
+        let frame = torn(first, 160, &holes, &cells);
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(frame.len())).collect();
+        cuts.extend([0, frame.len()]);
+        cuts.sort_unstable();
+        let returns = ReturnWindows { lags: if windows { 30 } else { 0 }, cascade: false };
+        let day = Interval::DAY;
+        let spec = ContextSpec { horizon: Interval::HOUR, season: day, ewma_lambda: 0.94, returns };
+        let label = LabelSpec { horizon: Interval::HOUR, price_column: "close".into() };
+        let mut decided = 0;
+        for name in FeatureSet::NAMES {
+            let set = shipped(name);
+            let mut state = RowState::new(&set, &spec, frame.instrument().clone(), Interval::HOUR);
+            let mut live = Vec::new();
+            for pair in cuts.windows(2) {
+                let next = frame.slice(pair[0]..pair[1]);
+                live.extend(state.advance(&set, &spec, &label, &next).unwrap());
+                let saved = serde_json::to_string(&state).unwrap();
+                state = serde_json::from_str(&saved).unwrap();
+            }
+            prop_assert_eq!(live.len(), frame.len());
+            for (i, (at, decision)) in live.into_iter().enumerate().skip(100) {
+                let past = frame.slice(0..i + 1);
+                let whole = feature_row_as_known(&set, &past, &spec, &label, at, Timestamp::MAX);
+                match (&decision, &whole) {
+                    (Ok(live), Ok(whole)) => {
+                        prop_assert_eq!(live.hash(), whole.hash(), "{} {}", name, at);
+                        prop_assert_eq!(live, whole);
+                        decided += 1;
+                    }
+                    (Err(live), Err(whole)) => {
+                        prop_assert_eq!(live.to_string(), whole.to_string());
+                    }
+                    _ => prop_assert!(false, "{name} {at}: {decision:?} against {whole:?}"),
+                }
+            }
+        }
+        prop_assert!(decided > 0 || !holes.is_empty() || !cells.is_empty());
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// A set of marks on a row. Nothing is filled, back-filled or late without one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct RowFlags(u32);
@@ -79,6 +81,19 @@ impl BitOr for RowFlags {
 impl BitOrAssign for RowFlags {
     fn bitor_assign(&mut self, other: RowFlags) {
         self.0 |= other.0;
+    }
+}
+
+/// As the stored bits.
+impl Serialize for RowFlags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RowFlags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(Self)
     }
 }
 

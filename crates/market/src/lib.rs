@@ -14,6 +14,7 @@ mod instrument;
 mod interval;
 mod timestamp;
 mod trade;
+mod tumbling;
 
 pub use candle::{Candle, CandleBuilder, CandleError};
 pub use clock::{Clock, FixedClock};
@@ -24,3 +25,4 @@ pub use instrument::{Instrument, InstrumentError};
 pub use interval::{Interval, IntervalError};
 pub use timestamp::{ParseTimestampError, Timestamp};
 pub use trade::{Side, Trade};
+pub use tumbling::{Bar, CandleVersion, Lateness, Silence, Tumbling};

@@ -1,0 +1,395 @@
+//! Candles in event time: windows close when event time has passed them, and trades that come
+//! late make new versions of them.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Arrival, Candle, FeedEvent, Interval, RowFlags, Timestamp, Trade};
+
+/// When windows close and how long they can still change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lateness {
+    /// How far event time stays behind the latest trade, microseconds: trades that are out of
+    /// order by less do not even come late.
+    pub delay: i64,
+    /// For how long after its close a candle still takes late trades, microseconds.
+    pub allowed: i64,
+}
+
+/// One version of a candle.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CandleVersion {
+    /// The candle.
+    pub candle: Candle,
+    /// Price times amount, summed over its trades: quote currency.
+    pub notional: f64,
+    /// When this version became known (UTC): the arrival of what closed or changed it.
+    pub known_at: Timestamp,
+    /// 1 for the first, and one more for every correction.
+    pub version: u32,
+    /// Marks: late, corrected, tainted by a gap.
+    pub flags: RowFlags,
+}
+
+impl CandleVersion {
+    /// The volume-weighted average price, quote currency; that of the close where only
+    /// amounts of zero were traded.
+    pub fn vwap(&self) -> f64 {
+        if self.candle.volume > 0.0 {
+            self.notional / self.candle.volume
+        } else {
+            self.candle.close
+        }
+    }
+}
+
+/// Why whole windows have no candle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    /// The feed was up and nobody traded.
+    NoTrade,
+    /// The feed was down: nobody here knows.
+    FeedDown,
+}
+
+/// What comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Bar {
+    /// A closed candle, or a correction of one.
+    Candle(CandleVersion),
+    /// The windows of `[from, to)` have no candle.
+    Silent {
+        /// Start of the first window (UTC).
+        from: Timestamp,
+        /// End of the last window (UTC).
+        to: Timestamp,
+        /// Why.
+        reason: Silence,
+        /// When that was known (UTC).
+        known_at: Timestamp,
+    },
+    /// A trade that came when its window took none any more: counted nowhere.
+    TooLate {
+        /// When it happened (UTC).
+        time: Timestamp,
+        /// The venue's id of it.
+        id: Option<i64>,
+        /// When it came (UTC).
+        known_at: Timestamp,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Window {
+    candle: Candle,
+    notional: f64,
+    /// Event times of the trades behind `open` and `close`.
+    first: Timestamp,
+    last: Timestamp,
+    /// How many versions were given out; none while it is open.
+    versions: u32,
+    tainted: bool,
+    late: bool,
+}
+
+/// The candles of one instrument and interval, fed with what its feed brings in the order of
+/// arrival. What comes out depends on that sequence alone.
+///
+/// Event time is the latest time that a trade (less the delay) or a heartbeat named; it never
+/// goes back. A window `[t, t + interval)` closes when event time reaches its end, and takes
+/// trades until event time is the allowed lateness past it (the rule of Flink's
+/// `allowedLateness`). Of trades out of order, `open` is the earliest and `close` the latest
+/// in event time; of equal times the first and the last to arrive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tumbling {
+    interval: Interval,
+    lateness: Lateness,
+    /// Event time.
+    watermark: Timestamp,
+    /// Up to where windows have been answered for; `None` before the first event.
+    answered: Option<Timestamp>,
+    /// The windows that have trades and may still change, oldest first.
+    windows: VecDeque<Window>,
+    /// What is not known and may still touch a window, `[from, to)`.
+    gaps: Vec<(Timestamp, Timestamp)>,
+    /// The latest arrival so far: a clock that steps back makes nothing known earlier.
+    now: Timestamp,
+}
+
+impl Tumbling {
+    /// Before the first event.
+    pub fn new(interval: Interval, lateness: Lateness) -> Self {
+        Self {
+            interval,
+            lateness,
+            watermark: Timestamp::from_micros(i64::MIN),
+            answered: None,
+            windows: VecDeque::new(),
+            gaps: Vec::new(),
+            now: Timestamp::from_micros(i64::MIN),
+        }
+    }
+
+    /// The length of its candles.
+    pub fn interval(&self) -> Interval {
+        self.interval
+    }
+
+    /// How far event time has come; `None` before the first event.
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.answered.map(|_| self.watermark)
+    }
+
+    /// Takes the next event and hands out what it closed or changed, oldest first.
+    pub fn feed(&mut self, arrival: &Arrival, mut out: impl FnMut(Bar)) {
+        self.now = self.now.max(arrival.at);
+        match &arrival.event {
+            FeedEvent::Trade(trade) => self.trade(trade, &mut out),
+            FeedEvent::Heartbeat { time, .. } => {
+                self.begin(*time);
+                self.advance(*time, &mut out);
+            }
+            FeedEvent::Gap { from, to, .. } => self.gap(*from, *to, &mut out),
+            FeedEvent::Repaired { from, to, .. } => self.repaired(*from, *to, &mut out),
+        }
+    }
+
+    /// The window that the feed began in is not known from its start.
+    fn begin(&mut self, time: Timestamp) {
+        if self.answered.is_none() {
+            let start = self.interval.floor(time);
+            self.answered = Some(start);
+            if start < time {
+                self.gaps.push((start, time));
+            }
+        }
+    }
+
+    fn trade(&mut self, trade: &Trade, out: &mut impl FnMut(Bar)) {
+        self.begin(trade.time);
+        // The ordinary case: the next trade of the newest window.
+        if let Some(window) = self.windows.back_mut()
+            && window.versions == 0
+            && trade.time >= window.last
+            && trade.time < window.candle.open_time + self.interval
+        {
+            window.add(trade);
+        } else {
+            self.place(trade, out);
+        }
+        let time = trade.time.micros().saturating_sub(self.lateness.delay);
+        self.advance(Timestamp::from_micros(time), out);
+    }
+
+    /// Adds a trade to whatever window it belongs to.
+    fn place(&mut self, trade: &Trade, out: &mut impl FnMut(Bar)) {
+        let open_time = self.interval.floor(trade.time);
+        let end = open_time + self.interval;
+        if self.is_past(end) {
+            out(Bar::TooLate { time: trade.time, id: trade.id, known_at: self.now });
+            return;
+        }
+        let index = match self.windows.binary_search_by_key(&open_time, |w| w.candle.open_time) {
+            Ok(index) => {
+                self.windows[index].add(trade);
+                index
+            }
+            Err(index) => {
+                self.windows.insert(index, Window::of(open_time, trade));
+                index
+            }
+        };
+        if end <= self.watermark {
+            let tainted = self.touches_gap(open_time, end);
+            let window = &mut self.windows[index];
+            (window.late, window.tainted) = (true, tainted);
+            out(Bar::Candle(window.version(self.now, end)));
+        }
+    }
+
+    /// Whether a window that ends here takes no trade any more.
+    fn is_past(&self, end: Timestamp) -> bool {
+        self.answered.is_some()
+            && end.micros().saturating_add(self.lateness.allowed) <= self.watermark.micros()
+    }
+
+    fn touches_gap(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.gaps.iter().any(|(a, b)| *a < to && from < *b)
+    }
+
+    /// Moves event time on and closes what it has passed.
+    fn advance(&mut self, time: Timestamp, out: &mut impl FnMut(Bar)) {
+        if time <= self.watermark {
+            return;
+        }
+        self.watermark = time;
+        let Some(mut answered) = self.answered else { return };
+        let reached = self.interval.floor(time);
+        if reached <= answered {
+            return;
+        }
+        let from = self.windows.partition_point(|w| w.candle.open_time < answered);
+        for index in from..self.windows.len() {
+            let open_time = self.windows[index].candle.open_time;
+            let end = open_time + self.interval;
+            if end > reached {
+                break;
+            }
+            self.silence(answered, open_time, out);
+            let tainted = self.touches_gap(open_time, end);
+            let window = &mut self.windows[index];
+            window.tainted = tainted;
+            out(Bar::Candle(window.version(self.now, end)));
+            answered = end;
+        }
+        self.silence(answered, reached, out);
+        self.answered = Some(reached.max(answered));
+        self.forget();
+    }
+
+    /// Answers for windows without a trade, in runs of one reason.
+    fn silence(&self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
+        let mut start = from;
+        while start < to {
+            let known_at = self.now.max(to);
+            // Up to where the reason stays the same.
+            let touching = |(a, b): &&(Timestamp, Timestamp)| *a < to && start < *b;
+            let (end, reason) = match self.gaps.iter().filter(touching).min() {
+                Some((a, b)) if *a < start + self.interval => {
+                    (self.ceil(*b).min(to), Silence::FeedDown)
+                }
+                Some((a, _)) => (self.interval.floor(*a).min(to), Silence::NoTrade),
+                None => (to, Silence::NoTrade),
+            };
+            out(Bar::Silent { from: start, to: end, reason, known_at });
+            start = end;
+        }
+    }
+
+    fn ceil(&self, time: Timestamp) -> Timestamp {
+        let floor = self.interval.floor(time);
+        if floor == time { time } else { floor + self.interval }
+    }
+
+    /// Drops windows and gaps that nothing can change any more.
+    fn forget(&mut self) {
+        while let Some(window) = self.windows.front() {
+            if window.versions == 0 || !self.is_past(window.candle.open_time + self.interval) {
+                break;
+            }
+            self.windows.pop_front();
+        }
+        if !self.gaps.is_empty() {
+            let (interval, allowed) = (self.interval, self.lateness.allowed);
+            let limit = self.watermark.micros();
+            self.gaps.retain(|(_, to)| {
+                let last = interval.floor(*to) + interval;
+                last.micros().saturating_add(allowed) > limit
+            });
+        }
+    }
+
+    /// Marks what a gap touches, closed windows included.
+    fn gap(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
+        if from >= to {
+            return;
+        }
+        self.begin(from);
+        self.gaps.push((from, to));
+        self.remark(from, to, out);
+    }
+
+    /// Takes marks away again where no other gap is left.
+    fn repaired(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
+        let mut left = Vec::with_capacity(self.gaps.len() + 1);
+        for (a, b) in self.gaps.drain(..) {
+            left.extend([(a, b.min(from)), (a.max(to), b)].into_iter().filter(|(a, b)| a < b));
+        }
+        self.gaps = left;
+        self.remark(from, to, out);
+    }
+
+    fn remark(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
+        for index in 0..self.windows.len() {
+            let (open_time, versions) =
+                (self.windows[index].candle.open_time, self.windows[index].versions);
+            let end = open_time + self.interval;
+            if versions == 0 || open_time >= to || end <= from {
+                continue;
+            }
+            let tainted = self.touches_gap(open_time, end);
+            let window = &mut self.windows[index];
+            if window.tainted != tainted {
+                window.tainted = tainted;
+                out(Bar::Candle(window.version(self.now, end)));
+            }
+        }
+    }
+}
+
+impl Window {
+    fn of(open_time: Timestamp, trade: &Trade) -> Self {
+        Self {
+            candle: Candle {
+                open_time,
+                open: trade.price,
+                high: trade.price,
+                low: trade.price,
+                close: trade.price,
+                volume: trade.quantity,
+                trades: Some(1),
+            },
+            notional: trade.price * trade.quantity,
+            first: trade.time,
+            last: trade.time,
+            versions: 0,
+            tainted: false,
+            late: false,
+        }
+    }
+
+    fn add(&mut self, trade: &Trade) {
+        let candle = &mut self.candle;
+        if trade.time >= self.last {
+            (self.last, candle.close) = (trade.time, trade.price);
+        } else if trade.time < self.first {
+            (self.first, candle.open) = (trade.time, trade.price);
+        }
+        candle.high = candle.high.max(trade.price);
+        candle.low = candle.low.min(trade.price);
+        candle.volume += trade.quantity;
+        candle.trades = candle.trades.map(|n| n + 1);
+        self.notional += trade.price * trade.quantity;
+    }
+
+    fn version(&mut self, at: Timestamp, end: Timestamp) -> CandleVersion {
+        self.versions += 1;
+        let mut flags = RowFlags::NONE;
+        for (set, flag) in [
+            (self.late, RowFlags::LATE),
+            (self.versions > 1, RowFlags::CORRECTED),
+            (self.tainted, RowFlags::TAINTED),
+        ] {
+            if set {
+                flags |= flag;
+            }
+        }
+        CandleVersion {
+            candle: self.candle,
+            notional: self.notional,
+            // Nothing is known before it is over, whatever a clock says.
+            known_at: at.max(end),
+            version: self.versions,
+            flags,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
