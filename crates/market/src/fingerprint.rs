@@ -25,6 +25,11 @@ impl Fingerprint {
         self.to_string()[..12].to_owned()
     }
 
+    /// From the raw 32 bytes of an earlier hash.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The raw 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -64,6 +64,11 @@ impl RowFlags {
         Self(self.0 & !other.0)
     }
 
+    /// The mark of a name, as [`RowFlags::names()`] writes it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(flag, _)| *flag)
+    }
+
     /// The names of the marks that are set.
     pub fn names(self) -> Vec<&'static str> {
         Self::NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| *name).collect()

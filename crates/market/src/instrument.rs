@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instrument such as `BTC-USD`: base and quote in capitals, joined by a dash.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instrument {
-    name: String,
+    /// Shared: a stream carries it with every trade.
+    name: Arc<str>,
     dash: usize,
 }
 
@@ -46,7 +48,7 @@ impl FromStr for Instrument {
         match name.split_once('-') {
             Some((base, quote)) if valid(base) && valid(quote) => {
                 let dash = base.len();
-                Ok(Self { name, dash })
+                Ok(Self { name: name.into(), dash })
             }
             _ => Err(InstrumentError(text.to_owned())),
         }

@@ -1,0 +1,185 @@
+//! Records as bytes: JSON for people and other programs, Avro for speed.
+//!
+//! Readers tell them apart by the first byte, so that both may stand in one topic. JSON
+//! records of a trade have the fields that the Kraken streams of others have (`product_id`,
+//! `quantity`, `price`, `timestamp_ms`) and more beside them; Avro records are
+//! [single-object encoded](https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding):
+//! two marker bytes, the fingerprint of the schema ([`avro::SCHEMAS`]), the body.
+
+pub mod avro;
+mod json;
+
+use std::collections::HashMap;
+
+use foretell_market::{Arrival, FeedEvent, Instrument, Timestamp, Trade};
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{Closed, FeatureRecord};
+
+/// How values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// One JSON object.
+    Json,
+    /// Avro, single-object encoding.
+    #[default]
+    Avro,
+}
+
+/// Why a record was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+impl Refusal {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Trades before this are no trades of the markets here: a clock that was never set.
+const EARLIEST: Timestamp = Timestamp::from_secs(946_684_800);
+
+/// Instruments that were met, so that a name is parsed once.
+#[derive(Debug, Default)]
+pub struct Instruments {
+    known: HashMap<Box<str>, Instrument>,
+}
+
+impl Instruments {
+    /// The instrument of a name such as `BTC/USD`.
+    ///
+    /// # Errors
+    /// When the text names none.
+    pub fn named(&mut self, name: &str) -> Result<Instrument, Refusal> {
+        if let Some(known) = self.known.get(name) {
+            return Ok(known.clone());
+        }
+        let parsed: Instrument = name.parse().map_err(|e: foretell_market::InstrumentError| {
+            Refusal::new(format!("product_id: {e}"))
+        })?;
+        self.known.insert(name.into(), parsed.clone());
+        Ok(parsed)
+    }
+}
+
+/// How a product is written in a record: `BTC/USD`.
+pub fn product_id(instrument: &Instrument) -> String {
+    format!("{}/{}", instrument.base(), instrument.quote())
+}
+
+/// The bytes of what a feed brought.
+pub fn encode_arrival(arrival: &Arrival, encoding: Encoding, out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::Json => json::arrival(arrival, out),
+        Encoding::Avro => avro::arrival(arrival, out),
+    }
+}
+
+/// What a feed brought, checked: prices above zero, amounts of zero or more, times after 1999
+/// and at most `ahead` microseconds after the arrival. A record without a time of arrival
+/// arrived when it was written, `written`.
+///
+/// # Errors
+/// What is wrong, in words for an operator.
+pub fn decode_arrival(
+    value: &[u8],
+    written: Timestamp,
+    ahead: i64,
+    instruments: &mut Instruments,
+) -> Result<Arrival, Refusal> {
+    let arrival = match value.first() {
+        Some(&avro::MARKER) => avro::read_arrival(value, instruments)?,
+        Some(b'{') => json::read_arrival(value, written, instruments)?,
+        _ => return Err(Refusal::new("neither a JSON object nor Avro with its schema's mark")),
+    };
+    check(&arrival, ahead)?;
+    Ok(arrival)
+}
+
+fn check(arrival: &Arrival, ahead: i64) -> Result<(), Refusal> {
+    let timely = |name: &str, time: Timestamp| {
+        if time < EARLIEST {
+            return Err(Refusal::new(format!("{name} {time} is before 2000: a clock not set?")));
+        }
+        if time.micros().saturating_sub(ahead) > arrival.at.micros() {
+            let at = arrival.at;
+            return Err(Refusal::new(format!("{name} {time} is ahead of its arrival at {at}")));
+        }
+        Ok(())
+    };
+    match &arrival.event {
+        FeedEvent::Trade(Trade { price, quantity, time, .. }) => {
+            if !(price.is_finite() && *price > 0.0) {
+                return Err(Refusal::new(format!("price {price} is not a positive number")));
+            }
+            if !(quantity.is_finite() && *quantity >= 0.0) {
+                let text = format!("quantity {quantity} is not a number of zero or more");
+                return Err(Refusal::new(text));
+            }
+            timely("the time", *time)
+        }
+        FeedEvent::Heartbeat { time, .. } => timely("the heartbeat", *time),
+        FeedEvent::Gap { from, to, .. } | FeedEvent::Repaired { from, to, .. } => {
+            if from >= to {
+                return Err(Refusal::new(format!("the span from {from} to {to} is empty")));
+            }
+            timely("the start", *from)
+        }
+    }
+}
+
+/// The bytes of what a window came to.
+pub fn encode_closed(closed: &Closed, encoding: Encoding, out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::Json => json::closed(closed, out),
+        Encoding::Avro => avro::closed(closed, out),
+    }
+}
+
+/// What a window came to, checked.
+///
+/// # Errors
+/// What is wrong, in words for an operator.
+pub fn decode_closed(value: &[u8], instruments: &mut Instruments) -> Result<Closed, Refusal> {
+    let closed = match value.first() {
+        Some(&avro::MARKER) => avro::read_closed(value, instruments)?,
+        Some(b'{') => json::read_closed(value, instruments)?,
+        _ => return Err(Refusal::new("neither a JSON object nor Avro with its schema's mark")),
+    };
+    if let foretell_market::Bar::Candle(version) = &closed.bar {
+        version.candle.check().map_err(|e| Refusal::new(e.to_string()))?;
+        if !closed.interval.is_on_grid(version.candle.open_time) {
+            let (time, interval) = (version.candle.open_time, closed.interval);
+            return Err(Refusal::new(format!("start {time} is not on the {interval} grid")));
+        }
+    }
+    Ok(closed)
+}
+
+/// The bytes of a feature row.
+pub fn encode_features(record: &FeatureRecord, encoding: Encoding, out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::Json => json::features(record, out),
+        Encoding::Avro => avro::features(record, out),
+    }
+}
+
+/// A feature row whose hash is that of its content.
+///
+/// # Errors
+/// What is wrong, in words for an operator.
+pub fn decode_features(value: &[u8]) -> Result<FeatureRecord, Refusal> {
+    let record = match value.first() {
+        Some(&avro::MARKER) => avro::read_features(value)?,
+        Some(b'{') => json::read_features(value)?,
+        _ => return Err(Refusal::new("neither a JSON object nor Avro with its schema's mark")),
+    };
+    let found = record.row.hash();
+    if found != record.hash {
+        let (said, found) = (record.hash.short(), found.short());
+        return Err(Refusal::new(format!("the row has hash {found}, not {said} as it says")));
+    }
+    Ok(record)
+}

@@ -1,0 +1,554 @@
+//! The log of one process: chunks, state and offsets in one store, moved by atomic batches.
+//!
+//! The store is `fjall`, a log-structured merge tree with a journal: a batch over several
+//! keyspaces is in the journal whole or not at all, so a process that dies at any point finds
+//! outputs, state and offsets of the same commit. Every value has a checksum there. After a
+//! commit the bytes are with the operating system (a killed process loses nothing); they
+//! are forced to the disk every [`EmbeddedOptions::sync_every`] (a power cut loses at most
+//! that much, and whole commits from the end).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use foretell_market::Timestamp;
+use tokio::sync::Notify;
+
+use super::{Assignment, Commit, Log, LogError, Member, Polled, Record, Stored, TopicSpec, chunk};
+
+/// Writes between two looks at how much disk is used.
+const LOOK_EVERY: u64 = 256;
+
+/// Where and how an embedded log is kept.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// Its folder; created when it is not there.
+    pub path: PathBuf,
+    /// How many bytes it may hold on disk; without it, as many as the disk has.
+    pub budget: Option<u64>,
+    /// How often what was written is forced to the disk; without it, when the operating
+    /// system does.
+    pub sync_every: Option<Duration>,
+}
+
+/// A durable log in a folder, for one process.
+#[derive(Clone)]
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: EmbeddedOptions,
+    database: Database,
+    /// Settings of topics.
+    meta: Keyspace,
+    /// Committed offsets, by group, topic and partition.
+    offsets: Keyspace,
+    /// State, by group, topic, partition and key.
+    state: Keyspace,
+    topics: Mutex<BTreeMap<String, Arc<Topic>>>,
+    /// One writer at a time, so that offsets are given out in the order of commits.
+    writer: Mutex<Writer>,
+    /// The latest member of each group on a topic.
+    epochs: Mutex<HashMap<(String, String), u64>>,
+    unsynced: AtomicBool,
+    /// Why nothing can be written any more.
+    broken: Mutex<Option<String>>,
+    /// Dropping it ends the thread that syncs.
+    stop: Mutex<Option<Sender<()>>>,
+}
+
+#[derive(Default)]
+struct Writer {
+    writes: u64,
+    used: u64,
+}
+
+struct Topic {
+    spec: TopicSpec,
+    chunks: Keyspace,
+    /// Per partition, the offset of the next record.
+    next: Vec<AtomicU64>,
+    written: Notify,
+}
+
+impl fmt::Debug for EmbeddedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedLog").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+fn storage(error: impl fmt::Display) -> LogError {
+    LogError::Storage(error.to_string())
+}
+
+fn chunk_key(partition: u32, offset: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&partition.to_be_bytes());
+    key[4..].copy_from_slice(&offset.to_be_bytes());
+    key
+}
+
+fn offset_of(key: &[u8]) -> Result<u64, LogError> {
+    let bytes = key.get(4..12).and_then(|b| b.try_into().ok());
+    let bytes = bytes.ok_or_else(|| LogError::Damaged("a chunk has no offset".to_owned()))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Names with their length in front, so that no two of them make the same key.
+fn place(group: &str, topic: &str, partition: u32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(12 + group.len() + topic.len());
+    for name in [group, topic] {
+        key.extend_from_slice(&(name.len() as u32).to_be_bytes());
+        key.extend_from_slice(name.as_bytes());
+    }
+    key.extend_from_slice(&partition.to_be_bytes());
+    key
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl EmbeddedLog {
+    /// Opens the log of a folder, as far as its last commit.
+    ///
+    /// # Errors
+    /// [`LogError::InUse`], [`LogError::Damaged`], or when the disk fails.
+    pub fn open(options: EmbeddedOptions) -> Result<Self, LogError> {
+        let opened = Database::builder(&options.path).open();
+        let database = opened.map_err(|error| match error {
+            fjall::Error::Locked => LogError::InUse(options.path.display().to_string()),
+            other => storage(other),
+        })?;
+        let keyspace =
+            |name: &str| database.keyspace(name, KeyspaceCreateOptions::default).map_err(storage);
+        let (meta, offsets, state) = (keyspace("meta")?, keyspace("offsets")?, keyspace("state")?);
+        let mut topics = BTreeMap::new();
+        for entry in meta.iter() {
+            let spec: TopicSpec = serde_json::from_slice(&entry.value().map_err(storage)?)
+                .map_err(|e| LogError::Damaged(format!("settings of a topic: {e}")))?;
+            let topic = Topic::open(spec, &database)?;
+            topics.insert(topic.spec.name.clone(), Arc::new(topic));
+        }
+        let used = database.disk_space().map_err(storage)?;
+        let (stop, stopped) = channel();
+        let shared = Arc::new(Shared {
+            options,
+            database,
+            meta,
+            offsets,
+            state,
+            topics: Mutex::new(topics),
+            writer: Mutex::new(Writer { writes: 0, used }),
+            epochs: Mutex::default(),
+            unsynced: AtomicBool::new(false),
+            broken: Mutex::default(),
+            stop: Mutex::new(Some(stop)),
+        });
+        if let Some(every) = shared.options.sync_every {
+            let weak = Arc::downgrade(&shared);
+            let sync = move || {
+                while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                    let Some(shared) = weak.upgrade() else { return };
+                    shared.sync();
+                }
+            };
+            std::thread::Builder::new().name("log-sync".to_owned()).spawn(sync).map_err(storage)?;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Removes chunks that are past their retention and read by every group that a topic is
+    /// kept for. Returns how many.
+    ///
+    /// # Errors
+    /// Damage, or when the disk fails.
+    pub fn expire(&self, now: Timestamp) -> Result<usize, LogError> {
+        let topics: Vec<Arc<Topic>> = locked(&self.shared.topics).values().cloned().collect();
+        let mut removed = 0;
+        for topic in topics {
+            let Some(seconds) = topic.spec.retention_secs else { continue };
+            let oldest = now.plus_secs(-seconds);
+            for partition in 0..topic.spec.partitions {
+                let mut until = topic.end(partition);
+                for group in &topic.spec.kept_for {
+                    until = until.min(self.shared.offset(group, &topic, partition)?.unwrap_or(0));
+                }
+                let range = chunk_key(partition, 0)..chunk_key(partition, until);
+                for entry in topic.chunks.range(range) {
+                    let (key, value) = entry.into_inner().map_err(storage)?;
+                    let value = Bytes::from(value);
+                    let ends = offset_of(&key)? + chunk::count(&value)?;
+                    // The last chunk stays: the next offset is known from it.
+                    if ends > until
+                        || ends == topic.end(partition)
+                        || chunk::newest(&value)? >= oldest
+                    {
+                        break;
+                    }
+                    topic.chunks.remove(key).map_err(storage)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Bytes on disk.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn disk_space(&self) -> Result<u64, LogError> {
+        self.shared.database.disk_space().map_err(storage)
+    }
+}
+
+impl Topic {
+    fn open(spec: TopicSpec, database: &Database) -> Result<Self, LogError> {
+        let name = format!("topic-{}", spec.name);
+        let chunks = database.keyspace(&name, KeyspaceCreateOptions::default).map_err(storage)?;
+        let mut next = Vec::with_capacity(spec.partitions as usize);
+        for partition in 0..spec.partitions {
+            let range = chunk_key(partition, 0)..=chunk_key(partition, u64::MAX);
+            let end = match chunks.range(range).next_back() {
+                None => 0,
+                Some(last) => {
+                    let (key, value) = last.into_inner().map_err(storage)?;
+                    offset_of(&key)? + chunk::count(&value)?
+                }
+            };
+            next.push(AtomicU64::new(end));
+        }
+        Ok(Self { spec, chunks, next, written: Notify::new() })
+    }
+
+    fn check(&self, partition: u32) -> Result<(), LogError> {
+        if partition < self.spec.partitions {
+            return Ok(());
+        }
+        Err(LogError::NoPartition { topic: self.spec.name.clone(), partition })
+    }
+
+    fn end(&self, partition: u32) -> u64 {
+        self.next[partition as usize].load(Ordering::Acquire)
+    }
+
+    fn read(&self, partition: u32, from: u64, bytes: usize) -> Result<Vec<Stored>, LogError> {
+        let mut out = Vec::new();
+        let end = self.end(partition);
+        if from >= end {
+            return Ok(out);
+        }
+        // The chunk that the offset lies in may begin before it.
+        let before = chunk_key(partition, 0)..=chunk_key(partition, from);
+        let start = match self.chunks.range(before).next_back() {
+            Some(entry) => offset_of(&entry.key().map_err(storage)?)?,
+            None => from,
+        };
+        let mut size = 0;
+        for entry in self.chunks.range(chunk_key(partition, start)..chunk_key(partition, end)) {
+            let (key, value) = entry.into_inner().map_err(storage)?;
+            size += value.len();
+            chunk::decode(&Bytes::from(value), offset_of(&key)?, from, &mut out)?;
+            if size >= bytes {
+                break;
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Shared {
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, LogError> {
+        let found = locked(&self.topics).get(name).cloned();
+        found.ok_or_else(|| LogError::NoTopic(name.to_owned()))
+    }
+
+    fn offset(&self, group: &str, topic: &Topic, partition: u32) -> Result<Option<u64>, LogError> {
+        let found = self.offsets.get(place(group, &topic.spec.name, partition)).map_err(storage)?;
+        let read = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes);
+        let damaged = |_| LogError::Damaged("an offset has not 8 bytes".to_owned());
+        found.map(|bytes| read(&bytes).map_err(damaged)).transpose()
+    }
+
+    fn sync(&self) {
+        if self.unsynced.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.database.persist(PersistMode::SyncData)
+        {
+            *locked(&self.broken) = Some(format!("what was written cannot be synced: {error}"));
+        }
+    }
+
+    /// Writes records and whatever `more` adds, at once. `allowed` is asked while nobody else
+    /// writes.
+    fn write(
+        &self,
+        records: Vec<(Arc<Topic>, u32, Vec<Record>)>,
+        allowed: impl FnOnce() -> Result<(), LogError>,
+        more: impl FnOnce(&mut OwnedWriteBatch),
+    ) -> Result<u64, LogError> {
+        if let Some(reason) = locked(&self.broken).clone() {
+            return Err(LogError::Storage(reason));
+        }
+        let mut writer = locked(&self.writer);
+        allowed()?;
+        if let Some(budget) = self.options.budget
+            && !records.is_empty()
+        {
+            if writer.writes.is_multiple_of(LOOK_EVERY) || writer.used > budget {
+                writer.used = self.database.disk_space().map_err(storage)?;
+            }
+            if writer.used > budget {
+                return Err(LogError::Full { used: writer.used, budget });
+            }
+        }
+        writer.writes += 1;
+        let mut batch = self.database.batch();
+        let mut ends: Vec<(&Topic, u32, u64)> = Vec::with_capacity(records.len());
+        let mut first = None;
+        for (topic, partition, records) in &records {
+            topic.check(*partition)?;
+            let earlier = ends
+                .iter()
+                .rev()
+                .find(|e| std::ptr::eq(e.0, &raw const **topic) && e.1 == *partition);
+            let base = earlier.map_or_else(|| topic.end(*partition), |e| e.2);
+            first.get_or_insert(base);
+            if records.is_empty() {
+                continue;
+            }
+            batch.insert(&topic.chunks, chunk_key(*partition, base), chunk::encode(records));
+            ends.push((topic, *partition, base + records.len() as u64));
+        }
+        more(&mut batch);
+        batch.commit().map_err(storage)?;
+        self.unsynced.store(true, Ordering::Release);
+        for (topic, partition, end) in ends {
+            topic.next[partition as usize].store(end, Ordering::Release);
+            topic.written.notify_waiters();
+        }
+        Ok(first.unwrap_or(0))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        locked(&self.stop).take();
+        self.sync();
+    }
+}
+
+/// Runs `look` until it finds something, at most `wait`, and again whenever something is
+/// written.
+async fn waiting<T>(
+    topic: &Topic,
+    wait: Duration,
+    mut look: impl FnMut() -> Result<Option<T>, LogError>,
+) -> Result<Option<T>, LogError> {
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let mut written = std::pin::pin!(topic.written.notified());
+        // What is written from here on wakes it, also before it is awaited.
+        written.as_mut().enable();
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if tokio::time::timeout_at(deadline, written).await.is_err() {
+            return look();
+        }
+    }
+}
+
+#[async_trait]
+impl Log for EmbeddedLog {
+    async fn create(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        let mut topics = locked(&self.shared.topics);
+        if let Some(topic) = topics.get(&spec.name)
+            && topic.spec.partitions != spec.partitions
+        {
+            return Err(LogError::Partitions {
+                name: spec.name.clone(),
+                found: topic.spec.partitions,
+                wanted: spec.partitions,
+            });
+        }
+        let text = serde_json::to_vec(spec).map_err(storage)?;
+        self.shared.meta.insert(spec.name.as_bytes(), text).map_err(storage)?;
+        let topic = Topic::open(spec.clone(), &self.shared.database)?;
+        let known = topics.get(&spec.name).is_some_and(|t| t.spec == *spec);
+        if !known {
+            topics.insert(spec.name.clone(), Arc::new(topic));
+        }
+        Ok(())
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        Ok(self.shared.topic(topic)?.spec.partitions)
+    }
+
+    async fn append(
+        &self,
+        topic: &str,
+        partition: u32,
+        records: Vec<Record>,
+    ) -> Result<u64, LogError> {
+        let topic = self.shared.topic(topic)?;
+        self.shared.write(vec![(topic, partition, records)], || Ok(()), |_| {})
+    }
+
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: u64,
+        bytes: usize,
+        wait: Duration,
+    ) -> Result<Vec<Stored>, LogError> {
+        let topic = self.shared.topic(topic)?;
+        topic.check(partition)?;
+        let look = || {
+            let found = topic.read(partition, from, bytes)?;
+            Ok((!found.is_empty()).then_some(found))
+        };
+        Ok(waiting(&topic, wait, look).await?.unwrap_or_default())
+    }
+
+    async fn bounds(&self, topic: &str, partition: u32) -> Result<Range<u64>, LogError> {
+        let topic = self.shared.topic(topic)?;
+        topic.check(partition)?;
+        let end = topic.end(partition);
+        let all = chunk_key(partition, 0)..chunk_key(partition, u64::MAX);
+        let first = match topic.chunks.range(all).next() {
+            Some(entry) => offset_of(&entry.key().map_err(storage)?)?,
+            None => end,
+        };
+        Ok(first..end)
+    }
+
+    async fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: u32,
+    ) -> Result<Option<u64>, LogError> {
+        let topic = self.shared.topic(topic)?;
+        topic.check(partition)?;
+        self.shared.offset(group, &topic, partition)
+    }
+
+    async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {
+        let topic = self.shared.topic(topic)?;
+        let epoch = {
+            let mut epochs = locked(&self.shared.epochs);
+            let epoch = epochs.entry((group.to_owned(), topic.spec.name.clone())).or_default();
+            *epoch += 1;
+            *epoch
+        };
+        Ok(Box::new(EmbeddedMember {
+            shared: Arc::clone(&self.shared),
+            group: group.to_owned(),
+            positions: Vec::new(),
+            turn: 0,
+            topic,
+            epoch,
+        }))
+    }
+}
+
+/// The one member of a group that has every partition.
+struct EmbeddedMember {
+    shared: Arc<Shared>,
+    group: String,
+    topic: Arc<Topic>,
+    /// Per partition what is read next; empty before the assignment.
+    positions: Vec<u64>,
+    /// The partition to look at first, so that a busy one does not starve others.
+    turn: usize,
+    epoch: u64,
+}
+
+impl EmbeddedMember {
+    fn assign(&mut self) -> Result<Vec<Assignment>, LogError> {
+        let mut assigned = Vec::new();
+        for partition in 0..self.topic.spec.partitions {
+            let committed = self.shared.offset(&self.group, &self.topic, partition)?;
+            let prefix = place(&self.group, &self.topic.spec.name, partition);
+            let mut state = Vec::new();
+            for entry in self.shared.state.prefix(&prefix) {
+                let (key, value) = entry.into_inner().map_err(storage)?;
+                state.push((Bytes::from(key).slice(prefix.len()..), Bytes::from(value)));
+            }
+            let next = committed.unwrap_or(0);
+            self.positions.push(next);
+            assigned.push(Assignment { partition, next, state });
+        }
+        Ok(assigned)
+    }
+}
+
+#[async_trait]
+impl Member for EmbeddedMember {
+    async fn poll(&mut self, bytes: usize, wait: Duration) -> Result<Polled, LogError> {
+        if self.positions.is_empty() {
+            return Ok(Polled::Assigned(self.assign()?));
+        }
+        let (topic, positions, turn) = (Arc::clone(&self.topic), &self.positions, self.turn);
+        let look = || {
+            for step in 0..positions.len() {
+                let partition = (turn + step) % positions.len();
+                let found = topic.read(partition as u32, positions[partition], bytes)?;
+                if !found.is_empty() {
+                    return Ok(Some((partition, found)));
+                }
+            }
+            Ok(None)
+        };
+        let Some((partition, records)) = waiting(&topic, wait, look).await? else {
+            return Ok(Polled::Idle);
+        };
+        self.turn = partition + 1;
+        self.positions[partition] = records.last().map_or(0, |r| r.offset + 1);
+        Ok(Polled::Records(partition as u32, records))
+    }
+
+    async fn commit(&mut self, partition: u32, commit: Commit) -> Result<(), LogError> {
+        self.topic.check(partition)?;
+        let mut records: Vec<(Arc<Topic>, u32, Vec<Record>)> = Vec::new();
+        for (name, to, record) in commit.outputs {
+            match records.iter_mut().find(|(t, p, _)| *t.spec.name == *name && *p == to) {
+                Some((.., chunk)) => chunk.push(record),
+                None => records.push((self.shared.topic(&name)?, to, vec![record])),
+            }
+        }
+        let prefix = place(&self.group, &self.topic.spec.name, partition);
+        let key = (self.group.clone(), self.topic.spec.name.clone());
+        let allowed = || {
+            let newest = locked(&self.shared.epochs).get(&key).copied();
+            if newest == Some(self.epoch) { Ok(()) } else { Err(LogError::Fenced(key.0.clone())) }
+        };
+        let more = |batch: &mut OwnedWriteBatch| {
+            for (key, value) in commit.state {
+                let key = [&prefix[..], &key].concat();
+                match value {
+                    Some(value) => batch.insert(&self.shared.state, key, &value[..]),
+                    None => batch.remove(&self.shared.state, key),
+                }
+            }
+            batch.insert(&self.shared.offsets, &prefix[..], commit.next.to_be_bytes());
+        };
+        self.shared.write(records, allowed, more).map(|_| ())
+    }
+
+    async fn leave(self: Box<Self>) -> Result<(), LogError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! One member at work: poll, process, commit.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::log::{Commit, Log, Member, Polled, Record, TopicName};
+use crate::operator::{Operator, Outbox, StreamError, Topics};
+
+/// How a task reads and commits.
+#[derive(Debug, Clone)]
+pub struct TaskSettings {
+    /// The consumer group: who shares the work, and whose offsets and state these are.
+    pub group: String,
+    /// The topic it reads.
+    pub topic: TopicName,
+    /// The longest time between what was read and its commit. A task that has caught up
+    /// commits at once when it wrote something.
+    pub commit_every: Duration,
+    /// About how many bytes it reads at once.
+    pub poll_bytes: usize,
+}
+
+/// Makes the operator of a partition.
+pub type MakeOperator = Box<dyn Fn() -> Result<Box<dyn Operator>, StreamError> + Send + Sync>;
+
+/// Is told what was committed, in order.
+pub type OnCommit = Box<dyn FnMut(&[(TopicName, u32, Record)]) + Send>;
+
+/// Reads a topic, hands its records to one operator per partition, and commits.
+pub struct Task {
+    log: Arc<dyn Log>,
+    topics: Topics,
+    settings: TaskSettings,
+    make: MakeOperator,
+    on_commit: OnCommit,
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// One partition at work.
+struct Work {
+    operator: Box<dyn Operator>,
+    out: Outbox,
+    next: u64,
+    /// When the first record since the last commit was processed.
+    since: Option<Instant>,
+}
+
+impl Task {
+    /// A task that has not begun.
+    pub fn new(
+        log: Arc<dyn Log>,
+        topics: Topics,
+        settings: TaskSettings,
+        make: MakeOperator,
+    ) -> Self {
+        Self { log, topics, settings, make, on_commit: Box::new(|_| {}) }
+    }
+
+    /// Tells someone what was committed, after each commit.
+    #[must_use]
+    pub fn on_commit(mut self, told: OnCommit) -> Self {
+        self.on_commit = told;
+        self
+    }
+
+    /// Works until `stop` is true, then commits and leaves the group.
+    ///
+    /// # Errors
+    /// When the log fails or refuses, or another member has the partition now; what was not
+    /// committed is processed again by whoever comes next.
+    pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), StreamError> {
+        self.work(Some(&mut stop)).await
+    }
+
+    /// Works until nothing is left to read, then commits and leaves the group.
+    ///
+    /// # Errors
+    /// As [`Task::run()`].
+    pub async fn drain(&mut self) -> Result<(), StreamError> {
+        self.work(None).await
+    }
+
+    async fn work(
+        &mut self,
+        mut stop: Option<&mut watch::Receiver<bool>>,
+    ) -> Result<(), StreamError> {
+        let mut member = self.log.join(&self.settings.group, &self.settings.topic).await?;
+        let mut works: HashMap<u32, Work> = HashMap::new();
+        loop {
+            let oldest = works.values().filter_map(|w| w.since).min();
+            let wait = match (&stop, oldest) {
+                (None, _) => Duration::ZERO,
+                (_, Some(since)) => self.settings.commit_every.saturating_sub(since.elapsed()),
+                (_, None) => Duration::from_secs(1),
+            };
+            let poll = member.poll(self.settings.poll_bytes, wait);
+            let polled = match &mut stop {
+                None => poll.await?,
+                Some(stop) => {
+                    if *stop.borrow_and_update() {
+                        drop(poll);
+                        break;
+                    }
+                    tokio::select! {
+                        polled = poll => polled?,
+                        // Dropped senders stop it too.
+                        _ = stop.changed() => {
+                            if stop.has_changed().is_err() { break; }
+                            continue;
+                        }
+                    }
+                }
+            };
+            match polled {
+                Polled::Assigned(assignments) => {
+                    for assigned in assignments {
+                        let mut operator = (self.make)()?;
+                        operator.restore(&assigned.state)?;
+                        let out = Outbox::new(&self.topics);
+                        let work = Work { operator, out, next: assigned.next, since: None };
+                        works.insert(assigned.partition, work);
+                    }
+                }
+                Polled::Revoked(partitions) => {
+                    for partition in partitions {
+                        if let Some(mut work) = works.remove(&partition) {
+                            self.commit(&mut *member, partition, &mut work).await?;
+                        }
+                    }
+                }
+                Polled::Records(partition, records) => {
+                    let Some(work) = works.get_mut(&partition) else { continue };
+                    work.operator.process(&records, &mut work.out)?;
+                    let size: usize = records.iter().map(|r| r.record.value.len()).sum();
+                    work.next = records.last().map_or(work.next, |r| r.offset + 1);
+                    work.since.get_or_insert_with(Instant::now);
+                    let caught_up = size < self.settings.poll_bytes;
+                    if caught_up && !work.out.is_empty() && stop.is_some() {
+                        self.commit(&mut *member, partition, work).await?;
+                    }
+                }
+                Polled::Idle if stop.is_none() => break,
+                Polled::Idle => {}
+            }
+            for (partition, work) in &mut works {
+                if work.since.is_some_and(|s| s.elapsed() >= self.settings.commit_every) {
+                    self.commit(&mut *member, *partition, work).await?;
+                }
+            }
+        }
+        for (partition, work) in &mut works {
+            self.commit(&mut *member, *partition, work).await?;
+        }
+        Ok(member.leave().await?)
+    }
+
+    async fn commit(
+        &mut self,
+        member: &mut dyn Member,
+        partition: u32,
+        work: &mut Work,
+    ) -> Result<(), StreamError> {
+        if work.since.take().is_none() {
+            return Ok(());
+        }
+        let outputs = work.out.take();
+        let commit =
+            Commit { next: work.next, state: work.operator.save(), outputs: outputs.clone() };
+        // When somebody else works on the partition now, what is in memory here is void.
+        member.commit(partition, commit).await?;
+        (self.on_commit)(&outputs);
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Records as bytes: both encodings carry everything, and Avro's bytes are Avro's.
+
+use foretell_feature::FeatureRow;
+use foretell_market::{
+    Arrival, Bar, Candle, CandleVersion, FeedEvent, Fingerprint, Interval, RowFlags, Side, Silence,
+    Timestamp, Trade,
+};
+use foretell_stream::codec::{
+    Encoding, Instruments, avro, decode_arrival, decode_closed, decode_features, encode_arrival,
+    encode_closed, encode_features,
+};
+use foretell_stream::{Closed, FeatureRecord};
+use proptest::prelude::*;
+
+const AT: Timestamp = Timestamp::from_micros(1_718_616_960_123_456);
+
+fn events() -> impl Strategy<Value = FeedEvent> {
+    let instrument = || "BTC-USD".parse().unwrap();
+    let time =
+        || (1_000_000_000_000_000i64..1_718_616_960_000_000).prop_map(Timestamp::from_micros);
+    let side =
+        prop::option::of(prop::bool::ANY.prop_map(|b| if b { Side::Buy } else { Side::Sell }));
+    prop_oneof![
+        (time(), 1e-12f64..1e12, 0.0f64..1e9, prop::option::of(any::<i64>()), side).prop_map(
+            move |(time, price, quantity, id, side)| {
+                FeedEvent::Trade(Trade {
+                    instrument: instrument(),
+                    time,
+                    id,
+                    price,
+                    quantity,
+                    side,
+                })
+            }
+        ),
+        time().prop_map(move |time| FeedEvent::Heartbeat { instrument: instrument(), time }),
+        (time(), 1i64..1_000_000, ".{0,40}").prop_map(move |(from, span, reason)| {
+            let to = Timestamp::from_micros(from.micros() + span);
+            FeedEvent::Gap { instrument: instrument(), from, to, reason }
+        }),
+        (time(), 1i64..1_000_000).prop_map(move |(from, span)| {
+            let to = Timestamp::from_micros(from.micros() + span);
+            FeedEvent::Repaired { instrument: instrument(), from, to }
+        }),
+    ]
+}
+
+fn bars() -> impl Strategy<Value = Bar> {
+    let known_at = AT;
+    let minute = (0i64..20_000_000).prop_map(|m| Timestamp::from_secs(m * 60));
+    let numbers = (1.0f64..1e6, 0.0f64..1e6, prop::option::of(any::<u32>()), 1u32..9, 0u32..512);
+    prop_oneof![
+        (minute.clone(), numbers).prop_map(
+            move |(open_time, (price, volume, trades, version, flags))| {
+                let (open, close) = (price, price * 1.5);
+                let candle = Candle {
+                    open_time,
+                    open,
+                    high: close,
+                    low: open,
+                    close,
+                    volume,
+                    trades: trades.map(u64::from),
+                };
+                let flags = RowFlags::from_bits(flags);
+                Bar::Candle(CandleVersion {
+                    candle,
+                    notional: price * volume,
+                    known_at,
+                    version,
+                    flags,
+                })
+            }
+        ),
+        (minute.clone(), 1i64..99, any::<bool>()).prop_map(move |(from, n, up)| {
+            let reason = if up { Silence::NoTrade } else { Silence::FeedDown };
+            Bar::Silent { from, to: from.plus_secs(n * 60), reason, known_at }
+        }),
+        (minute, prop::option::of(any::<i64>())).prop_map(move |(time, id)| Bar::TooLate {
+            time,
+            id,
+            known_at
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn both_encodings_carry_everything(
+        event in events(), backfilled in any::<bool>(), bar in bars(),
+        values in prop::collection::vec(-1e9f64..1e9, 0..70), cut in 0usize..400,
+    ) {
+        let mut names = Instruments::default();
+        let arrival = Arrival { event, at: AT, backfilled };
+        let closed = Closed { instrument: "ETH-EUR".parse().unwrap(), interval: Interval::MINUTE, bar };
+        let row = FeatureRow {
+            instrument: "ETH-EUR".parse().unwrap(),
+            interval: Interval::MINUTE,
+            as_of: Timestamp::from_secs(1_718_616_960),
+            known_at: AT,
+            names: (0..values.len()).map(|i| format!("feature_{i}")).collect(),
+            features: values.clone(),
+            context_names: vec!["log_return".into()],
+            context: vec![-0.001],
+            base_price: 3401.25,
+            flags: RowFlags::LATE | RowFlags::TAINTED,
+            gaps_in_window: 3,
+            filled_in_window: 1,
+            feature_set: Fingerprint::of_bytes(b"a set"),
+        };
+        let record = FeatureRecord { hash: row.hash(), version: 2, row };
+        for encoding in [Encoding::Json, Encoding::Avro] {
+            let mut bytes = Vec::new();
+            encode_arrival(&arrival, encoding, &mut bytes);
+            prop_assert_eq!(&decode_arrival(&bytes, AT, 0, &mut names).unwrap(), &arrival);
+            let short = &bytes[..cut.min(bytes.len() - 1)];
+            prop_assert!(decode_arrival(short, AT, 0, &mut names).is_err());
+            bytes.clear();
+            encode_closed(&closed, encoding, &mut bytes);
+            prop_assert_eq!(&decode_closed(&bytes, &mut names).unwrap(), &closed);
+            let short = &bytes[..cut.min(bytes.len() - 1)];
+            prop_assert!(decode_closed(short, &mut names).is_err());
+            bytes.clear();
+            encode_features(&record, encoding, &mut bytes);
+            prop_assert_eq!(&decode_features(&bytes).unwrap(), &record);
+        }
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused_and_never_crash(bytes in prop::collection::vec(any::<u8>(), 0..200), which in 0usize..4) {
+        let mut names = Instruments::default();
+        let mut value = bytes;
+        if let Some((mark, _)) = avro::SCHEMAS.get(which) {
+            let mut marked = vec![avro::MARKER, 1];
+            marked.extend(mark.to_le_bytes());
+            marked.extend(value);
+            value = marked;
+        }
+        let _ = decode_arrival(&value, AT, 0, &mut names);
+        let _ = decode_closed(&value, &mut names);
+        prop_assert!(decode_features(&value).is_err());
+    }
+}
+
+/// What the Kraken stream of others writes, without anything of ours.
+#[test]
+fn records_of_other_programs_are_read() {
+    let text = br#"{"product_id":"BTC/EUR","quantity":0.5,"price":60123.4,"timestamp_ms":1718616960000,"more":[1]}"#;
+    let arrival = decode_arrival(text, AT, 0, &mut Instruments::default()).unwrap();
+    let FeedEvent::Trade(trade) = arrival.event else { panic!("it is a trade") };
+    assert_eq!((trade.instrument.as_str(), trade.price, trade.quantity), ("BTC-EUR", 60123.4, 0.5));
+    assert_eq!((trade.time, arrival.at), (Timestamp::from_millis(1_718_616_960_000), AT));
+    let text = br#"{"product_id":"BTC/EUR","start":1718616960000,"end":1718617020000,"open":1,"high":2,"low":1,"close":2,"volume":3}"#;
+    let closed = decode_closed(text, &mut Instruments::default()).unwrap();
+    assert_eq!(closed.interval, Interval::MINUTE);
+    let wrong = br#"{"product_id":"BTC/EUR","ts":1,"price":2}"#;
+    let refusal = decode_closed(wrong, &mut Instruments::default()).unwrap_err();
+    assert_eq!(refusal.to_string(), "there is no field `end`");
+}
