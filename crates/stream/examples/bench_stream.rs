@@ -40,7 +40,8 @@ async fn measure(mode: &str, files: &[String]) {
         let topics = Topics::new(1, None);
         for name in topics.all() {
             let name = name.to_string();
-            let spec = TopicSpec { name, partitions: 1, retention_secs: None, kept_for: Vec::new() };
+            let spec =
+                TopicSpec { name, partitions: 1, retention_secs: None, kept_for: Vec::new() };
             log.create(&spec).await.expect("a topic is created");
         }
         let started = Instant::now();

@@ -11,6 +11,7 @@ use crate::ids::Ids;
 use crate::log::Stored;
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 use crate::rows::Closed;
+use crate::saved;
 
 /// What candles are made, and how.
 #[derive(Debug, Clone)]
@@ -99,15 +100,14 @@ impl Operator for CandleOperator {
     fn restore(&mut self, state: &[(Bytes, Bytes)]) -> Result<(), StreamError> {
         self.lanes.clear();
         for (key, value) in state {
-            let fail = |reason: String| StreamError::State {
-                key: String::from_utf8_lossy(key).into_owned(),
-                reason,
-            };
-            let lane: Lane = serde_json::from_slice(value).map_err(|e| fail(e.to_string()))?;
+            let lane: Lane = saved::restore(key, value)?;
             let found: Vec<Interval> = lane.bars.iter().map(Tumbling::interval).collect();
             if found != self.settings.intervals {
                 let wanted = &self.settings.intervals;
-                return Err(fail(format!("it has candles of {found:?}, not of {wanted:?}")));
+                return Err(StreamError::State {
+                    key: String::from_utf8_lossy(key).into_owned(),
+                    reason: format!("it has candles of {found:?}, not of {wanted:?}"),
+                });
             }
             self.lanes.insert(key.clone(), lane);
         }
@@ -141,8 +141,7 @@ impl Operator for CandleOperator {
         changed
             .map(|(key, lane)| {
                 lane.changed = false;
-                let value = serde_json::to_vec(lane).expect("a lane is written to memory");
-                (key.clone(), Some(value.into()))
+                (key.clone(), Some(saved::save(lane)))
             })
             .collect()
     }

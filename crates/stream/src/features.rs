@@ -12,6 +12,7 @@ use crate::codec::{Encoding, Instruments, Refusal, decode_closed, encode_feature
 use crate::log::Stored;
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 use crate::rows::FeatureRecord;
+use crate::saved;
 
 /// What rows are made of the candles of one interval.
 #[derive(Debug, Clone)]
@@ -287,10 +288,7 @@ impl Operator for FeatureOperator {
     fn restore(&mut self, state: &[(Bytes, Bytes)]) -> Result<(), StreamError> {
         self.lanes.clear();
         for (key, value) in state {
-            let lane: Lane = serde_json::from_slice(value).map_err(|e| StreamError::State {
-                key: String::from_utf8_lossy(key).into_owned(),
-                reason: e.to_string(),
-            })?;
+            let lane: Lane = saved::restore(key, value)?;
             self.lanes.insert(key.clone(), lane);
         }
         Ok(())
@@ -330,8 +328,7 @@ impl Operator for FeatureOperator {
         changed
             .map(|(key, lane)| {
                 lane.changed = false;
-                let value = serde_json::to_vec(lane).expect("a lane is written to memory");
-                (key.clone(), Some(value.into()))
+                (key.clone(), Some(saved::save(lane)))
             })
             .collect()
     }

@@ -15,6 +15,7 @@ mod ids;
 mod log;
 mod operator;
 mod rows;
+mod saved;
 mod task;
 mod view;
 

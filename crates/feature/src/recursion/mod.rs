@@ -72,7 +72,7 @@ macro_rules! memories {
     ($($name:ident),* $(,)?) => {
         /// The memory of any recursive feature, as it is saved.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "memory", rename_all = "snake_case")]
+        #[serde(rename_all = "snake_case")]
         pub(crate) enum Recursion {
             $(
                 #[doc = concat!("A [`", stringify!($name), "`].")]
