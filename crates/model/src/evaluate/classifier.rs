@@ -83,22 +83,23 @@ pub struct CalibrationGroup {
 /// are exactly zero are a chance of no move: all levels between the first and the last of
 /// them are taken from both sides. A median of zero amid other quantiles gives one half.
 pub fn probability_of_rise(quantiles: &[f64]) -> f64 {
-    let (first, last) = (QUANTILE_LEVELS[0], QUANTILE_LEVELS[LEVELS - 1]);
+    const LEAST: f64 = QUANTILE_LEVELS[0];
+    // The levels are symmetric, which keeps a forecast without direction at exactly one half.
+    let mirrored = |i: usize| QUANTILE_LEVELS[LEVELS - 1 - i];
     let falls = quantiles.iter().take_while(|q| **q < 0.0).count();
     let not_rises = quantiles.iter().take_while(|q| **q <= 0.0).count();
-    let (below, up_to) = match (falls, not_rises) {
-        (0, 0) => (first, first),
-        (LEVELS, _) => (last, last),
+    match (falls, not_rises) {
+        (0, 0) => mirrored(0),
+        (LEVELS, _) => mirrored(LEVELS - 1),
         (a, b) if a == b => {
-            let share = -quantiles[a - 1] / (quantiles[a] - quantiles[a - 1]);
-            let level =
-                QUANTILE_LEVELS[a - 1] + share * (QUANTILE_LEVELS[a] - QUANTILE_LEVELS[a - 1]);
-            (level, level)
+            let share = quantiles[a] / (quantiles[a] - quantiles[a - 1]);
+            mirrored(a) + share * (mirrored(a - 1) - mirrored(a))
         }
-        (a, b) => (QUANTILE_LEVELS[a], QUANTILE_LEVELS[b - 1]),
-    };
-    let (fall, rise) = (below, 1.0 - up_to);
-    (rise / (rise + fall)).clamp(1.0 - last, last)
+        (a, b) => {
+            let (fall, rise) = (QUANTILE_LEVELS[a], mirrored(b - 1));
+            (rise / (rise + fall)).clamp(LEAST, mirrored(0))
+        }
+    }
 }
 
 /// The share of rises among labels that moved, as a probability: between the same bounds as
@@ -111,8 +112,7 @@ pub fn base_rate(labels: impl Iterator<Item = f64>) -> f64 {
     });
     match moved {
         0 => 0.5,
-        _ => (rises as f64 / moved as f64)
-            .clamp(1.0 - QUANTILE_LEVELS[LEVELS - 1], QUANTILE_LEVELS[LEVELS - 1]),
+        _ => (rises as f64 / moved as f64).clamp(QUANTILE_LEVELS[0], QUANTILE_LEVELS[LEVELS - 1]),
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
         ) {
             q.sort_by(f64::total_cmp);
             let before = probability_of_rise(&q);
-            prop_assert!((0.025 - 1e-12..=0.975).contains(&before));
+            prop_assert!((0.025..=0.975).contains(&before));
             q.iter_mut().for_each(|v| *v += shift);
             prop_assert!(probability_of_rise(&q) >= before - 1e-12);
             let mirrored: Vec<f64> = q.iter().rev().map(|v| -v).collect();
