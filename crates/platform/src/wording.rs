@@ -169,6 +169,23 @@ pub fn ranks(found: &RanksView) -> String {
     )
 }
 
+/// The line under a table on the direction: the recipe of the lowest log loss among those that
+/// say anything of it, against the base rate.
+pub fn direction(lines: &[RecipeLine]) -> Option<String> {
+    let judged = lines.iter().filter_map(|l| Some((&l.name, l.classifier.as_ref()?)));
+    let tested = judged.filter_map(|(name, c)| Some((name, c, c.p_holm?)));
+    let (name, c, p) = tested.min_by(|a, b| a.1.log_loss.total_cmp(&b.1.log_loss))?;
+    let mcc = c.mcc.map_or_else(|| "–".to_owned(), |mcc| format!("{mcc:.3}"));
+    Some(format!(
+        "up or down: lowest log loss {:.4} by {name} (base rate {:.4}, {} after Holm; Brier score {:.4}, \
+         MCC {mcc})",
+        c.log_loss,
+        c.base_log_loss,
+        p_statement(p),
+        c.brier,
+    ))
+}
+
 /// Seeds × folds of a recipe; one that draws nothing has one seed and says so.
 pub fn seeds(line: &SeedsLine) -> String {
     let drawn = if line.draws { "" } else { " (draws nothing)" };
