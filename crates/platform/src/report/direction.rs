@@ -8,8 +8,11 @@ use super::{Contents, or_dash};
 use crate::views::RecipeLine;
 use crate::wording;
 
-/// Who says nothing of the direction, or nearly nothing, would be one point in the picture.
+/// Who says nearly nothing of the direction would be a point or two in the picture.
 const LEAST_GROUPS: usize = 3;
+
+/// More curves than these cannot be told apart.
+const SHOWN_CURVES: usize = 4;
 
 /// The table and the picture; a sentence where no price moved.
 pub(super) fn section(contents: &Contents<'_>) -> String {
@@ -21,8 +24,8 @@ pub(super) fn section(contents: &Contents<'_>) -> String {
     let head = [
         "model",
         "#log loss",
-        "#lower than base rate by",
-        "#p (DM-HLN, Holm)",
+        "#skill",
+        "#p (Holm)",
         "#Brier",
         "#reliability",
         "#resolution",
@@ -51,7 +54,7 @@ pub(super) fn section(contents: &Contents<'_>) -> String {
             format!("{:.4}", c.brier),
             format!("{:.4}", c.reliability),
             format!("{:.4}", c.resolution),
-            or_dash(c.mcc.map(|mcc| format!("{mcc:.3}"))),
+            or_dash(c.mcc.map(wording::correlation)),
             or_dash(line.directional_accuracy.map(wording::percent)),
         ]);
     }
@@ -61,10 +64,12 @@ pub(super) fn section(contents: &Contents<'_>) -> String {
     };
     format!(
         "{}<p>The base rate is the share of rises in the training rows of each fold; {:.1} % of \
-         these {} rows rose.{unmoved} A log loss of 0.6931 is a coin's. MCC is the correlation of \
+         these {} rows rose.{unmoved} A log loss of 0.6931 is a coin's; skill is the share by which \
+         it is lower than the base rate's. Reliability is best at zero, of resolution more is \
+         better: the parts of the Brier score over ten groups of similar probabilities. MCC is the correlation of \
          \u{201c}a rise is more probable than a fall\u{201d} with a rise, absent for a model that \
-         always says the same. The test is against the base rate, Holm over the models of this \
-         table; it promotes nobody.</p>{}",
+         always says the same. The test (DM-HLN on log losses) is against the base rate, Holm over \
+         the models of this table; it promotes nobody.</p>{}",
         table.html(),
         first.rises * 100.0,
         wording::thousands(first.rows as u64),
@@ -74,15 +79,15 @@ pub(super) fn section(contents: &Contents<'_>) -> String {
 
 /// How often probabilities come true, group by group.
 fn calibration(lines: &[RecipeLine]) -> String {
-    let tones = [Tone::Blue, Tone::Orange, Tone::Green, Tone::Violet, Tone::Red];
-    let shown: Vec<_> = lines
-        .iter()
-        .filter_map(|l| Some((&l.name, &l.classifier.as_ref()?.curve)))
-        .filter(|(_, curve)| curve.len() >= LEAST_GROUPS)
-        .collect();
-    if shown.is_empty() {
+    let tones = [Tone::Blue, Tone::Orange, Tone::Green, Tone::Violet];
+    let judged = lines.iter().filter_map(|l| Some((&l.name, l.classifier.as_ref()?)));
+    let mut best: Vec<_> = judged.filter(|(_, c)| c.curve.len() >= LEAST_GROUPS).collect();
+    if best.is_empty() {
         return String::new();
     }
+    best.sort_by(|a, b| a.1.log_loss.total_cmp(&b.1.log_loss));
+    best.truncate(SHOWN_CURVES);
+    let shown: Vec<_> = best.into_iter().map(|(name, c)| (name, &c.curve)).collect();
     let mut chart = Chart::new(
         "How often a probability of a rise comes true",
         "Share of rises against the mean probability in ten groups of equally many forecasts; \
@@ -100,8 +105,8 @@ fn calibration(lines: &[RecipeLine]) -> String {
     let (least, most) = rows.fold((usize::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
     format!(
         "{}<p>Each point is a group of {} to {} forecasts; with {} of them a share of rises has a \
-         standard error of up to {:.0} percentage points. Models whose probabilities fall into \
-         fewer than {LEAST_GROUPS} groups are not drawn.</p>",
+         standard error of up to {:.0} percentage points. Drawn are the models of the lowest log \
+         loss, {SHOWN_CURVES} at most, whose probabilities differ.</p>",
         chart.figure(),
         wording::thousands(least as u64),
         wording::thousands(most as u64),
