@@ -1,16 +1,19 @@
 //! Classes of outcomes as networks learn them, and every recipe judged as a classifier of
 //! direction (`tests/reference/classification.py` made the numbers).
 
+#![allow(clippy::disallowed_methods, reason = "tests read fixtures")]
+
 mod markets;
 mod tables;
 
 use std::sync::atomic::AtomicBool;
 
+use foretell_model::conformance::planted_for;
 use foretell_model::evaluate::classifier::{base_rate, direction_skill, probability_of_rise};
 use foretell_model::evaluate::{DirectionSkill, Evaluation, EvaluationPlan, Recipe, evaluate};
 use foretell_model::{
     Activation, Architecture, Classes, EstimatorSpec, Layer, ModelError, ModelState, NeuralState,
-    Schema,
+    SavedModel, Schema,
 };
 use foretell_panel::{Dataset, Matrix};
 use markets::{baselines, plan, random_walk};
@@ -195,6 +198,31 @@ fn outcomes_that_are_no_classes_are_refused_with_a_remedy() {
     let many = spec(r#"{"kind":"mlp","objective":"classes","classes":21}"#);
     let error = fit(&many, &signs(200), 1).unwrap_err();
     assert!(matches!(error, ModelError::TooFewRows { need: 249, have: 200, .. }), "{error}");
+}
+
+/// The first stored network of classes, and what it must answer for good.
+#[test]
+fn a_stored_network_of_classes_answers_bit_for_bit() {
+    let path = |ending: &str| tables::data_path("models").join(format!("v1-mlp-classes.{ending}"));
+    let bytes = std::fs::read(path("safetensors")).expect("the golden file is committed");
+    let saved = SavedModel::from_bytes(&bytes).unwrap();
+    let test = planted_for(&saved.spec, 5, 2);
+    let answer = saved.model().unwrap().predict_dataset(&test).unwrap();
+    let text = std::fs::read_to_string(path("answer.json")).expect("and what it answers");
+    let expected: Vec<f64> = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer.as_slice(), &expected[..]);
+    // A quantile that leaves its class is damage, and so is a class too few.
+    let ModelState::Neural(state) = &saved.state else { panic!("a network") };
+    let classes = state.classes.clone().expect("it has classes");
+    let mut bad = [classes.clone(), classes.clone(), classes];
+    bad[0].within[1][0] = bad[0].edges[0];
+    bad[1].within.pop();
+    bad[2].edges.reverse();
+    for classes in bad {
+        let state = NeuralState { classes: Some(classes), ..state.clone() };
+        let error = ModelState::Neural(state).into_fitted(Schema::of(&test)).unwrap_err();
+        assert!(error.to_string().contains("classes"), "{error}");
+    }
 }
 
 /// Settings that were stored before there were classes are what they were, to the byte.
