@@ -125,12 +125,12 @@ fn signs(rows: usize) -> Dataset {
 }
 
 fn judged(spec: &EstimatorSpec, train: &Dataset, test: &Dataset) -> DirectionSkill {
-    let model = fit(spec, train, 1).unwrap();
-    let answers = model.predict_dataset(test).unwrap();
+    let model = fit(spec, train, 1).expect("the rows can be learnt");
+    let answers = model.predict_dataset(test).expect("and forecast");
     let p: Vec<f64> = (0..test.len()).map(|i| probability_of_rise(answers.row(i))).collect();
     let outcomes: Vec<f64> = test.labels.iter().map(|l| l.value).collect();
     let base = base_rate(train.labels.iter().map(|l| l.value));
-    direction_skill(&outcomes, &p, &vec![base; p.len()], 1).unwrap()
+    direction_skill(&outcomes, &p, &vec![base; p.len()], 1).expect("some rows moved")
 }
 
 /// Nobody can do better than 0.199, the entropy of one in twenty.
