@@ -213,7 +213,8 @@ fn seeds(lines: &[RecipeLine]) {
     }
 }
 
-/// How seeds differ, which recipes cannot be told from the best, and how they rank.
+/// How seeds differ, which recipes cannot be told from the best, how they rank, and what the
+/// best of them says of the direction.
 pub(crate) fn comparison(lines: &[RecipeLine], sets: &[ConfidenceSet], ranks: Option<&RanksView>) {
     seeds(lines);
     if let Some(text) = wording::confidence_sets(sets) {
@@ -221,6 +222,9 @@ pub(crate) fn comparison(lines: &[RecipeLine], sets: &[ConfidenceSet], ranks: Op
     }
     if let Some(found) = ranks {
         say(&format!(" {}", wording::ranks(found)));
+    }
+    if let Some(text) = wording::direction(lines) {
+        say(&format!(" {text}"));
     }
 }
 

@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         r#"{"kind":"lstm","units":[3,2],"dropout":0.1,"epochs":3}"#,
         r#"{"kind":"gru","units":[3],"activation":"relu","epochs":3}"#,
         r#"{"kind":"mlp","units":[4],"objective":"squared","epochs":3}"#,
+        r#"{"kind":"mlp","units":[4],"objective":"classes","classes":3,"epochs":3}"#,
         r#"{"kind":"dlinear","kernel":3,"epochs":3}"#,
         r#"{"kind":"theta"}"#,
         r#"{"kind":"ets","trend":"additive"}"#,
@@ -40,13 +41,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let kinds: Vec<String> = std::env::args().skip(2).collect();
     for json in small {
         let spec: EstimatorSpec = serde_json::from_str(json)?;
-        if !kinds.iter().any(|kind| kind == spec.kind()) {
+        let label = match json.contains("classes") {
+            true => format!("{}-classes", spec.kind()),
+            false => spec.kind().to_owned(),
+        };
+        if !kinds.contains(&label) {
             continue;
         }
         let (train, test) = (planted_for(&spec, 150, 1), planted_for(&spec, 5, 2));
         let fitted = spec.build()?.fit(&train, &context)?;
         let saved = SavedModel::new(&*fitted, &spec, &train, context.seed, "golden");
-        let name = format!("v{SAVED_MODEL_VERSION}-{}", spec.kind());
+        let name = format!("v{SAVED_MODEL_VERSION}-{label}");
         std::fs::write(folder.join(format!("{name}.{}", saved.extension())), saved.to_bytes())?;
         let answer = fitted.predict_dataset(&test)?;
         let text = serde_json::to_string(answer.as_slice())?;

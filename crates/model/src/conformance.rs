@@ -272,13 +272,25 @@ fn check_bad_training(spec: &EstimatorSpec, train: &Dataset) {
     }
 }
 
+/// Whether it cuts outcomes into classes, which takes outcomes that differ.
+fn learns_classes(spec: &EstimatorSpec) -> bool {
+    let settings = serde_json::to_value(spec.learnt()).expect("settings are plain data");
+    settings["objective"] == "classes"
+}
+
 /// A market that never moves and a table without information are learnt, not feared.
 fn check_degenerate_training(spec: &EstimatorSpec, train: &Dataset, test: &Dataset) {
     let mut flat = train.clone();
     flat.labels.iter_mut().for_each(|l| l.value = 0.0);
     let forecast = fit(spec, &flat, 7, 1).and_then(|m| m.predict_dataset(test));
-    let forecast = forecast.expect("a market that never moved can be learnt");
-    assert!(forecast.as_slice().iter().all(|q| q.is_finite()), "the answers are numbers");
+    if learns_classes(spec) {
+        let error = forecast.expect_err("outcomes that are all equal are no classes");
+        let named = matches!(&error, ModelError::Setting { field, .. } if field == "classes");
+        assert!(named, "{error}");
+    } else {
+        let forecast = forecast.expect("a market that never moved can be learnt");
+        assert!(forecast.as_slice().iter().all(|q| q.is_finite()), "the answers are numbers");
+    }
     let mut empty = train.clone();
     empty.features =
         Matrix::new(TRAIN, train.features.cols(), vec![1.0; train.features.as_slice().len()]);
@@ -434,6 +446,9 @@ mod tests {
             r#"{"kind":"gru","units":[18],"epochs":8,"objective":"squared","learning_rate":0.01}"#,
             r#"{"kind":"mlp","units":[20,9],"epochs":8,"weight_decay":0.01,"learning_rate":0.01}"#,
             r#"{"kind":"dlinear","epochs":8,"kernel":3,"learning_rate":0.01}"#,
+            r#"{"kind":"mlp","units":[16],"epochs":8,"objective":"classes","learning_rate":0.01}"#,
+            r#"{"kind":"gru","units":[8],"epochs":8,"objective":"classes","classes":21,"learning_rate":0.01}"#,
+            r#"{"kind":"dlinear","epochs":8,"kernel":3,"objective":"classes","classes":5,"learning_rate":0.01}"#,
         ] {
             check_estimator(&spec(json));
         }

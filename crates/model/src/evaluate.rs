@@ -7,6 +7,7 @@
 //! decision it serves. Nothing here stores, prints or knows a price.
 
 pub mod bootstrap;
+pub mod classifier;
 pub mod conformal;
 pub mod coverage;
 pub mod direction;
@@ -38,6 +39,7 @@ use foretell_market::Interval;
 use foretell_panel::{Dataset, WalkForward};
 use serde::{Deserialize, Serialize};
 
+pub use classifier::{CalibrationGroup, DirectionSkill};
 pub use conformal::CalibrationState;
 pub use finished::FinishedFits;
 pub use holm::holm;

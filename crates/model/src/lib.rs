@@ -45,7 +45,7 @@ pub use imported::{
     ImportedState, PriceWindow,
 };
 pub use neural::{
-    DecompositionSettings, NeuralState, Objective, PerceptronSettings, RecurrentSettings,
+    Classes, DecompositionSettings, NeuralState, Objective, PerceptronSettings, RecurrentSettings,
 };
 pub use quantiles::{LEVELS, MEDIAN, QUANTILE_LEVELS, Quantiles, empirical_quantile};
 pub use ridge::RidgeState;

@@ -8,8 +8,10 @@
 //!
 //! Sources: A. Zeng et al., *Are Transformers Effective for Time Series Forecasting?*,
 //! AAAI 2023, for the decomposition (DLinear); Koenker & Bassett (1978) for the pinball
-//! loss. Crossing quantiles are re-ordered (see [`Quantiles::rearranged`]).
+//! loss. Crossing quantiles are re-ordered (see [`Quantiles::rearranged`]). Classes of
+//! outcomes and their sources: [`Classes`].
 
+mod classes;
 pub(crate) mod layout;
 mod settings;
 
@@ -20,7 +22,10 @@ use foretell_neural::{
 use foretell_panel::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 
+pub use classes::Classes;
 pub use settings::{DecompositionSettings, Objective, PerceptronSettings, RecurrentSettings};
+
+use settings::FALL_OR_RISE;
 
 use crate::estimator::{check_training, shares};
 use crate::explain::{Explanations, sampled};
@@ -67,6 +72,9 @@ pub struct NeuralState {
     /// Quantiles of the validation residuals around the answer, log return, where the
     /// network answers the mean alone.
     pub offsets: Option<[f64; LEVELS]>,
+    /// The classes whose probabilities the network answers, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
     /// How many epochs it was trained.
     pub epochs: usize,
 }
@@ -74,6 +82,7 @@ pub struct NeuralState {
 /// The settings that all networks share.
 struct Common {
     objective: Objective,
+    classes: usize,
     epochs: usize,
     batch: usize,
     learning_rate: f64,
@@ -91,6 +100,7 @@ fn common(spec: &EstimatorSpec) -> Common {
         ($s:expr, $dropout:expr) => {
             Common {
                 objective: $s.objective,
+                classes: $s.classes,
                 epochs: $s.epochs,
                 batch: $s.batch,
                 learning_rate: $s.learning_rate,
@@ -155,6 +165,14 @@ pub(crate) fn check(spec: &EstimatorSpec) -> Result<(), (&'static str, String, &
         let remedy = "give more than 0: the quantiles of a squared objective come from there";
         return Err(("validation", "0".to_owned(), remedy));
     }
+    let remedy = match c.objective {
+        Objective::Classes => "give 2 to 21",
+        _ => "give `objective = \"classes\"` with it, or leave it out",
+    };
+    let most = if c.objective == Objective::Classes { classes::MOST } else { FALL_OR_RISE };
+    if !(FALL_OR_RISE..=most).contains(&c.classes) {
+        return Err(("classes", c.classes.to_string(), remedy));
+    }
     Ok(())
 }
 
@@ -209,8 +227,14 @@ impl Estimator for NeuralEstimator {
         &self.spec
     }
 
+    /// Classes need their share each in what is left after validation.
     fn min_rows(&self) -> usize {
-        MIN_ROWS
+        let settings = common(&self.spec);
+        let learnt = match settings.objective {
+            Objective::Classes => (settings.classes * classes::LEAST_OF_A_CLASS) as f64,
+            _ => 0.0,
+        };
+        MIN_ROWS.max((learnt / (1.0 - settings.validation)) as usize + 2)
     }
 
     fn fit(
@@ -242,6 +266,7 @@ impl Estimator for NeuralEstimator {
                 match settings.objective {
                     Objective::Pinball => LEVELS,
                     Objective::Squared => 1,
+                    Objective::Classes => settings.classes,
                 },
             ),
             window,
@@ -255,15 +280,25 @@ impl Estimator for NeuralEstimator {
             centre: 0.0,
             spread: 1.0,
             offsets: None,
+            classes: None,
             epochs: 0,
         };
         let constant = state.scale(train, &learnt);
+        if settings.objective == Objective::Classes {
+            let outcomes: Vec<f64> = learnt.iter().map(|i| train.labels[*i].value).collect();
+            let cut = Classes::cut(&outcomes, settings.classes).map_err(|remedy| {
+                let (kind, field) = (self.spec.kind().to_owned(), "classes".to_owned());
+                ModelError::Setting { kind, field, value: settings.classes.to_string(), remedy }
+            })?;
+            state.classes = Some(cut);
+        }
+        let target = |outcome: f64| match &state.classes {
+            Some(classes) => classes.of(outcome) as f32,
+            None => ((outcome - state.centre) / state.spread) as f32,
+        };
         let examples = |rows: &[usize]| Examples {
             inputs: rows.iter().flat_map(|i| state.window_of_row(train.features.row(*i))).collect(),
-            targets: rows
-                .iter()
-                .map(|i| ((train.labels[*i].value - state.centre) / state.spread) as f32)
-                .collect(),
+            targets: rows.iter().map(|i| target(train.labels[*i].value)).collect(),
             len: rows.len(),
         };
         let (taught, asked) = (examples(&learnt), examples(&kept));
@@ -271,6 +306,7 @@ impl Estimator for NeuralEstimator {
             loss: match settings.objective {
                 Objective::Pinball => Loss::Pinball(QUANTILE_LEVELS.to_vec()),
                 Objective::Squared => Loss::Squared,
+                Objective::Classes => Loss::CrossEntropy,
             },
             epochs: settings.epochs,
             batch: settings.batch,
@@ -303,6 +339,9 @@ impl Estimator for NeuralEstimator {
             labels.sort_by(f64::total_cmp);
             let begin = QUANTILE_LEVELS.map(|level| empirical_quantile(&labels, level) as f32);
             training.begin_at(&begin);
+        }
+        if let Some(classes) = &state.classes {
+            training.begin_at(&classes.log_shares(&taught.targets));
         }
         let kept_under = context.checkpoints.map(|all| (all, self.key(train, context.seed)));
         if let Some((all, key)) = &kept_under {
@@ -489,7 +528,14 @@ impl Neural {
         if !fits {
             return Err(damaged("architecture", &format!("the model has {columns} columns")));
         }
-        let answered = if state.offsets.is_some() { 1 } else { LEVELS };
+        let answered = match (&state.offsets, &state.classes) {
+            (None, None) => LEVELS,
+            (Some(_), None) => 1,
+            (None, Some(classes)) => classes.count(),
+            (Some(_), Some(_)) => {
+                return Err(damaged("classes", "a network answers classes or a mean, not both"));
+            }
+        };
         if architecture.outputs() != answered {
             return Err(damaged("architecture.layers", "the last layer has other outputs"));
         }
@@ -504,6 +550,9 @@ impl Neural {
         }
         if let Some(offsets) = &state.offsets {
             check_offsets(offsets)?;
+        }
+        if let Some(classes) = &state.classes {
+            classes.check()?;
         }
         let network = Trained::new(architecture, &state.weights).map_err(|bad| match bad {
             BadWeights::Layers(_) => damaged("architecture.layers", &bad.to_string()),
@@ -527,6 +576,12 @@ impl Fitted for Neural {
 
     fn predict(&self, features: &Matrix, context: &Matrix) -> Result<Quantiles, ModelError> {
         self.schema.check_rows(features, context)?;
+        if let Some(classes) = &self.state.classes {
+            let logits: Vec<f64> = self.answers(features).collect();
+            let rows = logits.chunks_exact(classes.count());
+            let answer = |row: &[f64]| classes.quantiles(&Classes::probabilities(row));
+            return Quantiles::rearranged(rows.flat_map(answer).collect());
+        }
         let answer = |v: f64| self.state.centre + self.state.spread * v;
         let answers = self.answers(features).map(answer);
         match &self.state.offsets {

@@ -116,11 +116,14 @@ impl SearchSettings {
         };
         let mut json = serde_json::to_value(&self.base).expect("settings are plain data");
         for (name, value) in settings {
-            let place = json.get_mut(name).filter(|_| name != "kind").ok_or_else(|| {
+            let told = json.get(name).is_some();
+            json[name.as_str()] = value.clone();
+            // Some settings are not told at their default: such a one can be read all the same.
+            let unknown = || serde_json::from_value::<EstimatorSpec>(json.clone()).is_err();
+            if name == "kind" || !told && unknown() {
                 let remedy = format!("{} has no such setting", self.base.kind());
-                refused("space", name.clone(), remedy)
-            })?;
-            *place = value.clone();
+                return Err(refused("space", name.clone(), remedy));
+            }
         }
         let names = || settings.keys().cloned().collect::<Vec<_>>().join(", ");
         let spec: EstimatorSpec = serde_json::from_value(json)

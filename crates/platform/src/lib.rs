@@ -65,7 +65,8 @@ pub use error::PlatformError;
 pub use export::{ExportFormat, export};
 pub use foretell_forecaster::{Forecast, ForecastView};
 pub use foretell_model::evaluate::{
-    ConfidenceSet, PermutationImportance, SpreadSkill, VolatilitySkill,
+    CalibrationGroup, ConfidenceSet, DirectionSkill, PermutationImportance, SpreadSkill,
+    VolatilitySkill,
 };
 pub use gaps::GapQuery;
 pub use gate::{GateRefusal, expectations};

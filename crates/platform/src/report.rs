@@ -1,6 +1,7 @@
 //! The report of a run: one HTML page that needs no network and hides nothing.
 
 mod comparison;
+mod direction;
 mod search;
 
 use foretell_market::Timestamp;
@@ -59,6 +60,7 @@ pub(crate) fn html(contents: &Contents<'_>) -> String {
         .section("Price and forecasts", &price(contents, champion))
         .section("Models against the random walk", &models(contents))
         .section("Models against each other", &against_each_other(contents))
+        .section("Up or down", &direction::section(contents))
         .section("Volatility", &volatility(contents))
         .section("Calibration", &calibration(contents, champion))
         .section("Residuals", &residuals(contents, champion));
@@ -181,7 +183,6 @@ fn models(contents: &Contents<'_>) -> String {
         "#MASE",
         "#RMSSE",
         "#R² against 0",
-        "#direction",
         "#skill",
         "#p (DM-HLN, Holm)",
         "#lag-1 autocorrelation",
@@ -355,7 +356,6 @@ fn point_cells(line: &RecipeLine) -> Vec<String> {
         three(line.mase),
         three(line.rmsse),
         or_dash(line.r2_zero.map(wording::percent)),
-        or_dash(line.directional_accuracy.map(wording::percent)),
         or_dash(line.skill.map(wording::percent)),
         or_dash(line.p_value.map(wording::p_value)),
         or_dash(line.lag1.map(|a| format!("{a:.2}"))),

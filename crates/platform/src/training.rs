@@ -442,6 +442,7 @@ fn line(recipe: &RecipeEvaluation) -> RecipeLine {
         qlike_skill: spread(recipe).and_then(|s| finite(s.skill)),
         spread_p: spread(recipe).map(|s| s.p_holm),
         lag1: finite(versus.lag1_autocorrelation).filter(|_| rival),
+        classifier: recipe.classifier.clone(),
         spread_lag1: spread(recipe).and_then(|s| finite(s.test.lag1_autocorrelation())),
         seeds: recipe.seeds.as_ref().map(|s| {
             let told = |d: Deviation, scale: f64| {

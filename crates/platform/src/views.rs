@@ -2,7 +2,7 @@
 
 use foretell_market::{Candle, Fingerprint, Instrument, Interval, Timestamp};
 use foretell_model::evaluate::{
-    ConfidenceSet, PermutationImportance, SpreadSkill, VolatilitySkill,
+    ConfidenceSet, DirectionSkill, PermutationImportance, SpreadSkill, VolatilitySkill,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,11 @@ pub struct RecipeLine {
     /// What its seeds gave; absent in lines that were stored before several were run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seeds: Option<SeedsLine>,
+    /// What its probability of a rise is worth: log loss, Brier score, calibration and
+    /// Matthews correlation; absent when no row moved, and in lines that were stored before
+    /// it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<DirectionSkill>,
 }
 
 /// How often a recipe was fitted, and what the seeds gave: mean and standard deviation,

@@ -169,6 +169,29 @@ pub fn ranks(found: &RanksView) -> String {
     )
 }
 
+/// The line under a table on the direction: the recipe of the lowest log loss among those that
+/// say anything of it, against the base rate.
+pub fn direction(lines: &[RecipeLine]) -> Option<String> {
+    let judged = lines.iter().filter_map(|l| Some((&l.name, l.classifier.as_ref()?)));
+    let tested = judged.filter_map(|(name, c)| Some((name, c, c.p_holm?)));
+    let (name, c, p) = tested.min_by(|a, b| a.1.log_loss.total_cmp(&b.1.log_loss))?;
+    let mcc = c.mcc.map_or_else(|| "–".to_owned(), correlation);
+    Some(format!(
+        "up or down: lowest log loss {:.4} by {name} (base rate {:.4}, {} after Holm; Brier score {:.4}, \
+         MCC {mcc})",
+        c.log_loss,
+        c.base_log_loss,
+        p_statement(p),
+        c.brier,
+    ))
+}
+
+/// A correlation, signed, with three decimals.
+pub fn correlation(value: f64) -> String {
+    let sign = if value < 0.0 { "−" } else { "" };
+    format!("{sign}{:.3}", value.abs())
+}
+
 /// Seeds × folds of a recipe; one that draws nothing has one seed and says so.
 pub fn seeds(line: &SeedsLine) -> String {
     let drawn = if line.draws { "" } else { " (draws nothing)" };
@@ -258,6 +281,37 @@ pub fn p_statement(p: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who says nothing of the direction is not named, however the others fare.
+    #[test]
+    fn the_best_classifier_of_direction_is_told_with_its_test() {
+        let skill = |log_loss: f64, p: Option<f64>| {
+            serde_json::json!({
+                "rows": 90, "unmoved": 1, "rises": 0.55, "log_loss": log_loss, "base_log_loss": 0.69,
+                "log_loss_skill": 0.0, "brier": 0.2475, "base_brier": 0.25, "brier_skill": 0.01,
+                "reliability": 0.0, "resolution": 0.0, "uncertainty": 0.25, "within": 0.0,
+                "mcc": p.map(|_| -0.08), "p_value": p, "p_holm": p, "curve": [],
+            })
+        };
+        let line = |name: &str, classifier: serde_json::Value| -> RecipeLine {
+            let line = serde_json::json!({
+                "name": name, "mae_bp": 1.0, "crps_bp": 1.0, "coverage": 0.9, "width_bp": 1.0,
+                "classifier": classifier,
+            });
+            serde_json::from_value(line).unwrap()
+        };
+        let mut lines = vec![line("still", skill(0.5, None)), line("old", serde_json::Value::Null)];
+        assert_eq!(direction(&lines), None);
+        lines.push(line("a", skill(0.7, Some(1.0))));
+        lines.push(line("b", skill(0.6882, Some(0.64))));
+        assert_eq!(
+            direction(&lines).as_deref(),
+            Some(
+                "up or down: lowest log loss 0.6882 by b (base rate 0.6900, p = 0.64 after Holm; \
+                 Brier score 0.2475, MCC −0.080)"
+            )
+        );
+    }
 
     #[test]
     fn overfitting_is_flagged_above_one_half_only() {

@@ -6,6 +6,7 @@
 use foretell_market::Timestamp;
 
 use super::bootstrap::{optimal_block_length, percentile_interval, stationary_means};
+use super::classifier::{DirectionSkill, direction_skill, probability_of_rise};
 use super::conformal::{COVERAGE_WINDOW, CalibrationState, UNBOUNDED, base_interval};
 use super::coverage::{coverage_tests, rolling_coverage};
 use super::direction::direction;
@@ -91,6 +92,7 @@ pub fn judge(
     let block_length = plan.block_length.unwrap_or_else(|| bench.block_length(&parts, base));
     let (mut recipes, rival, confidence_sets) = bench.evaluations(parts, base, block_length);
     correct(&mut recipes, base);
+    correct_directions(&mut recipes);
     let by_fold = |r: &RecipeEvaluation| r.folds.iter().map(|f| f.mae_bp).collect();
     let ranks = rank(&recipes.iter().map(by_fold).collect::<Vec<_>>(), RANK_LEVEL);
     let mut evaluation = Evaluation {
@@ -131,6 +133,17 @@ fn correct(recipes: &mut [RecipeEvaluation], base: usize) {
         if let Some(spread) = &mut recipes[i].spread {
             spread.p_holm = *p;
         }
+    }
+}
+
+/// Holm over the tests of direction of the table, a family of its own: it promotes nobody.
+fn correct_directions(recipes: &mut [RecipeEvaluation]) {
+    let mut judged: Vec<&mut DirectionSkill> =
+        recipes.iter_mut().filter_map(|r| r.classifier.as_mut()).collect();
+    judged.retain(|c| c.p_value.is_some());
+    let adjusted = holm(&judged.iter().filter_map(|c| c.p_value).collect::<Vec<_>>());
+    for (classifier, p) in judged.into_iter().zip(adjusted) {
+        classifier.p_holm = Some(p);
     }
 }
 
@@ -308,6 +321,7 @@ impl<'a> Bench<'a> {
                 let seeds = self.seeds(&part, rival_mae);
                 RecipeEvaluation {
                     seeds: Some(seeds),
+                    classifier: self.classifier(&part),
                     metrics: self.metrics(&part, 1.0 - comparison.skill, mae),
                     sharpe: SharpeEvidence::of(&part.returns),
                     permutation: part.trial.permutation,
@@ -329,6 +343,14 @@ impl<'a> Bench<'a> {
             };
         let all = parts.into_iter().zip(comparisons).zip(folds).zip(spreads).enumerate();
         (all.map(evaluation).collect(), rival, sets)
+    }
+
+    /// The recipe as a classifier of direction, from its own quantiles.
+    fn classifier(&self, part: &Part) -> Option<DirectionSkill> {
+        let rows = part.trial.quantiles.chunks_exact(LEVELS);
+        let probabilities: Vec<f64> = rows.map(probability_of_rise).collect();
+        let (walk, base) = (self.walk, self.walk.base_rates());
+        direction_skill(&walk.outcomes, &probabilities, &base, walk.steps())
     }
 
     /// What all seeds of a recipe gave, the judged one first.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use foretell_market::{Fingerprint, FingerprintHasher, Interval, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::classifier::DirectionSkill;
 use super::conformal::CalibrationState;
 use super::coverage::{CoverageTests, RollingCoverage};
 use super::direction::Direction;
@@ -167,6 +168,14 @@ pub struct FoldSummary {
     pub naive_mae: f64,
     /// Mean squared label in training: the scale of RMSSE.
     pub naive_mse: f64,
+    /// Share of rises among the training labels that moved, between 0.025 and 0.975; one half
+    /// in files that were stored before it was known.
+    #[serde(default = "even")]
+    pub base_rate: f64,
+}
+
+fn even() -> f64 {
+    0.5
 }
 
 /// One recipe on all out-of-sample rows.
@@ -211,6 +220,10 @@ pub struct RecipeEvaluation {
     /// What its seeds gave; absent in files that were stored before several were run.
     #[serde(default)]
     pub seeds: Option<SeedSummary>,
+    /// What its probability of a rise is worth; absent when no row moved, and in files that
+    /// were stored before it was judged.
+    #[serde(default)]
+    pub classifier: Option<DirectionSkill>,
     /// What shuffling each feature does on the rows of the last fold, the largest first;
     /// empty for a recipe without features.
     #[serde(default)]

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use foretell_market::{Interval, Timestamp};
 use foretell_panel::{Dataset, Fold, Label, walk_forward};
 
+use super::classifier::base_rate;
 use super::finished::{FinishedFits, Rows, from_bytes, to_bytes};
 use super::judge::Trial;
 use super::metrics::{NaiveScale, crps};
@@ -155,6 +156,7 @@ impl Walk {
                 rows: split.test.len(),
                 naive_mae: scale.absolute,
                 naive_mse: scale.squared,
+                base_rate: base_rate(train().map(|l| l.value)),
             });
             first_row += split.test.len();
         }
@@ -278,6 +280,11 @@ impl Walk {
     pub fn scales(&self) -> Vec<NaiveScale> {
         let scale = |f: &FoldSummary| NaiveScale { absolute: f.naive_mae, squared: f.naive_mse };
         self.folds.iter().flat_map(|f| std::iter::repeat_n(scale(f), f.rows)).collect()
+    }
+
+    /// The base rate of rises of each row: that of its fold's training rows.
+    pub fn base_rates(&self) -> Vec<f64> {
+        self.folds.iter().flat_map(|f| std::iter::repeat_n(f.base_rate, f.rows)).collect()
     }
 }
 

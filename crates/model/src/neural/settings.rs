@@ -13,6 +13,23 @@ pub enum Objective {
     /// The squared error: the network forecasts the mean, and the quantiles are those of
     /// its residuals on the validation rows.
     Squared,
+    /// The cross-entropy of classes that the outcomes are cut into: the network forecasts
+    /// the probability of each, and inside a class the learnt outcomes speak
+    /// (see [`super::Classes`]).
+    Classes,
+}
+
+/// Classes that are not told otherwise: falls and rises.
+pub(crate) const FALL_OR_RISE: usize = 2;
+
+fn fall_or_rise() -> usize {
+    FALL_OR_RISE
+}
+
+/// Left out of what is stored, so that settings without classes keep their hash.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_fall_or_rise(classes: &usize) -> bool {
+    *classes == FALL_OR_RISE
 }
 
 /// A network of recurrent layers (LSTM or GRU) and a linear one after the last step.
@@ -27,6 +44,9 @@ pub struct RecurrentSettings {
     pub dropout: f64,
     /// What training makes small.
     pub objective: Objective,
+    /// Into how many classes outcomes are cut (2 to 21), where classes are learnt.
+    #[serde(default = "fall_or_rise", skip_serializing_if = "is_fall_or_rise")]
+    pub classes: usize,
     /// Passes over the training rows, at most.
     pub epochs: usize,
     /// Windows per step.
@@ -55,6 +75,7 @@ impl Default for RecurrentSettings {
             activation: Activation::Tanh,
             dropout: 0.0,
             objective: of.objective,
+            classes: of.classes,
             epochs: of.epochs,
             batch: of.batch,
             learning_rate: of.learning_rate,
@@ -78,6 +99,9 @@ pub struct PerceptronSettings {
     pub activation: Activation,
     /// What training makes small.
     pub objective: Objective,
+    /// Into how many classes outcomes are cut (2 to 21), where classes are learnt.
+    #[serde(default = "fall_or_rise", skip_serializing_if = "is_fall_or_rise")]
+    pub classes: usize,
     /// Passes over the training rows, at most.
     pub epochs: usize,
     /// Rows per step.
@@ -104,6 +128,7 @@ impl Default for PerceptronSettings {
             units: vec![32],
             activation: Activation::Relu,
             objective: Objective::Pinball,
+            classes: FALL_OR_RISE,
             epochs: 50,
             batch: 64,
             learning_rate: 1e-3,
@@ -125,6 +150,9 @@ pub struct DecompositionSettings {
     pub kernel: usize,
     /// What training makes small.
     pub objective: Objective,
+    /// Into how many classes outcomes are cut (2 to 21), where classes are learnt.
+    #[serde(default = "fall_or_rise", skip_serializing_if = "is_fall_or_rise")]
+    pub classes: usize,
     /// Passes over the training rows, at most.
     pub epochs: usize,
     /// Windows per step.
@@ -151,6 +179,7 @@ impl Default for DecompositionSettings {
         Self {
             kernel: 25,
             objective: of.objective,
+            classes: of.classes,
             epochs: of.epochs,
             batch: of.batch,
             learning_rate: of.learning_rate,

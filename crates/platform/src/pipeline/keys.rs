@@ -496,9 +496,17 @@ const DROPOUT: Key =
     key("dropout", Kind::Number(0.0, 0.5), Some("0.0"), "Share of outputs dropped between layers.");
 const OBJECTIVE: Key = key(
     "objective",
-    Kind::OneOf(&["pinball", "squared"]),
+    Kind::OneOf(&["pinball", "squared", "classes"]),
     Some("\"pinball\""),
-    "Nine quantiles by pinball loss, or the mean by squared error.",
+    "Nine quantiles by pinball loss, the mean by squared error, or classes of outcomes by \
+     cross-entropy.",
+);
+const CLASSES: Key = key(
+    "classes",
+    Kind::Whole(2, 21),
+    Some("2"),
+    "With `objective = \"classes\"`: 2 for falls and rises, more for as many equally frequent \
+     ranges of outcomes.",
 );
 const EPOCHS: Key =
     key("epochs", Kind::Whole(1, 1_000_000), Some("50"), "Passes over the training rows, at most.");
@@ -545,6 +553,7 @@ const RECURRENT: &[Key] = &[
     activation("\"tanh\""),
     DROPOUT,
     OBJECTIVE,
+    CLASSES,
     EPOCHS,
     BATCH,
     LEARNING_RATE,
@@ -560,6 +569,7 @@ const PERCEPTRON: &[Key] = &[
     UNITS,
     activation("\"relu\""),
     OBJECTIVE,
+    CLASSES,
     EPOCHS,
     BATCH,
     LEARNING_RATE,
@@ -574,6 +584,7 @@ const PERCEPTRON: &[Key] = &[
 const DECOMPOSITION: &[Key] = &[
     key("kernel", Kind::Whole(1, 1_000), Some("25"), "Steps of the moving average, the trend."),
     OBJECTIVE,
+    CLASSES,
     EPOCHS,
     BATCH,
     LEARNING_RATE,

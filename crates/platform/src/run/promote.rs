@@ -273,6 +273,13 @@ impl Run<'_> {
             put("spread_p_value", line.spread_p);
             put("lag1_autocorrelation", line.lag1);
             put("spread_lag1_autocorrelation", line.spread_lag1);
+            if let Some(c) = &line.classifier {
+                put("direction_log_loss", Some(c.log_loss));
+                put("direction_log_loss_skill", Some(c.log_loss_skill));
+                put("direction_brier", Some(c.brier));
+                put("direction_mcc", c.mcc);
+                put("direction_p_value", c.p_holm);
+            }
             if let Some(seeds) = &line.seeds {
                 put("seeds", Some(seeds.seeds as f64));
                 put("folds", Some(seeds.folds as f64));

@@ -62,6 +62,7 @@ fn judged_by(
         rows,
         naive_mae: SIGMA,
         naive_mse: SIGMA * SIGMA,
+        base_rate: 0.5,
     };
     let folds = vec![fold(0, rows / 2), fold(rows / 2, rows - rows / 2)];
     let times: Vec<Timestamp> = (0..rows).map(at).collect();
