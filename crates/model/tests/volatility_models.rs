@@ -104,7 +104,10 @@ fn nothing_later_moves_an_earlier_forecast() {
         let (rows, squares) = (with_returns(closes, 3), returns(closes));
         let (stop, recipes) = (AtomicBool::new(false), kinds.map(recipe));
         let plan = plan(60, 10);
-        foretell_model::evaluate::walk(&rows, Some(&squares), &recipes, &plan, &stop, &()).unwrap()
+        let walked =
+            foretell_model::evaluate::walk(&rows, Some(&squares), &recipes, &plan, &stop, &())
+                .unwrap();
+        (walked.walk, walked.trials)
     };
     let ((walk, one), (_, other)) = (said(&before), said(&after));
     let decided = walk.times.partition_point(|t| *t < markets::close_of(2_200));
