@@ -21,10 +21,10 @@ use foretell_model::{
 use foretell_panel::{Dataset, Matrix};
 use markets::{dataset, plan, random_walk, recipe};
 
-/// Steps of 1 through ten layers of ReLU, without a bound on the gradient.
-const DIVERGING: &str = r#"{"kind":"mlp","units":[64,64,64,64,64,64,64,64,64,64],
-    "activation":"relu","objective":"squared","batch":16,"learning_rate":1.0,"clip":0.0,
-    "epochs":30,"patience":0,"plateau":0,"validation":0.1}"#;
+/// Behind ReLU a state grows without bound over a long window, and steps of 1 take it there.
+const DIVERGING: &str = r#"{"kind":"lstm","units":[8],"activation":"relu",
+    "objective":"squared","batch":16,"learning_rate":1.0,"clip":0.0,"epochs":200,"patience":0,
+    "plateau":0}"#;
 
 fn named(name: &str, json: &str) -> Recipe {
     Recipe { name: name.to_owned(), spec: serde_json::from_str(json).expect("settings") }
@@ -41,8 +41,19 @@ fn ensemble(name: &str, members: &[&Recipe]) -> Recipe {
     Recipe { name: name.to_owned(), spec: serde_json::from_value(spec).expect("settings") }
 }
 
+/// Hours whose features are a window of the last forty returns.
 fn rows() -> Dataset {
-    dataset(&random_walk(1_500, 5), 1)
+    const STEPS: usize = 40;
+    let whole = dataset(&random_walk(1_500, 5), 1);
+    let change = |i: usize| (whole.base_prices[i] / whole.base_prices[i - 1]).ln();
+    let mut rows = whole.slice(STEPS..whole.len());
+    let window = |i: usize| (0..STEPS).map(move |back| i + back + 1);
+    let features = (0..rows.len()).flat_map(window).map(change).collect();
+    rows.features = Matrix::new(rows.len(), STEPS, features);
+    let name =
+        |t: usize| if t == STEPS - 1 { "x".to_owned() } else { format!("x[-{}]", STEPS - 1 - t) };
+    rows.feature_names = (0..STEPS).map(name).collect();
+    rows
 }
 
 fn run(recipes: &[Recipe], plan: &EvaluationPlan) -> Evaluation {
@@ -127,7 +138,7 @@ fn impossible(name: &str, weight: f32) -> Recipe {
         name: name.to_owned(),
         format: "test".to_owned(),
         origin: Fingerprint::of_bytes(b"test"),
-        columns: vec!["f0".to_owned()],
+        columns: vec!["x".to_owned()],
         answers: Answers::LogReturn,
         trained_until: None,
         body: Body::Network {
@@ -171,8 +182,8 @@ fn what_concerns_everything_still_ends_everything() {
     let lost = named("network", DIVERGING);
     let mut broken = rows();
     let mut features = broken.features.as_slice().to_vec();
-    features[12 * 3] = f64::NAN;
-    broken.features = Matrix::new(broken.len(), 12, features);
+    features[40 * 3] = f64::NAN;
+    broken.features = Matrix::new(broken.len(), 40, features);
     let error = ask(&broken, &[lost.clone(), recipe("ridge")]);
     assert!(matches!(error, ModelError::NotFinite { .. }), "{error}");
     assert_eq!(error.concern(), Concern::Everything);
@@ -199,9 +210,9 @@ fn a_champion_that_fails_keeps_its_place_and_nobody_overtakes_it() {
     let mut rows = rows();
     let mut features = rows.features.as_slice().to_vec();
     for (i, label) in rows.labels.iter().enumerate() {
-        features[i * 12] = label.value;
+        features[i * 40] = label.value;
     }
-    rows.features = Matrix::new(rows.len(), 12, features);
+    rows.features = Matrix::new(rows.len(), 40, features);
     let recipes = [recipe("ridge"), named("network", DIVERGING)];
     let stop = AtomicBool::new(false);
     let mut found = evaluate(&rows, None, &recipes, &plan(20, 10), &stop, &()).unwrap();

@@ -107,7 +107,10 @@ fn figures(contents: &Contents<'_>) -> Vec<(&'static str, String, String)> {
         (
             "Served",
             report.champion.clone(),
-            format!("coverage {:.1} % of {level}", of.metrics.coverage * 100.0),
+            match contents.evaluation.recipe(&report.champion) {
+                Some(_) => format!("coverage {:.1} % of {level}", of.metrics.coverage * 100.0),
+                None => "an earlier version: it failed in this run".to_owned(),
+            },
         ),
         (
             "Best p-value",
@@ -241,12 +244,28 @@ fn models(contents: &Contents<'_>) -> String {
             c.reason.clone(),
         ]);
     }
-    let tables = table.html() + &spread.html() + &costs(contents) + &overfitting(contents);
+    let tables = table.html() + &spread.html() + &failed(contents);
+    let tables = tables + &costs(contents) + &overfitting(contents);
     tables + &ranking.figure() + &verdicts.html()
 }
 
 fn against_each_other(contents: &Contents<'_>) -> String {
     comparison::seeds(contents) + &comparison::sets(contents) + &comparison::ranks(contents)
+}
+
+/// The recipes that failed, and why.
+fn failed(contents: &Contents<'_>) -> String {
+    if contents.report.failed.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new("Models that failed", &["model", "where and why"]);
+    for line in &contents.report.failed {
+        table.row([line.name.clone(), line.words()]);
+    }
+    table.html()
+        + "<p>A model fails as a whole, whichever of its fits did, and with it the ensembles that \
+           it is a member of. It has no version and cannot be promoted; the other models were \
+           judged without it, and it counts as a try in the corrections.</p>"
 }
 
 /// The number of trials and what it does to the best of them.

@@ -61,16 +61,22 @@ impl FailedRecipe {
     }
 }
 
+/// In words: `failed in fold 3, seed 7`.
+impl fmt::Display for FailedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Search { fold } => write!(f, "failed in its search in fold {fold}"),
+            Self::Fit { fold, seed } => write!(f, "failed in fold {fold}, seed {seed}"),
+            Self::Member { member } => write!(f, "failed with its member `{member}`"),
+            Self::Refit => f.write_str("failed in its refit on all rows"),
+        }
+    }
+}
+
 /// Where and why, without the name: `failed in fold 3, seed 7: …`.
 impl fmt::Display for FailedRecipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.at {
-            FailedAt::Search { fold } => write!(f, "failed in its search in fold {fold}: "),
-            FailedAt::Fit { fold, seed } => write!(f, "failed in fold {fold}, seed {seed}: "),
-            FailedAt::Member { member } => write!(f, "failed with its member `{member}`: "),
-            FailedAt::Refit => f.write_str("failed in its refit on all rows: "),
-        }?;
-        f.write_str(&self.reason)
+        write!(f, "{}: {}", self.at, self.reason)
     }
 }
 
