@@ -25,6 +25,7 @@ mod gate;
 mod imported;
 mod judged;
 mod keeper;
+mod loaded;
 mod lockbox;
 mod market;
 mod materialise;

@@ -314,7 +314,7 @@ fn volatility(contents: &Contents<'_>) -> String {
     }
     if let Some(v) = &contents.evaluation.volatility {
         let span = v.span.map_or_else(|| "the horizon".to_owned(), |s| s.to_string());
-        let (previous, constant) = v.p_holm();
+        let ((previous, constant), corrected) = (v.p_holm(), v.p_holm_of_others());
         let title = format!("Realised variance of {} spans of {span}", v.rows);
         let mut heads = vec!["forecast".to_owned(), "#mean QLIKE".to_owned()];
         let judged = std::iter::once("EWMA").chain(v.others.iter().map(|o| o.name.as_str()));
@@ -323,7 +323,7 @@ fn volatility(contents: &Contents<'_>) -> String {
         let mut spans = Table::new(&title, &heads);
         // EWMA, and after it the p-values of the others against the same rival.
         let row = |name: &str, qlike: f64, p: Option<f64>, rival: Option<usize>| {
-            let others = v.others.iter().map(|o| rival.map(|k| o.p_holm()[k]));
+            let others = corrected.iter().map(|p| rival.map(|k| p[k]));
             let p = std::iter::once(p).chain(others);
             let p = p.map(|p| or_dash(p.map(wording::p_value)));
             [name.to_owned(), format!("{qlike:.4}")].into_iter().chain(p).collect::<Vec<_>>()
@@ -337,7 +337,8 @@ fn volatility(contents: &Contents<'_>) -> String {
         html.push_str(&spans.html());
         html.push_str(
             "<p>Spans do not overlap; one with a missing interval is left out. Each forecast is \
-             scaled on the training spans of its fold. One-sided, with fixed smoothing, after Holm.</p>",
+             scaled on the training spans of its fold. One-sided, with fixed smoothing, after Holm \
+             over every test of the table.</p>",
         );
     }
     if html.is_empty() { "<p>Nothing here forecasts volatility.</p>".to_owned() } else { html }

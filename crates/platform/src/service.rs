@@ -20,6 +20,7 @@ use crate::execution::{execute, graph};
 use crate::forecasting::{CHAMPION, StoredForecast};
 use crate::imported::{self, Predicted, PricesGiven};
 use crate::keeper::{self, Keeper};
+use crate::loaded::LoadedModels;
 use crate::market;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::{Pipeline, Present};
@@ -59,6 +60,8 @@ pub struct Service {
     stop: Arc<Stop>,
     /// What [`Service::pipelines`] found, until a run ends.
     known: Mutex<Option<Vec<(RunRecord, Pipeline)>>>,
+    /// Imported models that have answered.
+    loaded: Arc<LoadedModels>,
 }
 
 impl std::fmt::Debug for Service {
@@ -107,6 +110,7 @@ impl Service {
             running: AtomicUsize::new(0),
             stop: Arc::new(Stop::default()),
             known: Mutex::new(None),
+            loaded: Arc::default(),
         };
         for (_, pipeline) in service.pipelines().await? {
             service.show_stored(&pipeline).await?;
@@ -520,12 +524,16 @@ impl Service {
     ///
     /// # Errors
     /// [`PlatformError::Prices`] when none follows from them, and when there is no such model.
-    pub fn predict(
+    pub async fn predict(
         &self,
         model: Option<&str>,
         prices: &PricesGiven,
     ) -> Result<Predicted, PlatformError> {
-        imported::predict(self.store.dir.path(), model, prices)
+        let (loaded, dir) = (Arc::clone(&self.loaded), self.store.dir.path().to_owned());
+        let (model, prices) = (model.map(str::to_owned), prices.clone());
+        // Reading and computing hold up no other request.
+        let work = move || imported::predict_loaded(&loaded, &dir, model.as_deref(), &prices);
+        training::run_cpu(work).await?
     }
 
     /// The report of a run, as HTML.

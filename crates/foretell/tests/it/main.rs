@@ -7,6 +7,7 @@ mod bucket;
 mod classical;
 mod comparing;
 mod errors;
+mod failing;
 mod interop;
 mod judging;
 mod lifecycle;

@@ -355,6 +355,8 @@ pub fn walk(
     })?;
     let mut failed = field.failures.into_inner();
     fail_ensembles(recipes, &mut failed);
+    let ensembles = failed.iter().flatten().filter(|f| !f.spec.members().is_empty());
+    ensembles.for_each(|f| progress.failed(f));
     let mut parts: Vec<Vec<Said>> = (0..recipes.len() * plan.seeds).map(|_| Vec::new()).collect();
     for (task, said) in tasks.iter().zip(results) {
         parts[task.seed * recipes.len() + task.recipe].extend(said);
@@ -555,7 +557,9 @@ impl Field<'_> {
     fn note(&self, (recipe, order): (usize, usize), at: FailedAt, reason: String) {
         let Recipe { name, spec } = self.recipes[recipe].clone();
         let failed = FailedRecipe { name, spec, at, reason };
-        if self.failures.note(recipe, order, failed.clone()) {
+        let unheard = self.failures.note(recipe, order, failed.clone());
+        // Of an ensemble it is known in the end whether it failed by itself.
+        if unheard && failed.spec.members().is_empty() {
             self.progress.failed(&failed);
         }
     }
