@@ -27,6 +27,7 @@ use crate::pipeline::{Pipeline, Present};
 use crate::prove::{config_json, pipeline_of};
 use crate::run::{Made, Run};
 use crate::store::Store;
+use crate::training::run_cpu;
 use crate::turn::Turns;
 use crate::views::{
     CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, RunReport, Served,
@@ -533,7 +534,7 @@ impl Service {
         let (model, prices) = (model.map(str::to_owned), prices.clone());
         // Reading and computing hold up no other request.
         let work = move || imported::predict_loaded(&loaded, &dir, model.as_deref(), &prices);
-        training::run_cpu(work).await?
+        run_cpu(work).await?
     }
 
     /// The report of a run, as HTML.
