@@ -99,19 +99,29 @@ fn a_model_that_diverges_changes_nothing_for_the_others_and_is_told_everywhere()
     assert!(words.contains(" network failed in fold 1, seed 1: "), "{words}");
 }
 
+/// Runs and expects exit code 1; answers with standard error, where the failure is told as it
+/// happens, before the error.
+fn fails(market: &Market, arguments: &[&str]) -> String {
+    let output = market.run(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("\nerror: ") && !errors.contains("panicked"), "{errors}");
+    errors
+}
+
 #[test]
 fn a_run_in_which_all_fail_ends_with_their_remedies() {
     let market = market(NETWORK);
     let text = market.read("pipeline.toml");
     let (head, _) = text.split_once("[[models]]").expect("models");
     market.write("pipeline.toml", &format!("{head}{NETWORK}"));
-    let errors = market.fails(1, &["run", "pipeline.toml"]);
+    let errors = fails(&market, &["run", "pipeline.toml"]);
     assert!(errors.contains("no model is left beside the random walk"), "{errors}");
     assert!(errors.contains("`network` failed in fold 1, seed 1"), "{errors}");
     assert!(errors.contains("lower `learning_rate`"), "{errors}");
     let runs = market.json(&["runs", "list"]);
     let words = market.ok(&["runs", "show", runs[0]["id"].as_str().unwrap()]);
     assert!(words.contains("failed/network"), "the try is on record: {words}");
-    let errors = market.fails(1, &["evaluate", "pipeline.toml"]);
+    let errors = fails(&market, &["evaluate", "pipeline.toml"]);
     assert!(errors.contains("no model is left beside the random walk"), "{errors}");
 }
