@@ -127,7 +127,9 @@ fn numbers(
     let predicted = match version.model.predict(&features, &context) {
         Ok(predicted) => predicted,
         // The inputs have been checked: it is the output that is not finite.
-        Err(ModelError::NotFinite { .. }) => return Ok(not_finite()),
+        Err(ModelError::NotFinite { .. } | ModelError::ImpossibleAnswer { .. }) => {
+            return Ok(not_finite());
+        }
         Err(error) => return Err(error.into()),
     };
     let returns = predicted.row(0);

@@ -3,7 +3,8 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use foretell_platform::{
-    ConfidenceSet, Overfitting, RanksView, RecipeLine, RunReport, VolatilitySkill, wording,
+    ConfidenceSet, FailedLine, Overfitting, RanksView, RecipeLine, RunReport, VolatilitySkill,
+    wording,
 };
 use serde::Serialize;
 
@@ -177,6 +178,7 @@ pub(crate) fn run_report(report: &RunReport) {
         let names = report.refit_includes_lock_box.join(", ");
         say(&format!(" the final refits of {names} include the opened lock-box"));
     }
+    failed(&report.failed);
     comparison(&report.table, &report.confidence_sets, report.ranks.as_ref());
     notes(report.volatility.as_ref(), report.overfitting.as_ref());
     for found in &report.searches {
@@ -193,6 +195,13 @@ pub(crate) fn run_report(report: &RunReport) {
         say(&format!(" report     {}", report.report));
     }
     say(&format!(" run        {}   {:.1} s", report.run, report.seconds));
+}
+
+/// What stands under a table of the models that failed.
+pub(crate) fn failed(lines: &[FailedLine]) {
+    for line in lines {
+        say(&format!(" {} {}", line.name, line.words()));
+    }
 }
 
 /// What stands under a table of its seeds: a line for each model that was fitted with several.

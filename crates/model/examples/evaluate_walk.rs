@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use foretell_market::Interval;
-use foretell_model::evaluate::{EvaluationPlan, decide_promotion, judge, walk};
+use foretell_model::evaluate::{EvaluationPlan, Walked, decide_promotion, judge, walk};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +29,7 @@ fn main() {
     let plan = EvaluationPlan { threads: 2, ..markets::plan(180, 30) };
     let stop = AtomicBool::new(false);
     let started = Instant::now();
-    let (walk, trials) =
+    let Walked { walk, trials, .. } =
         walk(&rows, Some(&returns), &recipes, &plan, &stop, &()).expect("recipes fit");
     let fitted = started.elapsed();
     let mut evaluation = judge(&walk, trials, &plan).expect("forecasts can be judged");

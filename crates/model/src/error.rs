@@ -3,6 +3,17 @@
 
 use foretell_panel::SplitError;
 
+/// Whom an error concerns while several recipes are judged on the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concern {
+    /// The one recipe that met it: its training diverged, its model answers what is no
+    /// forecast. The others go on without it.
+    Recipe,
+    /// Everything: the rows, the settings of the file, a stored model that cannot be read, a
+    /// stop. Nothing goes on.
+    Everything,
+}
+
 /// Everything that can go wrong in this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ModelError {
@@ -30,6 +41,19 @@ pub enum ModelError {
         /// The column.
         column: String,
         /// What stood there.
+        value: f64,
+    },
+    /// A fitted or imported model answers what is no forecast.
+    #[error(
+        "the model answers {value} for its quantile {level} in row {row}, which is no forecast: \
+         train it otherwise, or leave it out"
+    )]
+    ImpossibleAnswer {
+        /// The row, from 0.
+        row: usize,
+        /// Level of the quantile.
+        level: f64,
+        /// What it answered.
         value: f64,
     },
     /// Columns are not those the model was trained on.
@@ -109,4 +133,25 @@ pub enum ModelError {
     /// An evaluation cannot be made of these rows.
     #[error("evaluation: {0}")]
     Evaluation(String),
+}
+
+impl ModelError {
+    /// Whom it concerns while several recipes are judged.
+    pub fn concern(&self) -> Concern {
+        match self {
+            Self::Numerical { .. } | Self::Boosting(_) | Self::ImpossibleAnswer { .. } => {
+                Concern::Recipe
+            }
+            Self::TooFewRows { .. }
+            | Self::NotFinite { .. }
+            | Self::Schema { .. }
+            | Self::MissingContext { .. }
+            | Self::Setting { .. }
+            | Self::Stopped { .. }
+            | Self::NewerVersion { .. }
+            | Self::Damaged { .. }
+            | Self::Split(_)
+            | Self::Evaluation(_) => Concern::Everything,
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub mod conformal;
 pub mod coverage;
 pub mod direction;
 pub mod dm;
+mod failed;
 mod finished;
 mod holm;
 mod judge;
@@ -41,8 +42,10 @@ use serde::{Deserialize, Serialize};
 
 pub use classifier::{CalibrationGroup, DirectionSkill};
 pub use conformal::CalibrationState;
+pub use failed::{FailedAt, FailedRecipe, fail_ensembles};
 pub use finished::FinishedFits;
 pub use holm::holm;
+use judge::judge_beside;
 pub use judge::{Trial, judge};
 pub use mcs::ConfidenceSet;
 pub use permutation::{PermutationImportance, permutation_importance};
@@ -57,7 +60,7 @@ pub use seeds::{Deviation, SeedScore, SeedSummary};
 pub use spending::spent_alpha;
 pub use spread::{SpreadEvaluation, SpreadSkill, VarianceProxy};
 pub use volatility::{SpanForecaster, VolatilitySkill};
-pub use walk::{EvaluationProgress, Walk, walk};
+pub use walk::{EvaluationProgress, Walk, Walked, walk};
 
 use crate::{EstimatorSpec, ModelError};
 
@@ -169,9 +172,13 @@ impl EvaluationPlan {
 /// and what realised variances of spans are made of. Without them the squared label
 /// stands in and no span is judged.
 ///
+/// A recipe that fails by its own fault ([`crate::Concern::Recipe`]: its training diverges,
+/// its model answers what is no forecast) fails alone and stands in [`Evaluation::failed`];
+/// it may be that the random walk is all that is left.
+///
 /// # Errors
 /// When a recipe name repeats, a label is missing, the data is too short for one fold,
-/// a fit fails, or the stop flag is raised.
+/// a fit fails for a reason that concerns everything, or the stop flag is raised.
 pub fn evaluate(
     dataset: &Dataset,
     returns: Option<&SquaredReturns>,
@@ -182,8 +189,8 @@ pub fn evaluate(
 ) -> Result<Evaluation, ModelError> {
     plan.check()?;
     let recipes = with_random_walk(recipes)?;
-    let (walk, trials) = walk(dataset, returns, &recipes, plan, stop, progress)?;
-    let mut evaluation = judge(&walk, trials, plan)?;
+    let Walked { walk, trials, failed } = walk(dataset, returns, &recipes, plan, stop, progress)?;
+    let mut evaluation = judge_beside(&walk, trials, failed, plan)?;
     evaluation.volatility = returns
         .zip(plan.volatility_span)
         .and_then(|(returns, span)| walk.volatility(dataset, returns, span));

@@ -98,9 +98,12 @@ impl Estimator for ForestEstimator {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(context.threads.max(1))
             .build()
-            .map_err(|e| ModelError::Numerical {
+            // The machine's fault and not the recipe's.
+            .map_err(|e| ModelError::Setting {
                 kind: self.spec.kind().to_owned(),
-                message: format!("threads cannot be started ({e}): give fewer"),
+                field: "threads".to_owned(),
+                value: context.threads.to_string(),
+                remedy: format!("they cannot be started ({e}): give fewer"),
             })?;
         let done = Mutex::new(0u64);
         let finished = |tree: Result<(ForestTree, Vec<f64>), ModelError>| {

@@ -35,7 +35,7 @@ pub use classical::{
     ArimaState, EtsState, EtsTrend, GarchState, HarState, Shocks, ThetaState, Trend,
 };
 pub use ensemble::{EnsembleState, MeanSettings, StackingSettings, stacking_weights};
-pub use error::ModelError;
+pub use error::{Concern, ModelError};
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use explain::{Explanation, Explanations};
 pub use forest::{ForestState, ForestTree};

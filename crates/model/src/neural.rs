@@ -187,6 +187,15 @@ impl NeuralEstimator {
         Self { spec }
     }
 
+    /// Why training was stopped after so many epochs.
+    fn diverged(&self, epochs: usize) -> ModelError {
+        let message = format!(
+            "training diverged in epoch {epochs}: lower `learning_rate`, or bound the gradient with \
+             `clip`"
+        );
+        ModelError::Numerical { kind: self.spec.kind().to_owned(), message }
+    }
+
     /// What decides a fit: settings, seed and rows.
     fn key(&self, train: &Dataset, seed: u64) -> String {
         let mut hasher = FingerprintHasher::new("fit/1");
@@ -356,12 +365,7 @@ impl Estimator for NeuralEstimator {
             };
             let judged = asked.len == 0 || epoch.validation.is_finite();
             if !epoch.loss.is_finite() || !judged {
-                let number = training.epochs_done();
-                let message = format!(
-                    "training diverged in epoch {number}: lower `learning_rate`, or bound the gradient with \
-                     `clip`"
-                );
-                return Err(ModelError::Numerical { kind: self.spec.kind().to_owned(), message });
+                return Err(self.diverged(training.epochs_done()));
             }
             let done = training.epochs_done() as u64;
             context.progress.epoch(done, total, epoch.loss, epoch.validation);
@@ -374,6 +378,10 @@ impl Estimator for NeuralEstimator {
         state.epochs = training.epochs_done();
         let network = training.into_best();
         state.weights = network.weights();
+        // The last step of an epoch can leave the range of 32 bits with no loss to show it.
+        if state.weights.iter().flatten().any(|weight| !weight.is_finite()) {
+            return Err(self.diverged(state.epochs));
+        }
         // What never moved while training is not to matter when it does.
         let seen = state.architecture.inputs;
         for (i, weight) in state.weights[0].iter_mut().enumerate() {

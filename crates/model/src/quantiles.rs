@@ -35,8 +35,8 @@ impl Quantiles {
     pub fn rearranged(mut values: Vec<f64>) -> Result<Self, ModelError> {
         assert_eq!(values.len() % LEVELS, 0, "nine values per row");
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            let column = format!("quantile {}", QUANTILE_LEVELS[i % LEVELS]);
-            return Err(ModelError::NotFinite { row: i / LEVELS, column, value: values[i] });
+            let level = QUANTILE_LEVELS[i % LEVELS];
+            return Err(ModelError::ImpossibleAnswer { row: i / LEVELS, level, value: values[i] });
         }
         values.chunks_exact_mut(LEVELS).for_each(|row| row.sort_by(f64::total_cmp));
         Ok(Self { values })
@@ -131,7 +131,7 @@ mod tests {
         let mut values = vec![0.0; 18];
         values[13] = f64::NAN;
         let error = Quantiles::rearranged(values).unwrap_err();
-        assert!(matches!(error, ModelError::NotFinite { row: 1, .. }), "{error}");
+        assert!(matches!(error, ModelError::ImpossibleAnswer { row: 1, .. }), "{error}");
     }
 
     proptest! {

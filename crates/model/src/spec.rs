@@ -275,6 +275,19 @@ impl EstimatorSpec {
         serde_json::from_value(serde_json::json!({ "kind": kind })).ok()
     }
 
+    /// Whether it is one of the rivals without settings that read no more than labels and
+    /// prices: they cannot diverge, and what fails them fails everything.
+    pub fn is_baseline(&self) -> bool {
+        matches!(
+            self,
+            Self::RandomWalk
+                | Self::Drift
+                | Self::SeasonalNaive
+                | Self::HistoricalMean
+                | Self::EwmaVolatility
+        )
+    }
+
     /// What an ensemble is made of; empty for every other kind.
     pub fn members(&self) -> &[Self] {
         match self.learnt() {

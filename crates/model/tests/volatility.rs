@@ -107,8 +107,16 @@ fn nothing_later_moves_an_earlier_variance_forecast() {
         let (rows, squares) = (dataset(closes, 6), returns(closes));
         let stop = AtomicBool::new(false);
         let recipes = [recipe("random_walk"), recipe("ewma_volatility")];
-        foretell_model::evaluate::walk(&rows, Some(&squares), &recipes, &plan(60, 10), &stop, &())
-            .unwrap()
+        let walked = foretell_model::evaluate::walk(
+            &rows,
+            Some(&squares),
+            &recipes,
+            &plan(60, 10),
+            &stop,
+            &(),
+        )
+        .unwrap();
+        (walked.walk, walked.trials)
     };
     let ((walk, one), (moved, other)) = (said(&before), said(&after));
     let decided = walk.times.partition_point(|t| *t < markets::close_of(3_000));

@@ -56,10 +56,10 @@ fn days_are_forecast_by_garch_and_har_too() {
     let days = evaluation.volatility.unwrap();
     let names: Vec<&str> = days.others.iter().map(|o| o.name.as_str()).collect();
     assert_eq!(names, ["GARCH", "HAR"]);
-    for other in &days.others {
-        let [ewma, previous, constant] = other.p_holm();
+    let corrected = days.p_holm_of_others().into_iter().zip(days.p_values_of_others());
+    for (other, ([ewma, previous, constant], p_value)) in days.others.iter().zip(corrected) {
         assert!(previous < 0.01 && constant < 0.01, "{other:?}");
-        assert_eq!(other.p_value(), ewma.max(previous).max(constant));
+        assert_eq!(p_value, ewma.max(previous).max(constant));
         // EWMA knows neither the mean to which the variance returns nor the horizon.
         assert!(other.qlike < days.qlike, "{}: {} of {}", other.name, other.qlike, days.qlike);
     }
@@ -84,8 +84,8 @@ fn constant_variance_is_not_found_beyond_the_stated_rate() {
         let evaluation = run(&random_walk(6_000, 100 + seed), steps, &ALL, 15);
         let decision = decide_promotion(&evaluation, None, 0.1, 0);
         promoted += u64::from(decision.winner != RANDOM_WALK);
-        let others = evaluation.volatility.unwrap().others;
-        days += u64::from(others.iter().any(|o| o.p_value() < 0.025));
+        let others = evaluation.volatility.unwrap().p_values_of_others();
+        days += u64::from(others.iter().any(|p| *p < 0.05));
     }
     // More than these have a chance below one in a hundred at the stated rates.
     assert!(promoted <= 7, "{promoted} of {RUNS} runs promoted noise");
@@ -104,7 +104,10 @@ fn nothing_later_moves_an_earlier_forecast() {
         let (rows, squares) = (with_returns(closes, 3), returns(closes));
         let (stop, recipes) = (AtomicBool::new(false), kinds.map(recipe));
         let plan = plan(60, 10);
-        foretell_model::evaluate::walk(&rows, Some(&squares), &recipes, &plan, &stop, &()).unwrap()
+        let walked =
+            foretell_model::evaluate::walk(&rows, Some(&squares), &recipes, &plan, &stop, &())
+                .unwrap();
+        (walked.walk, walked.trials)
     };
     let ((walk, one), (_, other)) = (said(&before), said(&after));
     let decided = walk.times.partition_point(|t| *t < markets::close_of(2_200));

@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::data_dir::write_atomically;
 use crate::error::PlatformError;
+use crate::loaded::LoadedModels;
 use crate::pipeline::Pipeline;
 use crate::remote::client_token;
 use crate::{named, wording};
@@ -372,36 +373,81 @@ pub fn predict(
     predict_by(&file_of(data_dir, model)?, prices)
 }
 
+/// [`predict`] by a model that may be in memory already.
+///
+/// # Errors
+/// As [`predict`].
+pub(crate) fn predict_loaded(
+    loaded: &LoadedModels,
+    data_dir: &Path,
+    model: Option<&str>,
+    prices: &PricesGiven,
+) -> Result<Predicted, PlatformError> {
+    loaded.get(&file_of(data_dir, model)?)?.predict(prices)
+}
+
 /// The next price after some by the imported model in a file.
 ///
 /// # Errors
 /// As [`predict`].
 pub fn predict_by(file: &Path, prices: &PricesGiven) -> Result<Predicted, PlatformError> {
-    let imported = read(file)?;
-    let name = &imported.name;
-    let Some(PriceWindow { length, newest_first }) = imported.price_window() else {
-        return Err(PlatformError::Usage {
-            message: format!("`{name}` reads {}: no window of prices", imported.columns.join(", ")),
-            hint: "let it take part in a pipeline: kind = \"imported\" in [[models]]".to_owned(),
-        });
-    };
-    if prices.ascending.len() != length {
-        return Err(PlatformError::Prices(format!("Exactly {length} prices are required.")));
+    Served::read(file)?.predict(prices)
+}
+
+/// An imported model that can answer prices with a price.
+#[derive(Debug)]
+pub(crate) struct Served {
+    name: String,
+    hash: String,
+    window: PriceWindow,
+    engine: ImportedEngine,
+}
+
+impl Served {
+    /// Reads one from its file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or reads something else than a window of prices.
+    pub(crate) fn read(file: &Path) -> Result<Self, PlatformError> {
+        let imported = read(file)?;
+        let name = imported.name.clone();
+        let Some(window) = imported.price_window() else {
+            let columns = imported.columns.join(", ");
+            return Err(PlatformError::Usage {
+                message: format!("`{name}` reads {columns}: no window of prices"),
+                hint: "let it take part in a pipeline: kind = \"imported\" in [[models]]"
+                    .to_owned(),
+            });
+        };
+        let failed = PlatformError::model(format!("`{name}`"));
+        let engine = ImportedEngine::new(&imported).map_err(failed)?;
+        Ok(Self { name, hash: imported.hash().to_string(), window, engine })
     }
-    let mut row = prices.ascending.clone();
-    if newest_first {
-        row.reverse();
+
+    /// The next price after some.
+    ///
+    /// # Errors
+    /// When there are too few or too many, or the model does not answer.
+    pub(crate) fn predict(&self, prices: &PricesGiven) -> Result<Predicted, PlatformError> {
+        let PriceWindow { length, newest_first } = self.window;
+        if prices.ascending.len() != length {
+            return Err(PlatformError::Prices(format!("Exactly {length} prices are required.")));
+        }
+        let mut row = prices.ascending.clone();
+        if newest_first {
+            row.reverse();
+        }
+        let failed = PlatformError::model(format!("`{}`", self.name));
+        let price = self.engine.answer(&row).map_err(failed)?;
+        let latest = prices.latest()?;
+        Ok(Predicted {
+            model: self.name.clone(),
+            hash: self.hash.clone(),
+            price,
+            latest,
+            direction: Direction::of(price, latest),
+        })
     }
-    let failed = || PlatformError::model(format!("`{name}`"));
-    let price = ImportedEngine::new(&imported).and_then(|e| e.answer(&row)).map_err(failed())?;
-    let latest = prices.latest()?;
-    Ok(Predicted {
-        model: name.clone(),
-        hash: imported.hash().to_string(),
-        price,
-        latest,
-        direction: Direction::of(price, latest),
-    })
 }
 
 /// The file of an imported model.

@@ -25,7 +25,8 @@ pub(crate) struct Keeper {
     ledger: Option<Ledger>,
     /// How many trials searches with a budget of time ran, when that is replayed.
     replayed: BTreeMap<Fingerprint, usize>,
-    begun: Mutex<HashMap<Fingerprint, Instant>>,
+    /// When each search began here, and how long it had gone on before an interruption.
+    begun: Mutex<HashMap<Fingerprint, (Instant, Duration)>>,
 }
 
 /// A note for the task that writes trials.
@@ -96,7 +97,7 @@ impl Keeper {
     /// A trial of a recipe has ended, in a fold of the evaluation (from 1) or in the final
     /// refit (0).
     pub(crate) fn trial(&self, recipe: &str, fold: usize, study: &Study, trial: &SearchTrial) {
-        self.in_time(study, Interval::DAY, 0);
+        self.keep_spent(study);
         let Some(ledger) = &self.ledger else { return };
         let Some((hash, kind)) = ledger.recipes.get(recipe) else { return };
         let now = ledger.clock.now();
@@ -128,14 +129,33 @@ impl Keeper {
         let _ = ledger.notes.send(Note::Trial(Box::new((search, record))));
     }
 
-    /// Whether a search may go on: its clock begins with its first question.
+    /// How long a search has gone on, what it spent before an interruption included: its clock
+    /// begins with its first question.
+    fn spent(&self, study: &Study) -> Duration {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, before) = begun.entry(study.key).or_insert_with(|| {
+            let kept = self.checkpoints().and_then(|all| all.load(&spent_key(study)));
+            let seconds = kept.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+            let before = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+            (Instant::now(), before.unwrap_or_default())
+        });
+        *before + since.elapsed()
+    }
+
+    /// Keeps how long a search has gone on, beside its checkpoint.
+    fn keep_spent(&self, study: &Study) {
+        let spent = self.spent(study).as_secs_f64();
+        if let Some(all) = self.checkpoints() {
+            all.save(&spent_key(study), &|| spent.to_string().into_bytes());
+        }
+    }
+
+    /// Whether a search may go on. An interruption gives it no more time.
     pub(crate) fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
         if let Some(ran) = self.replayed.get(&study.key) {
             return trials < *ran;
         }
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = begun.entry(study.key).or_insert_with(Instant::now);
-        since.elapsed() < Duration::from_secs(budget.secs().unsigned_abs())
+        self.spent(study) < Duration::from_secs(budget.secs().unsigned_abs())
     }
 
     /// Waits until every trial is written.
@@ -188,6 +208,11 @@ async fn write(registry: Registry, mut heard: mpsc::UnboundedReceiver<Note>) {
             }
         }
     }
+}
+
+/// Where the time that a search has spent is kept.
+fn spent_key(study: &Study) -> String {
+    format!("{}.spent", study.key)
 }
 
 /// The folder of a pipeline's checkpoints.
@@ -283,8 +308,22 @@ mod tests {
         let keeper = Keeper::nothing();
         assert!(keeper.in_time(&study, Interval::HOUR, 1));
         let hours = Instant::now() - Duration::from_secs(7_200);
-        keeper.begun.lock().unwrap().insert(study.key, hours);
+        keeper.begun.lock().unwrap().insert(study.key, (hours, Duration::ZERO));
         assert!(!keeper.in_time(&study, Interval::HOUR, 1));
+        // Interrupted, it goes on with what is left.
+        let home = tempfile::tempdir().unwrap();
+        let mut first = Keeper::in_folder(folder(home.path(), "btc"));
+        if let Some(checkpoints) = &mut first.checkpoints {
+            checkpoints.since = Instant::now() - 2 * REST;
+        }
+        let minutes = Instant::now() - Duration::from_secs(3_000);
+        first.begun.lock().unwrap().insert(study.key, (minutes, Duration::ZERO));
+        first.keep_spent(&study);
+        let again = Keeper::in_folder(folder(home.path(), "btc"));
+        assert!(again.spent(&study) >= Duration::from_secs(3_000));
+        assert!(again.in_time(&study, Interval::HOUR, 1));
+        let quarter = Interval::from_secs(2_700).unwrap();
+        assert!(!again.in_time(&study, quarter, 1), "50 minutes are spent already");
         let replay = Keeper::replaying([(study.key, 4)].into());
         assert!(replay.in_time(&study, Interval::HOUR, 3));
         assert!(!replay.in_time(&study, Interval::HOUR, 4));

@@ -25,6 +25,7 @@ mod gate;
 mod imported;
 mod judged;
 mod keeper;
+mod loaded;
 mod lockbox;
 mod market;
 mod materialise;
@@ -85,9 +86,9 @@ pub use training::RANDOM_WALK;
 pub use url::Url;
 pub use vendor::{KrakenMarket, PairView, TickerView, market_diagnosis, market_state};
 pub use views::{
-    ArtifactView, CandleRange, CandlesView, ChampionView, ExplanationView, FeaturePart, GapView,
-    Health, InstrumentView, ModelDetail, ModelView, Overfitting, Proof, ProofCheck, RanksView,
-    RecipeLine, RunDetail, RunReport, RunView, SeedsLine, Served, StepView,
+    ArtifactView, CandleRange, CandlesView, ChampionView, ExplanationView, FailedLine, FeaturePart,
+    GapView, Health, InstrumentView, ModelDetail, ModelView, Overfitting, Proof, ProofCheck,
+    RanksView, RecipeLine, RunDetail, RunReport, RunView, SeedsLine, Served, StepView,
 };
 
 /// Reads a text file.

@@ -14,7 +14,7 @@ use crate::materialise::Materialised;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::Pipeline;
 use crate::store::Store;
-use crate::views::RecipeLine;
+use crate::views::{FailedLine, RecipeLine};
 use crate::{overfitting, training};
 
 /// The box that a run must not read: the registered one, which the file cannot take back;
@@ -74,6 +74,8 @@ pub(crate) async fn line(
 pub(crate) struct Opened {
     /// One line per recipe, the random walk first.
     pub(crate) table: Vec<RecipeLine>,
+    /// Recipes that failed in the box: their looks stay open and are finished another time.
+    pub(crate) failed: Vec<FailedLine>,
     /// How many of them looked for the first time.
     pub(crate) looked: usize,
     /// Out-of-sample rows in the box; 0 when every line was replayed.
@@ -115,7 +117,8 @@ pub(crate) async fn open(
             fresh.push(recipe.clone());
         }
     }
-    let mut opened = Opened { table: Vec::new(), looked: fresh.len(), rows: 0, refits: 0 };
+    let mut opened =
+        Opened { table: Vec::new(), failed: Vec::new(), looked: fresh.len(), rows: 0, refits: 0 };
     if !fresh.is_empty() {
         let dataset = materialised.unlocked(span.to);
         let Some(first) = dataset.labels.first().map(|l| l.start) else {
@@ -137,6 +140,11 @@ pub(crate) async fn open(
         let mut evaluation =
             training::judge(dataset, returns, looking, plan, observer, stop, keeper).await?;
         overfitting::deflate(store, pipeline, &mut evaluation).await?;
+        if fresh.len() == recipes.len() {
+            let left = evaluation.recipes.iter().map(|r| &r.spec);
+            training::check_some_left(left, &evaluation.failed)?;
+        }
+        opened.failed = training::failed(&evaluation);
         (opened.rows, opened.refits) = (evaluation.times.len(), evaluation.folds.len());
         let lines = training::table(&evaluation);
         for recipe in &fresh {
@@ -156,7 +164,9 @@ pub(crate) async fn open(
     let seen = |o: &LockBoxOpening| serde_json::from_str(o.result_json.as_deref()?).ok();
     let looks: Vec<(Fingerprint, Look)> =
         openings.iter().filter_map(|o| Some((o.recipe_hash, seen(o)?))).collect();
-    let lines = corrected(looks);
+    // Who looked and has no result yet has proved nothing, and is counted.
+    let unfinished = openings.iter().filter(|o| o.result_json.is_none()).count();
+    let lines = corrected(looks, unfinished);
     let line_of = |recipe: &Recipe| {
         let hash = pipeline.recipe_hash(recipe);
         let (_, line) = lines.iter().find(|(seen, _)| *seen == hash)?;
@@ -199,11 +209,14 @@ impl Look {
 }
 
 /// The lines of all looks ever taken into a box, their p-values corrected together: one
-/// family of points and spreads, so that looking one recipe at a time buys nothing.
-fn corrected(looks: Vec<(Fingerprint, Look)>) -> Vec<(Fingerprint, RecipeLine)> {
+/// family of points and spreads, so that looking one recipe at a time buys nothing. Looks
+/// that are `unfinished` stand in it with a p-value of 1.
+fn corrected(looks: Vec<(Fingerprint, Look)>, unfinished: usize) -> Vec<(Fingerprint, RecipeLine)> {
     let points = looks.iter().filter_map(|(_, l)| l.point());
     let spreads = looks.iter().filter_map(|(_, l)| l.spread());
-    let adjusted = foretell_model::evaluate::holm(&points.chain(spreads).collect::<Vec<_>>());
+    let open = std::iter::repeat_n(1.0, unfinished);
+    let family: Vec<f64> = points.chain(spreads).chain(open).collect();
+    let adjusted = foretell_model::evaluate::holm(&family);
     let (points, spreads) =
         adjusted.split_at(looks.iter().filter(|(_, l)| l.point().is_some()).count());
     let (mut points, mut spreads) = (points.iter().copied(), spreads.iter().copied());
@@ -258,7 +271,7 @@ mod tests {
     }
 
     fn lines(looks: Vec<(Fingerprint, Look)>) -> Vec<RecipeLine> {
-        corrected(looks).into_iter().map(|(_, line)| line).collect()
+        corrected(looks, 0).into_iter().map(|(_, line)| line).collect()
     }
 
     #[test]

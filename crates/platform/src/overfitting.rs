@@ -8,7 +8,7 @@
 
 use foretell_market::Fingerprint;
 use foretell_model::evaluate::overfitting::probability_of_overfitting;
-use foretell_model::evaluate::{Evaluation, Recipe, RecipeEvaluation};
+use foretell_model::evaluate::{Evaluation, FailedRecipe, Recipe, RecipeEvaluation};
 use foretell_registry::{Trial, TrialTerms};
 
 use crate::error::PlatformError;
@@ -67,7 +67,8 @@ pub(crate) async fn judge(
 
 /// Deflates the Sharpe ratios of a run by every recipe of the ledger whose returns can be
 /// compared with the run's: the same interval and the same cost. Of trials from before
-/// these were kept neither is known; they count, since leaving them out would forgive them.
+/// these were kept neither is known; they count, since leaving them out would forgive them. So
+/// does a recipe that failed and was never judged: a try without returns.
 /// Returns the number of trials.
 ///
 /// # Errors
@@ -86,16 +87,29 @@ pub(crate) async fn deflate(
     let others = others(pipeline, evaluation);
     let ever: Vec<Trial> = ever.into_iter().filter(|t| others(t) && alike(t)).collect();
     let returns: Vec<&[f64]> = ever.iter().map(|t| &t.returns[..]).collect();
-    Ok(evaluation.deflate(&returns))
+    // Tries without a result, of other recipes than the run's.
+    let hash = |f: &FailedRecipe| {
+        pipeline.recipe_hash(&Recipe { name: f.name.clone(), spec: f.spec.clone() })
+    };
+    let mut own = own_hashes(pipeline, evaluation);
+    own.extend(evaluation.unjudged().map(hash));
+    let failed = store.registry.failed_recipes(instrument, horizon).await?;
+    let failed = failed.iter().filter(|f| !own.contains(f)).count();
+    Ok(evaluation.deflate_beside(&returns, failed))
 }
 
 /// Whether a trial is of another recipe than those of the run.
 fn others(pipeline: &Pipeline, evaluation: &Evaluation) -> impl Fn(&Trial) -> bool + use<> {
+    let own = own_hashes(pipeline, evaluation);
+    move |t: &Trial| !own.contains(&t.recipe_hash)
+}
+
+/// The recipes that the run judged.
+fn own_hashes(pipeline: &Pipeline, evaluation: &Evaluation) -> Vec<Fingerprint> {
     let hash = |r: &RecipeEvaluation| {
         pipeline.recipe_hash(&Recipe { name: r.name.clone(), spec: r.spec.clone() })
     };
-    let own: Vec<Fingerprint> = evaluation.recipes.iter().map(hash).collect();
-    move |t: &Trial| !own.contains(&t.recipe_hash)
+    evaluation.recipes.iter().map(hash).collect()
 }
 
 /// The probability of overfitting over losses on the same rows, and over how many distinct

@@ -109,7 +109,10 @@ fn figures(contents: &Contents<'_>) -> Vec<(&'static str, String, String)> {
         (
             "Served",
             report.champion.clone(),
-            format!("coverage {:.1} % of {level}", of.metrics.coverage * 100.0),
+            match contents.evaluation.recipe(&report.champion) {
+                Some(_) => format!("coverage {:.1} % of {level}", of.metrics.coverage * 100.0),
+                None => "an earlier version: it failed in this run".to_owned(),
+            },
         ),
         (
             "Best p-value",
@@ -242,12 +245,28 @@ fn models(contents: &Contents<'_>) -> String {
             c.reason.clone(),
         ]);
     }
-    let tables = table.html() + &spread.html() + &costs(contents) + &overfitting(contents);
+    let tables = table.html() + &spread.html() + &failed(contents);
+    let tables = tables + &costs(contents) + &overfitting(contents);
     tables + &ranking.figure() + &verdicts.html()
 }
 
 fn against_each_other(contents: &Contents<'_>) -> String {
     comparison::seeds(contents) + &comparison::sets(contents) + &comparison::ranks(contents)
+}
+
+/// The recipes that failed, and why.
+fn failed(contents: &Contents<'_>) -> String {
+    if contents.report.failed.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new("Models that failed", &["model", "where and why"]);
+    for line in &contents.report.failed {
+        table.row([line.name.clone(), line.words()]);
+    }
+    table.html()
+        + "<p>A model fails as a whole, whichever of its fits did, and with it the ensembles that \
+           it is a member of. It has no version and cannot be promoted; the other models were \
+           judged without it, and it counts as a try in the corrections.</p>"
 }
 
 /// The number of trials and what it does to the best of them.
@@ -296,7 +315,7 @@ fn volatility(contents: &Contents<'_>) -> String {
     }
     if let Some(v) = &contents.evaluation.volatility {
         let span = v.span.map_or_else(|| "the horizon".to_owned(), |s| s.to_string());
-        let (previous, constant) = v.p_holm();
+        let ((previous, constant), corrected) = (v.p_holm(), v.p_holm_of_others());
         let title = format!("Realised variance of {} spans of {span}", v.rows);
         let mut heads = vec!["forecast".to_owned(), "#mean QLIKE".to_owned()];
         let judged = std::iter::once("EWMA").chain(v.others.iter().map(|o| o.name.as_str()));
@@ -305,7 +324,7 @@ fn volatility(contents: &Contents<'_>) -> String {
         let mut spans = Table::new(&title, &heads);
         // EWMA, and after it the p-values of the others against the same rival.
         let row = |name: &str, qlike: f64, p: Option<f64>, rival: Option<usize>| {
-            let others = v.others.iter().map(|o| rival.map(|k| o.p_holm()[k]));
+            let others = corrected.iter().map(|p| rival.map(|k| p[k]));
             let p = std::iter::once(p).chain(others);
             let p = p.map(|p| or_dash(p.map(wording::p_value)));
             [name.to_owned(), format!("{qlike:.4}")].into_iter().chain(p).collect::<Vec<_>>()
@@ -319,7 +338,8 @@ fn volatility(contents: &Contents<'_>) -> String {
         html.push_str(&spans.html());
         html.push_str(
             "<p>Spans do not overlap; one with a missing interval is left out. Each forecast is \
-             scaled on the training spans of its fold. One-sided, with fixed smoothing, after Holm.</p>",
+             scaled on the training spans of its fold. One-sided, with fixed smoothing, after Holm \
+             over every test of the table.</p>",
         );
     }
     if html.is_empty() { "<p>Nothing here forecasts volatility.</p>".to_owned() } else { html }

@@ -347,11 +347,22 @@ impl Run<'_> {
         let keeper = Arc::clone(&self.keeper);
         let judged = training::judge(dataset, returns, recipes, plan, observer, stop, keeper);
         let mut evaluation = judged.await?;
+        let left = evaluation.recipes.iter().map(|r| &r.spec);
+        if let Err(error) = training::check_some_left(left, &evaluation.failed) {
+            // Nothing was tested, and all was tried.
+            self.made.evaluation = Some(evaluation);
+            self.write_failed().await?;
+            return Err(error);
+        }
         let spoilt = overfitting::judge(self.store, self.pipeline, &mut evaluation).await?;
         self.made.overfitting = Some(spoilt);
         let rows = evaluation.times.len() as u64;
+        let failed = match evaluation.failed.len() {
+            0 => String::new(),
+            n => format!(" · {n} failed"),
+        };
         let line = format!(
-            "{} models · {} out-of-sample rows · {} refits",
+            "{} models{failed} · {} out-of-sample rows · {} refits",
             evaluation.recipes.len(),
             wording::thousands(rows),
             evaluation.folds.len()
@@ -389,6 +400,7 @@ impl Run<'_> {
             level: pipeline.evaluation.coverage,
             cost_bp: pipeline.evaluation.cost_bp,
             table: opened.table,
+            failed: opened.failed,
             champion: String::new(),
             promoted: false,
             skilled,
@@ -457,6 +469,7 @@ impl Run<'_> {
             level: evaluation.level,
             cost_bp: evaluation.cost_bp,
             table: training::table(evaluation),
+            failed: training::failed(evaluation),
             champion: promotion.winner.clone(),
             promoted: promotion.promoted,
             skilled: promotion.skilled,

@@ -20,12 +20,14 @@ use crate::execution::{execute, graph};
 use crate::forecasting::{CHAMPION, StoredForecast};
 use crate::imported::{self, Predicted, PricesGiven};
 use crate::keeper::{self, Keeper};
+use crate::loaded::LoadedModels;
 use crate::market;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::prove::{config_json, pipeline_of};
 use crate::run::{Made, Run};
 use crate::store::Store;
+use crate::training::run_cpu;
 use crate::turn::Turns;
 use crate::views::{
     CandleRange, CandlesView, Health, InstrumentView, ModelView, Proof, RunReport, Served,
@@ -59,6 +61,8 @@ pub struct Service {
     stop: Arc<Stop>,
     /// What [`Service::pipelines`] found, until a run ends.
     known: Mutex<Option<Vec<(RunRecord, Pipeline)>>>,
+    /// Imported models that have answered.
+    loaded: Arc<LoadedModels>,
 }
 
 impl std::fmt::Debug for Service {
@@ -107,6 +111,7 @@ impl Service {
             running: AtomicUsize::new(0),
             stop: Arc::new(Stop::default()),
             known: Mutex::new(None),
+            loaded: Arc::default(),
         };
         for (_, pipeline) in service.pipelines().await? {
             service.show_stored(&pipeline).await?;
@@ -520,12 +525,16 @@ impl Service {
     ///
     /// # Errors
     /// [`PlatformError::Prices`] when none follows from them, and when there is no such model.
-    pub fn predict(
+    pub async fn predict(
         &self,
         model: Option<&str>,
         prices: &PricesGiven,
     ) -> Result<Predicted, PlatformError> {
-        imported::predict(self.store.dir.path(), model, prices)
+        let (loaded, dir) = (Arc::clone(&self.loaded), self.store.dir.path().to_owned());
+        let (model, prices) = (model.map(str::to_owned), prices.clone());
+        // Reading and computing hold up no other request.
+        let work = move || imported::predict_loaded(&loaded, &dir, model.as_deref(), &prices);
+        run_cpu(work).await?
     }
 
     /// The report of a run, as HTML.

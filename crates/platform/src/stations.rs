@@ -25,7 +25,7 @@ use crate::pieces::Pieces;
 use crate::pipeline::{Pipeline, Present};
 use crate::table_file::write_frame;
 use crate::training::{self, Effort, run_cpu};
-use crate::views::{RanksView, RecipeLine, RunDetail};
+use crate::views::{FailedLine, RanksView, RecipeLine, RunDetail};
 use crate::{extract as extracting, gate as gating, named, wording};
 
 /// A pipeline and where its rows come from this time.
@@ -348,10 +348,11 @@ pub struct TrainedModel {
     pub file: Option<PathBuf>,
 }
 
-/// Fits every recipe on all allowed rows and writes the models into a folder.
+/// Fits every recipe on all allowed rows and writes the models into a folder. One that fails
+/// by its own fault is told of and left out.
 ///
 /// # Errors
-/// When a station before it or a fit fails.
+/// When a station before it fails, a fit for a reason that concerns everything, or all.
 pub async fn train(
     input: &StationInput,
     output: Option<&Path>,
@@ -370,8 +371,10 @@ pub async fn train(
     let recipes = recipes.into_iter().map(|r| (r, Arc::clone(&dataset))).collect();
     let (keeper, seed) = (input.keeper(), input.pipeline.seed);
     let refits = training::refit(recipes, seed, observer, stop, Arc::clone(&keeper)).await?;
+    let left = refits.done.iter().map(|r| &r.recipe.spec);
+    training::check_some_left(left, &refits.failed)?;
     let mut models = Vec::new();
-    for refit in refits {
+    for refit in refits.done {
         let name = refit.recipe.name.clone();
         let ending = refit.model.extension();
         let file = format!("{}.{ending}", name.replace(' ', "-"));
@@ -394,6 +397,8 @@ pub async fn train(
 pub struct EvaluateDone {
     /// One line per recipe.
     pub table: Vec<RecipeLine>,
+    /// The recipes that failed.
+    pub failed: Vec<FailedLine>,
     /// Level of the intervals.
     pub level: f64,
     /// Cost of a turn that the sign strategies paid, basis points.
@@ -443,6 +448,7 @@ pub async fn evaluate(
     let kept = Arc::clone(&keeper);
     let judged = training::judge(dataset, returns, recipes, plan, observer, stop, kept);
     let evaluation = judged.await?;
+    training::check_some_left(evaluation.recipes.iter().map(|r| &r.spec), &evaluation.failed)?;
     training::check_floor(pipeline, evaluation.folds.len())?;
     match output {
         Some(path) if path.extension().is_some_and(|e| e == "json") => {
@@ -457,6 +463,7 @@ pub async fn evaluate(
     let verdict = decide_promotion(&evaluation, None, pipeline.alpha, 0);
     Ok(EvaluateDone {
         table: training::table(&evaluation),
+        failed: training::failed(&evaluation),
         level: evaluation.level,
         cost_bp: evaluation.cost_bp,
         skill: verdict.skilled,

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use foretell_forecaster::FeatureRange;
 use foretell_market::{Fingerprint, Interval};
 use foretell_model::evaluate::{
-    Deviation, Evaluation, EvaluationPlan, EvaluationProgress, FinishedFits, PermutationImportance,
-    Promotion, Recipe, RecipeEvaluation, SpreadEvaluation, SpreadSkill, SquaredReturns, evaluate,
+    Deviation, Evaluation, EvaluationPlan, EvaluationProgress, FailedAt, FailedRecipe,
+    FinishedFits, PermutationImportance, Promotion, Recipe, RecipeEvaluation, SpreadEvaluation,
+    SpreadSkill, SquaredReturns, evaluate, fail_ensembles,
 };
 use foretell_model::{
-    Checkpoints, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord, SearchTrial,
-    Study, cpu_features,
+    Checkpoints, Concern, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord,
+    SearchTrial, Study, cpu_features,
 };
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use crate::keeper::Keeper;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pieces::Pieces;
 use crate::pipeline::Pipeline;
-use crate::views::{RanksView, RecipeLine, SeedsLine};
+use crate::views::{FailedLine, RanksView, RecipeLine, SeedsLine};
 
 /// The name under which the random walk stands in every table.
 pub const RANDOM_WALK: &str = "random walk";
@@ -57,6 +58,15 @@ pub(crate) struct Refit {
     /// Mean absolute Shapley value by feature on some of the latest rows, basis points, the
     /// largest first; empty where it was not asked for.
     pub shap: Vec<(String, f64)>,
+}
+
+/// What the final refits came to.
+#[derive(Debug)]
+pub(crate) struct Refits {
+    /// The recipes that are ready to be stored, in their order.
+    pub done: Vec<Refit>,
+    /// Those that failed by their own fault.
+    pub failed: Vec<FailedRecipe>,
 }
 
 /// How often a feature is shuffled to see what it is worth.
@@ -218,6 +228,10 @@ impl EvaluationProgress for Steps {
         self.observer.event(Event::Progress { station: Station::Train, doing, done, total });
     }
 
+    fn failed(&self, recipe: &FailedRecipe) {
+        tell_failed(&*self.observer, recipe);
+    }
+
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
         self.keeper.checkpoints()
     }
@@ -236,6 +250,12 @@ impl EvaluationProgress for Steps {
     fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
         self.keeper.in_time(study, budget, trials)
     }
+}
+
+/// Tells of a recipe that failed.
+fn tell_failed(observer: &dyn Observer, failed: &FailedRecipe) {
+    let message = format!("`{}` {failed}; the others go on without it", failed.name);
+    observer.event(Event::Warning { message });
 }
 
 /// A search that had ended before an interruption needs no word.
@@ -280,10 +300,12 @@ pub(crate) async fn run_cpu<T: Send + 'static>(
 }
 
 /// Judges recipes by walk-forward on the given rows; variances by the given returns. The
-/// keeper hears of checkpoints and trials.
+/// keeper hears of checkpoints and trials. A recipe that fails by its own fault is told of
+/// and left out.
 ///
 /// # Errors
-/// When the rows are too few, a fit fails, or the stop flag was raised.
+/// When the rows are too few, a fit fails for a reason that concerns everything, or the stop
+/// flag was raised.
 pub(crate) async fn judge(
     dataset: Arc<Dataset>,
     returns: Option<SquaredReturns>,
@@ -382,17 +404,18 @@ fn looks_at(refit: &Refit, dataset: &Dataset) -> Result<Vec<(String, f64)>, Plat
     Ok(told.mean_absolute().into_iter().map(|(name, part)| (name, part * 1e4)).collect())
 }
 
-/// Fits every recipe on all rows of the dataset beside it.
+/// Fits every recipe on all rows of the dataset beside it. One that fails by its own fault is
+/// told of and left out, with the ensembles that it is a member of.
 ///
 /// # Errors
-/// When a fit fails or the stop flag was raised.
+/// When a fit fails for a reason that concerns everything, or the stop flag was raised.
 pub(crate) async fn refit(
     recipes: Vec<(Recipe, Arc<Dataset>)>,
     seed: u64,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
     keeper: Arc<Keeper>,
-) -> Result<Vec<Refit>, PlatformError> {
+) -> Result<Refits, PlatformError> {
     let (kept, told) = (Arc::clone(&keeper), Arc::clone(&observer));
     let work = move || {
         let total = recipes.len();
@@ -400,15 +423,68 @@ pub(crate) async fn refit(
             let doing = format!("refit {}", recipe.name);
             let (done, total) = (i as u64, Some(total as u64));
             observer.event(Event::Progress { station: Station::Promote, doing, done, total });
-            let mut refit = fit(recipe, dataset, seed, &stop, &*observer, &keeper)?;
-            refit.shap = looks_at(&refit, dataset)?;
-            Ok(refit)
+            let refit = fit(recipe, dataset, seed, &stop, &*observer, &keeper);
+            let looked: Result<Refit, PlatformError> = refit.and_then(|mut refit| {
+                refit.shap = looks_at(&refit, dataset)?;
+                Ok(refit)
+            });
+            match looked {
+                Ok(refit) => Ok((Some(refit), None)),
+                Err(error) => failed_refit(recipe, error).map(|failed| (None, Some(failed))),
+            }
         };
-        recipes.iter().enumerate().map(fit_one).collect::<Result<Vec<_>, _>>()
+        let all = recipes.iter().enumerate().map(fit_one);
+        let all: Vec<(Option<Refit>, Option<FailedRecipe>)> =
+            all.collect::<Result<_, PlatformError>>()?;
+        let (done, mut failed): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        let recipes: Vec<Recipe> = recipes.into_iter().map(|(recipe, _)| recipe).collect();
+        fail_ensembles(&recipes, &mut failed);
+        let done = done.into_iter().zip(&failed).filter(|(_, failed)| failed.is_none());
+        let done = done.filter_map(|(refit, _)| refit).collect();
+        // Whatever an ensemble failed with, it was judged and is refitted no more.
+        let refit = |f: FailedRecipe| FailedRecipe { at: FailedAt::Refit, ..f };
+        let failed: Vec<FailedRecipe> = failed.into_iter().flatten().map(refit).collect();
+        failed.iter().for_each(|f| tell_failed(&*observer, f));
+        Ok(Refits { done, failed })
     };
     let refits = run_cpu(work).await?;
     settle(&kept, &*told).await?;
     refits
+}
+
+/// A refit that failed by the recipe's own fault; any other error as it is.
+fn failed_refit(recipe: &Recipe, error: PlatformError) -> Result<FailedRecipe, PlatformError> {
+    match error {
+        PlatformError::Model { source, .. }
+            if source.concern() == Concern::Recipe && !recipe.spec.is_baseline() =>
+        {
+            let Recipe { name, spec } = recipe.clone();
+            Ok(FailedRecipe { name, spec, at: FailedAt::Refit, reason: source.to_string() })
+        }
+        other => Err(other),
+    }
+}
+
+/// Refuses to go on when nothing is left beside the random walk because all else failed.
+///
+/// # Errors
+/// When that is so; every failure with its remedy.
+pub(crate) fn check_some_left<'a>(
+    mut left: impl Iterator<Item = &'a EstimatorSpec>,
+    failed: &[FailedRecipe],
+) -> Result<(), PlatformError> {
+    if failed.is_empty() || left.any(|spec| *spec != EstimatorSpec::RandomWalk) {
+        return Ok(());
+    }
+    let told: Vec<String> = failed.iter().map(|f| format!("`{}` {f}", f.name)).collect();
+    let message = format!("no model is left beside the random walk: {}", told.join("; "));
+    let source = Box::new(foretell_model::ModelError::Evaluation(message));
+    Err(PlatformError::Model { what: "the evaluation".to_owned(), source })
+}
+
+/// The recipes that failed, as they are shown.
+pub(crate) fn failed(evaluation: &Evaluation) -> Vec<FailedLine> {
+    evaluation.failed.iter().map(FailedLine::from).collect()
 }
 
 /// The closing table of an evaluation, the random walk first.

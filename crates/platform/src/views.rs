@@ -2,7 +2,8 @@
 
 use foretell_market::{Candle, Fingerprint, Instrument, Interval, Timestamp};
 use foretell_model::evaluate::{
-    ConfidenceSet, DirectionSkill, PermutationImportance, SpreadSkill, VolatilitySkill,
+    ConfidenceSet, DirectionSkill, FailedAt, FailedRecipe, PermutationImportance, SpreadSkill,
+    VolatilitySkill,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,33 @@ pub struct RecipeLine {
     /// it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier: Option<DirectionSkill>,
+}
+
+/// A recipe that failed while the others were judged: it has no line in the table, unless it
+/// failed only in its final refit, and no version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailedLine {
+    /// The recipe's name.
+    pub name: String,
+    /// Where it failed first.
+    #[serde(flatten)]
+    pub at: FailedAt,
+    /// What went wrong and what helps.
+    pub reason: String,
+}
+
+impl FailedLine {
+    /// Where and why: `failed in fold 3, seed 7: …`.
+    pub fn words(&self) -> String {
+        format!("{}: {}", self.at, self.reason)
+    }
+}
+
+impl From<&FailedRecipe> for FailedLine {
+    fn from(failed: &FailedRecipe) -> Self {
+        let FailedRecipe { name, at, reason, .. } = failed.clone();
+        Self { name, at, reason }
+    }
 }
 
 /// How often a recipe was fitted, and what the seeds gave: mean and standard deviation,
@@ -160,8 +188,8 @@ pub struct Overfitting {
     #[serde(default)]
     pub spread_trials: usize,
     /// Distinct series of returns with a Sharpe ratio, of all recipes ever judged for the
-    /// instrument and horizon at this interval and cost, this run's included: what the
-    /// deflated Sharpe ratio counts.
+    /// instrument and horizon at this interval and cost, this run's included, and the recipes
+    /// that failed and never were: what the deflated Sharpe ratio counts.
     pub recipes: usize,
 }
 
@@ -190,6 +218,9 @@ pub struct RunReport {
     pub cost_bp: f64,
     /// One line per recipe, the random walk first.
     pub table: Vec<RecipeLine>,
+    /// The recipes that failed.
+    #[serde(default)]
+    pub failed: Vec<FailedLine>,
     /// Name of the recipe that serves.
     pub champion: String,
     /// Whether its point beats the random walk by the evidence of this run.

@@ -241,14 +241,14 @@ pub fn volatility(found: &VolatilitySkill) -> String {
         against(found.qlike_constant),
         p_statement(constant)
     );
-    for other in &found.others {
+    for (other, p_value) in found.others.iter().zip(found.p_values_of_others()) {
         let difference = other.qlike - found.qlike;
         let sign = if difference < 0.0 { "−" } else { "+" };
         words.push_str(&format!(
             "; {} {sign}{:.3} against EWMA (lower than all three: {})",
             other.name,
             difference.abs(),
-            p_statement(other.p_value())
+            p_statement(p_value)
         ));
     }
     words

@@ -45,6 +45,10 @@ pub struct Trial {
     pub terms: Option<TrialTerms>,
     /// The losses of its variance forecast; `None` where no spread was judged.
     pub spread: Option<SpreadLosses>,
+    /// Why it failed before it could be judged, with what would help: such a trial has
+    /// neither losses nor returns. `None` for one that was judged.
+    #[serde(default)]
+    pub failure: Option<String>,
     /// When it was written (UTC).
     pub created_at: Timestamp,
 }
@@ -130,6 +134,7 @@ impl Trial {
                 (Some(rows), Some(losses)) => Some(SpreadLosses { rows, losses }),
                 _ => None,
             },
+            failure: columns.get("failure")?,
             created_at: columns.time("created_at")?,
         })
     }
@@ -198,9 +203,9 @@ impl Registry {
         rows.iter().map(Trial::read).collect()
     }
 
-    /// The latest trial of every distinct recipe of an instrument and horizon, of whatever
-    /// pipeline, by recipe hash: what the number of trials is counted from. With `rows`
-    /// only trials on those out-of-sample rows count.
+    /// The latest judged trial of every distinct recipe of an instrument and horizon, of
+    /// whatever pipeline, by recipe hash: what the number of trials is counted from, with
+    /// [`Self::failed_recipes`]. With `rows` only trials on those out-of-sample rows count.
     ///
     /// # Errors
     /// When the database fails.
@@ -213,7 +218,7 @@ impl Registry {
         let found = sqlx::query(
             "SELECT * FROM trials WHERE seq IN (SELECT max(seq) FROM trials \
              WHERE instrument = ?1 AND horizon = ?2 AND (?3 IS NULL OR rows_hash = ?3) \
-             GROUP BY recipe_hash) ORDER BY recipe_hash",
+             AND failure IS NULL GROUP BY recipe_hash) ORDER BY recipe_hash",
         )
         .bind(instrument.as_str())
         .bind(horizon.to_string())
@@ -221,6 +226,27 @@ impl Registry {
         .fetch_all(&self.readers)
         .await?;
         found.iter().map(Trial::read).collect()
+    }
+
+    /// The recipes of an instrument and horizon that failed and were never judged, by hash:
+    /// tries without a result.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn failed_recipes(
+        &self,
+        instrument: &Instrument,
+        horizon: Interval,
+    ) -> Result<Vec<Fingerprint>, RegistryError> {
+        let found = sqlx::query(
+            "SELECT recipe_hash FROM trials WHERE instrument = ?1 AND horizon = ?2 \
+             GROUP BY recipe_hash HAVING count(failure) = count(*) ORDER BY recipe_hash",
+        )
+        .bind(instrument.as_str())
+        .bind(horizon.to_string())
+        .fetch_all(&self.readers)
+        .await?;
+        found.iter().map(|row| Columns::new(row, KIND).parse("recipe_hash")).collect()
     }
 
     /// The latest trial of every distinct recipe whose spread was judged on these rows.
@@ -379,6 +405,7 @@ async fn insert(
             && stored.recipe_hash == trial.recipe_hash
             && stored.terms == trial.terms
             && bits(&stored.spread) == bits(&trial.spread)
+            && stored.failure == trial.failure
             && stored.p_value == trial.p_value;
         let conflict = RegistryError::Conflict { kind: KIND, id: trial.id.clone(), what: "result" };
         return if same { Ok(Written::Same) } else { Err(conflict) };
@@ -386,8 +413,9 @@ async fn insert(
     sqlx::query(
         "INSERT INTO trials (id, family, run_id, pipeline, instrument, horizon, recipe_name, \
          recipe_hash, p_value, alpha_spent, losses, returns, created_at, rows_hash, \
-         interval, cost_bp, alpha, coverage, spread_losses, spread_rows_hash) VALUES \
-         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+         interval, cost_bp, alpha, coverage, spread_losses, spread_rows_hash, failure) VALUES \
+         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
+         ?21)",
     )
     .bind(&trial.id)
     .bind(family)
@@ -409,6 +437,7 @@ async fn insert(
     .bind(trial.terms.map(|t| t.coverage))
     .bind(trial.spread.as_ref().map(|s| f64_bytes(&s.losses)))
     .bind(trial.spread.as_ref().map(|s| s.rows.to_string()))
+    .bind(&trial.failure)
     .execute(&mut **write)
     .await
     .map_err(|e| RegistryError::of_write(e, KIND, &trial.id, "a run"))?;

@@ -13,7 +13,7 @@ use crate::RegistryError;
 use crate::error::is_not_a_database;
 
 /// The newest schema version that this build knows and writes.
-pub const SCHEMA_VERSION: i64 = 5;
+pub const SCHEMA_VERSION: i64 = 6;
 
 /// Every migration, oldest first. A published one is never edited: add the next.
 const MIGRATIONS: &[Step] = &[
@@ -22,6 +22,7 @@ const MIGRATIONS: &[Step] = &[
     (3, "gaps", include_str!("../migrations/0003_gaps.sql")),
     (4, "terms", include_str!("../migrations/0004_terms.sql")),
     (5, "searches", include_str!("../migrations/0005_searches.sql")),
+    (6, "failed_trials", include_str!("../migrations/0006_failed_trials.sql")),
 ];
 
 /// How long a statement waits for a lock of another connection before it fails.

@@ -10,7 +10,7 @@ use foretell_platform::{
 
 use super::{Session, serving};
 use crate::arguments::{EvaluateArguments, PipelineArgument, RunArguments};
-use crate::output::{comparison, model_table, notes, run_report, say, say_json, thousands};
+use crate::output::{comparison, failed, model_table, notes, run_report, say, say_json, thousands};
 use crate::progress::Progress;
 
 pub(super) async fn run(s: &Session, args: RunArguments) -> Result<(), PlatformError> {
@@ -82,6 +82,7 @@ pub(super) async fn evaluate(s: &Session, args: &EvaluateArguments) -> Result<()
             done.refits,
             wording::seeds_of(&done.table)
         ));
+        failed(&done.failed);
         comparison(&done.table, &done.confidence_sets, done.ranks.as_ref());
         notes(done.volatility.as_ref(), None);
         say(&format!(" verdict    {}", done.reason));

@@ -8,6 +8,7 @@ mod classical;
 mod comparing;
 mod direction;
 mod errors;
+mod failing;
 mod interop;
 mod judging;
 mod lifecycle;

@@ -96,6 +96,27 @@ pub(crate) fn from_bytes<const LISTS: usize>(bytes: &[u8]) -> Option<[Vec<f64>; 
     lists.try_into().ok()
 }
 
+/// What begins a piece that says why a fit failed.
+const FAILED: &[u8] = b"failed-fit/1\n";
+
+/// Why a fit failed, as bytes, with the hash of that at the end.
+pub(crate) fn failure_to_bytes(reason: &str) -> Vec<u8> {
+    let mut bytes = [FAILED, reason.as_bytes()].concat();
+    let hash = Fingerprint::of_bytes(&bytes).to_string();
+    bytes.extend_from_slice(hash.as_bytes());
+    bytes
+}
+
+/// Why the fit of a piece failed; `None` for one that did not, and for bytes that are not
+/// whole.
+pub(crate) fn failure_from_bytes(bytes: &[u8]) -> Option<String> {
+    let hash = Fingerprint::of_bytes(&[]).to_string().len();
+    let (content, end) = bytes.split_at(bytes.len().checked_sub(hash)?);
+    let whole = Fingerprint::of_bytes(content).to_string().as_bytes() == end;
+    let reason = content.strip_prefix(FAILED).filter(|_| whole)?;
+    String::from_utf8(reason.to_vec()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +134,17 @@ mod tests {
             let mut changed = bytes.clone();
             changed[cut] ^= 1;
             assert!(from_bytes::<3>(&changed).is_none(), "changed at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_failure_comes_back_in_its_words_and_is_no_fit() {
+        let bytes = failure_to_bytes("training diverged");
+        assert_eq!(failure_from_bytes(&bytes).as_deref(), Some("training diverged"));
+        assert!(from_bytes::<3>(&bytes).is_none());
+        assert_eq!(failure_from_bytes(&to_bytes(&[&[1.0], &[], &[]])), None);
+        for cut in 0..bytes.len() {
+            assert_eq!(failure_from_bytes(&bytes[..cut]), None, "cut at {cut}");
         }
     }
 }

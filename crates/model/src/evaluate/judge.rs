@@ -11,6 +11,7 @@ use super::conformal::{COVERAGE_WINDOW, CalibrationState, UNBOUNDED, base_interv
 use super::coverage::{coverage_tests, rolling_coverage};
 use super::direction::direction;
 use super::dm::diebold_mariano;
+use super::failed::FailedRecipe;
 use super::mcs::{ConfidenceSet, Loss, MostDifferent};
 use super::metrics::{
     BASIS_POINTS, absolute_errors, crps, interval_score, mase, mean, pinball, r2_against_zero,
@@ -70,6 +71,19 @@ pub fn judge(
     trials: Vec<Trial>,
     plan: &EvaluationPlan,
 ) -> Result<Evaluation, ModelError> {
+    judge_beside(walk, trials, Vec::new(), plan)
+}
+
+/// The same beside recipes that failed: they count as tries in every correction.
+///
+/// # Errors
+/// As [`judge`].
+pub(crate) fn judge_beside(
+    walk: &Walk,
+    trials: Vec<Trial>,
+    failed: Vec<FailedRecipe>,
+    plan: &EvaluationPlan,
+) -> Result<Evaluation, ModelError> {
     plan.check()?;
     let fail = |message: String| Err(ModelError::Evaluation(message));
     let rows = walk.outcomes.len();
@@ -91,7 +105,7 @@ pub fn judge(
     let parts: Vec<Part> = trials.into_iter().map(|t| bench.part(t)).collect::<Result<_, _>>()?;
     let block_length = plan.block_length.unwrap_or_else(|| bench.block_length(&parts, base));
     let (mut recipes, rival, confidence_sets) = bench.evaluations(parts, base, block_length);
-    correct(&mut recipes, base);
+    correct(&mut recipes, base, failed.len());
     correct_directions(&mut recipes);
     let by_fold = |r: &RecipeEvaluation| r.folds.iter().map(|f| f.mae_bp).collect();
     let ranks = rank(&recipes.iter().map(by_fold).collect::<Vec<_>>(), RANK_LEVEL);
@@ -111,13 +125,15 @@ pub fn judge(
         volatility: None,
         confidence_sets,
         ranks,
+        failed,
     };
     evaluation.deflate(&[]);
     Ok(evaluation)
 }
 
-/// Holm over every test against the random walk of the run, of points and of spreads.
-fn correct(recipes: &mut [RecipeEvaluation], base: usize) {
+/// Holm over every test against the random walk of the run, of points and of spreads. A
+/// recipe that failed was to be tested too: it stands in the family with a p-value of 1.
+fn correct(recipes: &mut [RecipeEvaluation], base: usize, failed: usize) {
     // Whoever forecasts the random walk's own points is no candidate on point error.
     let points: Vec<usize> =
         (0..recipes.len()).filter(|&i| recipes[i].losses != recipes[base].losses).collect();
@@ -125,7 +141,8 @@ fn correct(recipes: &mut [RecipeEvaluation], base: usize) {
         (0..recipes.len()).filter(|&i| i != base && recipes[i].spread.is_some()).collect();
     let of_point = points.iter().map(|&i| recipes[i].versus_random_walk.p_value);
     let of_spread = spreads.iter().filter_map(|&i| recipes[i].spread.as_ref()).map(|s| s.p_value);
-    let adjusted = holm(&of_point.chain(of_spread).collect::<Vec<_>>());
+    let of_failed = std::iter::repeat_n(1.0, failed);
+    let adjusted = holm(&of_point.chain(of_spread).chain(of_failed).collect::<Vec<_>>());
     for (&i, p) in points.iter().zip(&adjusted) {
         recipes[i].versus_random_walk.p_holm = *p;
     }

@@ -149,6 +149,8 @@ pub fn decide_promotion(
 ) -> Promotion {
     let walk = evaluation.random_walk();
     let reigning = champion.and_then(|name| evaluation.recipe(name));
+    // A champion that failed cannot be compared with anybody: it keeps its place as it is.
+    let lost = champion.and_then(|name| evaluation.unjudged().find(|f| f.name == name));
     // What may have learnt from these rows proves nothing on them: it neither reigns nor
     // contends, and the verdict says so.
     let first = evaluation.times.first().copied();
@@ -156,8 +158,20 @@ pub fn decide_promotion(
     let reign = Reign::of(reigning.filter(|r| barred(r).is_none()));
     let alpha_spent = spent_alpha(alpha, earlier_tests);
     let mut candidates = candidates(evaluation, walk, reign);
+    // Who would have passed, and why it cannot be served.
+    let mut hindered: Vec<(String, String)> = Vec::new();
     for verdict in &mut candidates {
         (verdict.passed, verdict.reason) = verdict.judge(alpha_spent, reign);
+        let refit = evaluation.failed.iter().find(|f| f.was_judged() && f.name == verdict.name);
+        let hindrance = match (lost, refit) {
+            (Some(lost), _) => Some(format!("the champion `{}` {lost}", lost.name)),
+            (None, failed) => failed.map(|f| format!("it {f}")),
+        };
+        if let Some(why) = hindrance.filter(|_| verdict.passed) {
+            verdict.passed = false;
+            verdict.reason.push_str(&format!("; not promoted: {why}"));
+            hindered.push((verdict.name.clone(), why));
+        }
     }
     // All of these have passed: the most accurate serves, not the surest.
     let best = |aspect: Aspect, loss: fn(&RecipeEvaluation) -> f64| {
@@ -173,11 +187,24 @@ pub fn decide_promotion(
     let withheld = surest
         .filter(|_| best_p < alpha_spent)
         .and_then(|r| candidates.iter().find(|c| c.name == r.name && c.aspect == Aspect::Point))
-        .and_then(|c| c.withheld(best_p, alpha_spent, reign));
+        .and_then(|c| {
+            let hindrance = hindered.iter().find(|(name, _)| *name == c.name);
+            c.withheld(best_p, alpha_spent, reign, hindrance.map(|(_, why)| &why[..]))
+        });
     let no_better = withheld
         .clone()
         .unwrap_or_else(|| format!("no better than a random walk ({})", p_text(best_p)));
     let winner = match (best_point, best_spread, reign.kept(alpha)) {
+        _ if let Some(lost) = lost => Winner {
+            name: lost.name.clone(),
+            skilled: false,
+            spread: None,
+            reason: format!(
+                "the champion `{}` {lost}; its last version stays, and nobody is promoted who \
+                 cannot be compared with it",
+                lost.name
+            ),
+        },
         (Some(best), _, _) => Winner {
             name: best.name.clone(),
             skilled: true,
@@ -226,7 +253,7 @@ pub fn decide_promotion(
         }
     };
     let Winner { name, skilled, spread, mut reason } = winner;
-    if let (Some(name), None) = (champion, reigning) {
+    if let (Some(name), None, None) = (champion, reigning, lost) {
         reason.push_str(&format!("; the champion `{name}` was not evaluated"));
     }
     for recipe in evaluation.recipes.iter().filter(|r| r.spec.forecasts_spread() && !judgeable(r)) {
@@ -365,8 +392,11 @@ fn candidates(
         }));
     }
     // To beat both is to reject both: the larger p-value counts (intersection–union).
-    let p: Vec<f64> =
-        all.iter().map(|v| v.p_random_walk.max(v.p_champion.unwrap_or(0.0))).collect();
+    let p = all.iter().map(|v| v.p_random_walk.max(v.p_champion.unwrap_or(0.0)));
+    // Who failed was a candidate too, and is counted as one that proved nothing.
+    let first = evaluation.times.first().copied();
+    let failed = evaluation.unjudged().filter(|f| f.spec.barred(first).is_none()).map(|_| 1.0);
+    let p: Vec<f64> = p.chain(failed).collect();
     for (verdict, adjusted) in all.iter_mut().zip(holm(&p)) {
         verdict.p_holm = adjusted;
     }
@@ -378,9 +408,16 @@ const OWN: &str = ", own test, uncorrected";
 
 impl CandidateVerdict {
     /// Why a point that is more accurate than the random walk is not served.
-    fn withheld(&self, p: f64, level: f64, reign: Reign<'_>) -> Option<String> {
+    fn withheld(
+        &self,
+        p: f64,
+        level: f64,
+        reign: Reign<'_>,
+        hindrance: Option<&str>,
+    ) -> Option<String> {
         let why = match reign.rival() {
             _ if self.passed => return None,
+            _ if let Some(why) = hindrance => why.to_owned(),
             Some(rival) if self.p_holm >= level => {
                 format!("not more accurate than the champion `{}`", rival.name)
             }

@@ -10,12 +10,13 @@ use super::conformal::CalibrationState;
 use super::coverage::{CoverageTests, RollingCoverage};
 use super::direction::Direction;
 use super::dm::DieboldMariano;
+use super::failed::FailedRecipe;
 use super::mcs::ConfidenceSet;
 use super::permutation::PermutationImportance;
 use super::ranks::Ranks;
 use super::seeds::SeedSummary;
 use super::serial::{number, numbers};
-use super::sharpe::{SharpeEvidence, deflated_sharpe};
+use super::sharpe::{SharpeEvidence, deflated_sharpe_beside};
 use super::spread::{SpreadEvaluation, SpreadSkill};
 use super::volatility::VolatilitySkill;
 use crate::{EstimatorSpec, LEVELS};
@@ -74,6 +75,10 @@ pub struct Evaluation {
     /// Ranks by absolute error over the folds; absent of a single fold or recipe.
     #[serde(default)]
     pub ranks: Option<Ranks>,
+    /// Recipes that failed and are not among the others, in the order given; and those that
+    /// failed in their final refit, where there was one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedRecipe>,
 }
 
 impl Evaluation {
@@ -129,8 +134,20 @@ impl Evaluation {
     /// Deflates the Sharpe ratios anew, with the returns of other recipes that were judged
     /// before this run counted as trials beside those of the run. Returns how many trials
     /// that is: a series that repeats another to the bit is the same trial under another
-    /// name, and one without a ratio (nothing was traded) is none.
+    /// name, and one without a ratio (nothing was traded) is none. A recipe that failed is
+    /// one.
     pub fn deflate(&mut self, earlier: &[&[f64]]) -> usize {
+        self.deflate_beside(earlier, 0)
+    }
+
+    /// The recipes that were never judged because they failed.
+    pub fn unjudged(&self) -> impl Iterator<Item = &FailedRecipe> {
+        self.failed.iter().filter(|f| !f.was_judged())
+    }
+
+    /// [`Self::deflate`] with so many recipes counted that failed before this run.
+    pub fn deflate_beside(&mut self, earlier: &[&[f64]], failed: usize) -> usize {
+        let failed = failed + self.unjudged().count();
         let own = self.recipes.iter().map(|r| &r.returns[..]);
         let mut seen = HashSet::new();
         let distinct = own.chain(earlier.iter().copied()).filter(|returns| {
@@ -141,9 +158,10 @@ impl Evaluation {
             .filter(|ratio| ratio.is_finite())
             .collect();
         for recipe in &mut self.recipes {
-            recipe.sharpe.deflated = deflated_sharpe(&recipe.sharpe, &ratios).unwrap_or(f64::NAN);
+            let deflated = deflated_sharpe_beside(&recipe.sharpe, &ratios, failed);
+            recipe.sharpe.deflated = deflated.unwrap_or(f64::NAN);
         }
-        ratios.len()
+        ratios.len() + failed
     }
 }
 

@@ -94,6 +94,16 @@ pub fn expected_maximum_sharpe(variance: f64, trials: f64) -> f64 {
 /// gives the best of all `trials` (their Sharpe ratios; NaN ones do not count).
 /// `None` for fewer than two.
 pub fn deflated_sharpe(evidence: &SharpeEvidence, trials: &[f64]) -> Option<f64> {
+    deflated_sharpe_beside(evidence, trials, 0)
+}
+
+/// The same when so many more were tried and have no ratio because they failed: the best of
+/// more tries is luckier.
+pub fn deflated_sharpe_beside(
+    evidence: &SharpeEvidence,
+    trials: &[f64],
+    failed: usize,
+) -> Option<f64> {
     let ratios: Vec<f64> = trials.iter().copied().filter(|s| s.is_finite()).collect();
     if ratios.len() < 2 {
         return None;
@@ -101,7 +111,7 @@ pub fn deflated_sharpe(evidence: &SharpeEvidence, trials: &[f64]) -> Option<f64>
     let n = ratios.len() as f64;
     let mean = ratios.iter().sum::<f64>() / n;
     let variance = ratios.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    Some(evidence.above(expected_maximum_sharpe(variance, n)))
+    Some(evidence.above(expected_maximum_sharpe(variance, n + failed as f64)))
 }
 
 #[cfg(test)]

@@ -73,30 +73,36 @@ pub struct SpanForecaster {
     pub versus_constant: DieboldMariano,
 }
 
-impl SpanForecaster {
-    /// The one-sided p-values after Holm's correction over its three tests: against EWMA, the
-    /// span before, and the constant.
-    pub fn p_holm(&self) -> [f64; 3] {
-        let tests = [self.versus_ewma, self.versus_previous, self.versus_constant];
-        let all = holm(&tests.map(|t| t.p_value()));
-        [all[0], all[1], all[2]]
-    }
-
-    /// The p-value of "better than all three": the largest after Holm.
-    pub fn p_value(&self) -> f64 {
-        self.p_holm().into_iter().fold(0.0, f64::max)
-    }
-}
-
 impl VolatilitySkill {
-    /// The one-sided p-values after Holm's correction over both tests: against the span
-    /// before, and against the constant.
-    pub fn p_holm(&self) -> (f64, f64) {
-        let both = holm(&[self.versus_previous.p_value(), self.versus_constant.p_value()]);
-        (both[0], both[1])
+    /// Every test of the table after Holm's correction over all of them: EWMA's two, then the
+    /// three of each other forecaster.
+    fn corrected(&self) -> Vec<f64> {
+        let own = [self.versus_previous, self.versus_constant];
+        let others =
+            self.others.iter().flat_map(|o| [o.versus_ewma, o.versus_previous, o.versus_constant]);
+        holm(&own.into_iter().chain(others).map(|t| t.p_value()).collect::<Vec<_>>())
     }
 
-    /// The p-value of "better than both rivals": the larger of the two after Holm.
+    /// EWMA's one-sided p-values after Holm's correction over every test of every forecaster:
+    /// against the span before, and against the constant.
+    pub fn p_holm(&self) -> (f64, f64) {
+        let all = self.corrected();
+        (all[0], all[1])
+    }
+
+    /// The p-values of each of [`Self::others`] after the same correction: against EWMA, the
+    /// span before, and the constant.
+    pub fn p_holm_of_others(&self) -> Vec<[f64; 3]> {
+        self.corrected()[2..].chunks_exact(3).map(|p| [p[0], p[1], p[2]]).collect()
+    }
+
+    /// The p-value of each of [`Self::others`] of "better than all three": its largest.
+    pub fn p_values_of_others(&self) -> Vec<f64> {
+        let largest = |p: [f64; 3]| p.into_iter().fold(0.0, f64::max);
+        self.p_holm_of_others().into_iter().map(largest).collect()
+    }
+
+    /// The p-value of "EWMA is better than both rivals": the larger of its two.
     pub fn p_value(&self) -> f64 {
         let (previous, constant) = self.p_holm();
         previous.max(constant)
@@ -226,5 +232,37 @@ mod tests {
         assert!(compare(Interval::DAY, &[]).is_none());
         let left_out = compare(Interval::DAY, &of([1.0, 1.0, 1.0, infinite])).unwrap();
         assert!(left_out.others.is_empty());
+    }
+
+    /// Holm by hand: the two of EWMA and three of GARCH are five tests of one family.
+    #[test]
+    fn all_forecasters_of_the_table_are_one_family() {
+        let noisy = |level: f64, wave: f64| Forecaster {
+            name: "any",
+            losses: (0..400).map(|i| level + wave * libm::sin(f64::from(i) * 1.7)).collect(),
+        };
+        let all = [noisy(1.0, 0.5), noisy(1.02, 1.3), noisy(1.05, 2.1), noisy(0.99, 2.9)];
+        let found = compare(Interval::DAY, &all).unwrap();
+        let other = &found.others[0];
+        let raw = [
+            found.versus_previous,
+            found.versus_constant,
+            other.versus_ewma,
+            other.versus_previous,
+            other.versus_constant,
+        ]
+        .map(|t| t.p_value());
+        let by_hand = |i: usize| {
+            let smaller = |j: &usize| raw[*j] <= raw[i];
+            let step = |j: usize| {
+                let left = (0..5).filter(|k| raw[*k] >= raw[j]).count();
+                raw[j] * left as f64
+            };
+            (0..5).filter(smaller).map(step).fold(0.0, f64::max).min(1.0)
+        };
+        assert_eq!(found.p_holm(), (by_hand(0), by_hand(1)));
+        assert_eq!(found.p_holm_of_others(), [[by_hand(2), by_hand(3), by_hand(4)]]);
+        let largest = by_hand(2).max(by_hand(3)).max(by_hand(4));
+        assert_eq!(found.p_values_of_others(), [largest]);
     }
 }

@@ -1,7 +1,8 @@
 //! The walk: every recipe fitted anew at every refit, forecasting only what follows.
 //!
 //! Tasks (fold × recipe × seed) run side by side; each has its own seed and its own place in
-//! the result, so that the number of threads changes nothing but the time. The first seed of
+//! the result, so that the number of threads changes nothing but the time. A recipe that fails
+//! does so alone: the rest of its fits are left out, the others go on. The first seed of
 //! every recipe goes through every fold first; a further one is begun only while there is
 //! time, and what has begun is ended.
 
@@ -14,7 +15,10 @@ use foretell_market::{Interval, Timestamp};
 use foretell_panel::{Dataset, Fold, Label, walk_forward};
 
 use super::classifier::base_rate;
-use super::finished::{FinishedFits, Rows, from_bytes, to_bytes};
+use super::failed::{FailedAt, FailedRecipe, Failures, fail_ensembles};
+use super::finished::{
+    FinishedFits, Rows, failure_from_bytes, failure_to_bytes, from_bytes, to_bytes,
+};
 use super::judge::Trial;
 use super::metrics::{NaiveScale, crps};
 use super::permutation::{shuffled_errors, summarised};
@@ -25,8 +29,8 @@ use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
 use crate::search::search;
 use crate::{
-    Checkpoints, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError, Quantiles,
-    SearchTrial, Study,
+    Checkpoints, Concern, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError,
+    Quantiles, SearchTrial, Study,
 };
 
 /// Hears how far an evaluation is; may be called from any thread.
@@ -63,6 +67,11 @@ pub trait EvaluationProgress: Send + Sync {
     fn in_time(&self, study: &Study, budget: Interval, trials: usize) -> bool {
         let _ = (study, budget, trials);
         true
+    }
+
+    /// A recipe has failed; the others go on.
+    fn failed(&self, recipe: &FailedRecipe) {
+        let _ = recipe;
     }
 
     /// Where finished fits are kept, so that an interrupted evaluation goes on.
@@ -288,7 +297,19 @@ impl Walk {
     }
 }
 
-/// Fits every recipe in every fold and forecasts the rows that follow each fit.
+/// What a walk leaves: its rows, what each recipe said of them, and who said nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walked {
+    /// The rows.
+    pub walk: Walk,
+    /// The recipes that went through every fold, in their order.
+    pub trials: Vec<Trial>,
+    /// Those that failed, in their order.
+    pub failed: Vec<FailedRecipe>,
+}
+
+/// Fits every recipe in every fold and forecasts the rows that follow each fit. A recipe
+/// that fails by its own fault ([`Concern::Recipe`]) is left out from there on.
 ///
 /// # Errors
 /// As [`super::evaluate`]. Of several failing fits the one of the earliest fold and
@@ -300,7 +321,7 @@ pub fn walk(
     plan: &EvaluationPlan,
     stop: &AtomicBool,
     progress: &dyn EvaluationProgress,
-) -> Result<(Walk, Vec<Trial>), ModelError> {
+) -> Result<Walked, ModelError> {
     let walk = Walk::plan(dataset, returns, plan)?;
     let tasks = tasks(recipes, walk.splits.len(), plan.seeds);
     // Settings are searched for first; the folds in between use what was found before them.
@@ -327,18 +348,28 @@ pub fn walk(
         found: BTreeMap::new(),
         keys: progress.finished().is_some().then(Rows::new),
         begun: (0..recipes.len() * plan.seeds).map(|_| OnceLock::new()).collect(),
+        failures: Failures::new(recipes.len()),
     };
     let found = side_by_side(threads_for(searches.len()), searches.len(), |i| {
-        field.search(searches[i].0, searches[i].1)
+        field.search(i, searches[i].0, searches[i].1)
     })?;
-    field.found = searches.into_iter().zip(found).collect();
+    let searched = searches.len();
+    let found = searches.into_iter().zip(found);
+    field.found = found.filter_map(|(place, spec)| Some((place, spec?))).collect();
     field.threads_per_fit = (plan.threads / threads_for(tasks.len())).max(1);
-    let results = side_by_side(threads_for(tasks.len()), tasks.len(), |i| field.task(&tasks[i]))?;
+    let results = side_by_side(threads_for(tasks.len()), tasks.len(), |i| {
+        field.task(searched + i, &tasks[i])
+    })?;
+    let mut failed = field.failures.into_inner();
+    fail_ensembles(recipes, &mut failed);
+    let ensembles = failed.iter().flatten().filter(|f| !f.spec.members().is_empty());
+    ensembles.for_each(|f| progress.failed(f));
     let mut parts: Vec<Vec<Said>> = (0..recipes.len() * plan.seeds).map(|_| Vec::new()).collect();
     for (task, said) in tasks.iter().zip(results) {
         parts[task.seed * recipes.len() + task.recipe].extend(said);
     }
-    let trials = recipes.iter().enumerate().map(|(r, recipe)| {
+    let judged = recipes.iter().enumerate().filter(|(r, _)| failed[*r].is_none());
+    let trials = judged.map(|(r, recipe)| {
         let of_seed = |seed: usize| &parts[seed * recipes.len() + r];
         let further = (1..plan.seeds).filter(|s| !of_seed(*s).is_empty());
         let shuffled = || (0..plan.seeds).filter_map(|s| of_seed(s).last());
@@ -358,7 +389,7 @@ pub fn walk(
         }
     });
     let trials = trials.collect();
-    Ok((walk, trials))
+    Ok(Walked { walk, trials, failed: failed.into_iter().flatten().collect() })
 }
 
 /// Does tasks on some threads. Of several failing ones the first is reported.
@@ -479,23 +510,65 @@ struct Field<'a> {
     keys: Option<Rows>,
     /// Whether there was time to begin a seed of a recipe, decided once for all its folds.
     begun: Vec<OnceLock<bool>>,
+    /// The recipes that have failed. Searches come before fits in the order of work.
+    failures: Failures,
 }
 
 impl Field<'_> {
-    /// Searches for the settings of a recipe on the training rows of a fold.
-    fn search(&self, fold: usize, recipe: usize) -> Result<EstimatorSpec, ModelError> {
-        let recipe = &self.recipes[recipe];
-        let Some(settings) = recipe.spec.search() else { return Ok(recipe.spec.clone()) };
+    /// Searches for the settings of a recipe on the training rows of a fold; nothing when the
+    /// recipe has failed.
+    fn search(
+        &self,
+        order: usize,
+        fold: usize,
+        place: usize,
+    ) -> Result<Option<EstimatorSpec>, ModelError> {
+        let recipe = &self.recipes[place];
+        let Some(settings) = recipe.spec.search() else { return Ok(Some(recipe.spec.clone())) };
+        if self.failures.before(place, order) {
+            return Ok(None);
+        }
         self.progress.fitting(&recipe.name, fold + 1, self.walk.splits.len());
         // Not kept for the fits: the rows of all folds at once may be too many.
         let train = self.train_of(fold);
         let meter = self.meter(&recipe.name, fold);
         let seed = fold_seed(self.plan.seed, fold + self.skipped(), 0);
         let found = search(settings, &train, &self.context(seed, &meter));
-        let found = found.map_err(|e| self.overall(e))?;
+        let found = self.settle((place, order), FailedAt::Search { fold: fold + 1 }, found)?;
         // A search may end before its last trial.
         meter.steps(settings.planned() as u64, settings.planned() as u64);
-        Ok(found.spec)
+        Ok(found.map(|found| found.spec))
+    }
+
+    /// What a recipe's work came to: nothing when it failed by the recipe's own fault, which
+    /// is noted.
+    fn settle<T>(
+        &self,
+        (recipe, order): (usize, usize),
+        at: FailedAt,
+        result: Result<T, ModelError>,
+    ) -> Result<Option<T>, ModelError> {
+        match result {
+            Ok(found) => Ok(Some(found)),
+            Err(error)
+                if error.concern() == Concern::Recipe
+                    && !self.recipes[recipe].spec.is_baseline() =>
+            {
+                self.note((recipe, order), at, error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(self.overall(error)),
+        }
+    }
+
+    fn note(&self, (recipe, order): (usize, usize), at: FailedAt, reason: String) {
+        let Recipe { name, spec } = self.recipes[recipe].clone();
+        let failed = FailedRecipe { name, spec, at, reason };
+        let unheard = self.failures.note(recipe, order, failed.clone());
+        // Of an ensemble it is known in the end whether it failed by itself.
+        if unheard && failed.spec.members().is_empty() {
+            self.progress.failed(&failed);
+        }
     }
 
     fn meter<'m>(&'m self, recipe: &'m str, fold: usize) -> Meter<'m> {
@@ -519,8 +592,9 @@ impl Field<'_> {
         leader.and_then(|leader| self.found.get(&(leader, task.recipe))).unwrap_or(spec)
     }
 
-    /// What one recipe says of the test rows of a fold; nothing when there is no time.
-    fn task(&self, task: &Task) -> Result<Option<Said>, ModelError> {
+    /// What one recipe says of the test rows of a fold; nothing when there is no time, or
+    /// when the recipe has failed.
+    fn task(&self, order: usize, task: &Task) -> Result<Option<Said>, ModelError> {
         let done = self.done.load(Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) {
             return Err(ModelError::Stopped { done, total: self.total });
@@ -529,11 +603,29 @@ impl Field<'_> {
         // As planned: what a search found may take more steps or fewer.
         let steps = recipe.spec.learnt().steps().max(1);
         let meter = self.meter(&recipe.name, task.fold);
+        let said = self.answer(order, task, &meter)?;
+        meter.steps(steps, steps);
+        if task.seed == 0 && self.waiting[task.fold].fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.rows[task.fold].lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(said)
+    }
+
+    /// The work of a task, unless it was done before or need not be.
+    fn answer(
+        &self,
+        order: usize,
+        task: &Task,
+        meter: &Meter<'_>,
+    ) -> Result<Option<Said>, ModelError> {
+        let recipe = &self.recipes[task.recipe];
         let unit = &self.begun[task.seed * self.recipes.len() + task.recipe];
-        if task.seed > 0 && !unit.get_or_init(|| self.progress.time_for_another_seed()) {
-            meter.steps(steps, steps);
+        if self.failures.before(task.recipe, order)
+            || task.seed > 0 && !unit.get_or_init(|| self.progress.time_for_another_seed())
+        {
             return Ok(None);
         }
+        let at = FailedAt::Fit { fold: task.fold + 1, seed: task.seed + 1 };
         let seed = fold_seed(self.plan.seed, task.fold + self.skipped(), task.seed);
         let split = &self.walk.splits[task.fold];
         let kept = self.progress.finished().zip(self.keys.as_ref());
@@ -541,24 +633,29 @@ impl Field<'_> {
             let fold = (self.dataset, &self.walk.all_proxies[..], split);
             (kept, rows.key(task.fold, fold, self.spec_of(task), seed))
         });
-        let found = kept.as_ref().and_then(|(kept, key)| self.found(&kept.load(key)?, task));
-        let said = match found {
-            Some(said) => said,
-            None => {
-                self.progress.fitting(&recipe.name, task.fold + 1, self.walk.splits.len());
-                let said = self.said(task, seed, &meter)?;
-                if let Some((kept, key)) = &kept {
+        let piece = kept.as_ref().and_then(|(kept, key)| kept.load(key));
+        if let Some(said) = piece.as_ref().and_then(|piece| self.found(piece, task)) {
+            return Ok(Some(said));
+        }
+        if let Some(reason) = piece.as_deref().and_then(failure_from_bytes) {
+            self.note((task.recipe, order), at, reason);
+            return Ok(None);
+        }
+        self.progress.fitting(&recipe.name, task.fold + 1, self.walk.splits.len());
+        let said = self.said(task, seed, meter);
+        if let Some((kept, key)) = &kept {
+            match &said {
+                Ok(said) => {
                     let lists = [&said.quantiles[..], &said.variance, &said.shuffled];
                     kept.keep(key, &to_bytes(&lists));
                 }
-                said
+                Err(error) if error.concern() == Concern::Recipe => {
+                    kept.keep(key, &failure_to_bytes(&error.to_string()));
+                }
+                Err(_) => {}
             }
-        };
-        meter.steps(steps, steps);
-        if task.seed == 0 && self.waiting[task.fold].fetch_sub(1, Ordering::AcqRel) == 1 {
-            *self.rows[task.fold].lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        Ok(Some(said))
+        self.settle((task.recipe, order), at, said)
     }
 
     /// A kept piece, when it is whole and fits the rows.
@@ -586,7 +683,7 @@ impl Field<'_> {
         let (train, test) = (&rows.0, &rows.1);
         let context = self.context(seed, meter);
         let spec = self.spec_of(task);
-        let fitted = spec.build()?.fit(train, &context).map_err(|e| self.overall(e))?;
+        let fitted = spec.build()?.fit(train, &context)?;
         let quantiles = fitted.predict(&test.features, &test.context)?;
         let mut variance = Vec::new();
         if judged_on_spread(&recipe.spec) {
@@ -601,8 +698,7 @@ impl Field<'_> {
             0 => Vec::new(),
             shuffles => {
                 let few = thinned(test, SHUFFLED_ROWS);
-                shuffled_errors(&*fitted, &few, (shuffles, seed), self.stop)
-                    .map_err(|e| self.overall(e))?
+                shuffled_errors(&*fitted, &few, (shuffles, seed), self.stop)?
             }
         };
         Ok(Said { quantiles: quantiles.as_slice().to_vec(), variance, shuffled })

@@ -245,6 +245,7 @@ impl Bench<'_> {
                 Err(
                     error @ (ModelError::Numerical { .. }
                     | ModelError::NotFinite { .. }
+                    | ModelError::ImpossibleAnswer { .. }
                     | ModelError::Boosting(_)
                     | ModelError::Setting { .. }),
                 ) => {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use foretell_model::evaluate::{Aspect, Promotion, Recipe, RecipeEvaluation, decide_promotion};
+use foretell_market::Fingerprint;
+use foretell_model::evaluate::{
+    Aspect, Evaluation, FailedRecipe, Promotion, Recipe, RecipeEvaluation, decide_promotion,
+};
 use foretell_registry::{
     AuditEvent, JudgedTogether, Metric, ModelFilter, ModelVersion, Param, SpreadLosses, Trial,
 };
@@ -10,6 +13,7 @@ use foretell_registry::{
 use super::{Run, needs, table_name};
 use crate::error::PlatformError;
 use crate::forecasting::{CHALLENGER, CHAMPION};
+use crate::pipeline::Pipeline;
 use crate::training::{self, Evidence, Learning, Refit};
 use crate::{lockbox, overfitting, rate};
 
@@ -18,17 +22,27 @@ impl Run<'_> {
         let (store, pipeline) = (self.store, self.pipeline);
         let (observer, stop) = (Arc::clone(&self.observer), Arc::clone(&self.stop));
         let keeper = Arc::clone(&self.keeper);
-        let recipes = self.learning().await?;
+        // Who failed in the evaluation has nothing to be fitted for.
+        let judged = needs(&self.made.evaluation, "the evaluation")?;
+        let (recipes, lost): (Vec<_>, Vec<_>) =
+            self.learning().await?.into_iter().partition(|(r, _)| judged.recipe(&r.name).is_some());
         let fits = recipes.iter().map(|(r, l)| (r.clone(), Arc::clone(&l.rows))).collect();
         let refits = training::refit(fits, pipeline.seed, observer, stop, keeper).await?;
+        if let Some(evaluation) = &mut self.made.evaluation {
+            // The station may be at work a second time.
+            evaluation.failed.retain(|f| !f.was_judged());
+            evaluation.failed.extend(refits.failed);
+        }
+        let refits = refits.done;
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
-        let reigning = store.registry.aliased(&pipeline.name, CHAMPION).await?;
-        let reigning = reigning.as_ref().map(evidence_of).transpose()?;
+        training::check_some_left(refits.iter().map(|r| &r.recipe.spec), &evaluation.failed)?;
+        let served = store.registry.aliased(&pipeline.name, CHAMPION).await?;
+        let reigning = served.as_ref().map(evidence_of).transpose()?;
         // Recipes are compared, not names: an edited recipe inherits nothing.
         let same = |r: &Recipe, e: &Evidence| {
             r.name == e.recipe && pipeline.recipe_hash(r) == e.recipe_hash
         };
-        let reigning = reigning.filter(|e| recipes.iter().any(|(r, _)| same(r, e)));
+        let reigning = reigning.filter(|e| recipes.iter().chain(&lost).any(|(r, _)| same(r, e)));
         // Only what passed the rule keeps its place by its own test; a champion that was
         // made one by hand has to pass like any other.
         let is_walk = |e: &Evidence| evaluation.random_walk().name == e.recipe;
@@ -44,7 +58,9 @@ impl Run<'_> {
             promotion.reason.push_str(&note);
         }
         let mut versions = Vec::new();
-        for (refit, (_, learning)) in refits.iter().zip(&recipes) {
+        for refit in &refits {
+            let learning = recipes.iter().find(|(r, _)| r.name == refit.recipe.name);
+            let Some((_, learning)) = learning else { continue };
             versions.push(self.register(refit, &promotion, learning).await?);
         }
         let with_lock_box = recipes.iter().filter(|(_, l)| l.includes_lock_box);
@@ -52,10 +68,13 @@ impl Run<'_> {
         self.write_ledger(&promotion).await?;
         self.write_metrics(&versions).await?;
         let now = store.clock.now();
-        let winner = versions.iter().find(|v| v.0 == promotion.winner);
-        let winner = winner.ok_or_else(|| {
-            PlatformError::Mismatch(format!("`{}` won and was not fitted", promotion.winner))
-        })?;
+        let winner = versions.iter().find(|v| v.0 == promotion.winner).map(|(_, version)| version);
+        // A champion that could not be fitted anew is served as it was.
+        let stays = served.as_ref().filter(|_| champion.as_ref() == Some(&promotion.winner));
+        let Some(serves) = winner.or(stays) else {
+            let message = format!("`{}` won and was not fitted", promotion.winner);
+            return Err(PlatformError::Mismatch(message));
+        };
         let event = |action: &str, version: &ModelVersion| AuditEvent {
             at: now,
             actor: format!("run {}", self.id),
@@ -63,10 +82,14 @@ impl Run<'_> {
             subject: format!("{} version {}", version.name, version.version),
             detail_json: serde_json::json!({ "reason": promotion.reason }).to_string(),
         };
-        let action = if promotion.promoted { "promote" } else { "refit" };
-        let audit = event(action, &winner.1);
-        store.registry.promote(&pipeline.name, winner.1.version, CHAMPION, &audit).await?;
+        if let Some(winner) = winner {
+            let action = if promotion.promoted { "promote" } else { "refit" };
+            let audit = event(action, winner);
+            store.registry.promote(&pipeline.name, winner.version, CHAMPION, &audit).await?;
+        }
+        let fitted = |r: &&RecipeEvaluation| versions.iter().any(|v| v.0 == r.name);
         let best = evaluation.recipes.iter().filter(|r| r.name != promotion.winner);
+        let best = best.filter(fitted);
         let best = best.min_by(|a, b| a.metrics.mae_bp.total_cmp(&b.metrics.mae_bp));
         if let Some((_, version)) = best.and_then(|b| versions.iter().find(|v| v.0 == b.name)) {
             let audit = event("challenge", version);
@@ -78,7 +101,7 @@ impl Run<'_> {
             .filter_map(|r| Some((r.recipe.name.clone(), &r.recipe.spec, r.search.as_ref()?)));
         self.made.searches = store.refit_searches(&searched.collect::<Vec<_>>()).await?;
         self.made.with_lock_box = with_lock_box;
-        self.made.champion = Some(winner.1.clone());
+        self.made.champion = Some(serves.clone());
         self.made.refits = refits;
         self.made.promotion = Some(promotion);
         Ok(line)
@@ -131,6 +154,11 @@ impl Run<'_> {
                 losses: &r.losses,
                 spread: r.spread.as_ref().filter(|s| s.rows_hash.is_some()).map(|s| &s.losses[..]),
             })
+            .chain(evaluation.unjudged().map(|f| JudgedTogether {
+                recipe: hash_of(pipeline, f),
+                losses: &[],
+                spread: None,
+            }))
             .collect();
         let (horizon, terms) = (pipeline.label.horizon, overfitting::terms(pipeline));
         let instrument = &pipeline.instrument;
@@ -238,10 +266,53 @@ impl Run<'_> {
                 spread: judged.spread.as_ref().and_then(|s| {
                     Some(SpreadLosses { rows: s.rows_hash?, losses: s.losses.clone() })
                 }),
+                failure: None,
                 created_at: self.store.clock.now(),
             });
         }
+        // Who failed stood in the family with a p-value of 1.
+        let failed = self.failed_trials(evaluation);
+        trials.extend(failed.map(|t| Trial {
+            p_value: Some(1.0),
+            alpha_spent: promotion.alpha_spent,
+            ..t
+        }));
         self.store.registry.insert_trials(&trials).await?;
+        Ok(())
+    }
+
+    /// The trials of the recipes that failed, untested.
+    fn failed_trials<'e>(&'e self, evaluation: &'e Evaluation) -> impl Iterator<Item = Trial> + 'e {
+        let pipeline = self.pipeline;
+        evaluation.unjudged().map(move |failed| {
+            let recipe_hash = hash_of(pipeline, failed);
+            Trial {
+                id: Trial::id_of(self.id, &recipe_hash),
+                run_id: self.id.to_owned(),
+                pipeline: pipeline.name.clone(),
+                instrument: pipeline.instrument.clone(),
+                horizon: pipeline.label.horizon,
+                recipe_name: failed.name.clone(),
+                recipe_hash,
+                p_value: None,
+                alpha_spent: 0.0,
+                rows: None,
+                losses: Vec::new(),
+                returns: Vec::new(),
+                terms: Some(overfitting::terms(pipeline)),
+                spread: None,
+                failure: Some(failed.to_string()),
+                created_at: self.store.clock.now(),
+            }
+        })
+    }
+
+    /// Writes down the tries of a run in which nothing was left to judge.
+    pub(super) async fn write_failed(&self) -> Result<(), PlatformError> {
+        let evaluation = needs(&self.made.evaluation, "the evaluation")?;
+        let trials: Vec<Trial> = self.failed_trials(evaluation).collect();
+        self.store.registry.insert_trials(&trials).await?;
+        self.store.registry.put_params(self.id, &failures(evaluation)).await?;
         Ok(())
     }
 
@@ -296,6 +367,11 @@ impl Run<'_> {
         spoilt.spread_probability.into_iter().for_each(|p| put("spread_pbo", p));
         put("spread_trials", spoilt.spread_trials as f64);
         put("recipes", spoilt.recipes as f64);
+        metrics.push(Metric {
+            name: "failed_recipes".to_owned(),
+            value: evaluation.failed.len() as f64,
+            step: 0,
+        });
         let param = |name: &str, value: String| Param { name: name.to_owned(), value };
         let raw_version = needs(&self.made.raw, "the raw table")?.0;
         let numbers: Vec<u32> = versions.iter().map(|(_, v)| v.version).collect();
@@ -314,9 +390,22 @@ impl Run<'_> {
         ];
         let registry = &self.store.registry;
         registry.put_params(self.id, &params).await?;
+        registry.put_params(self.id, &failures(evaluation)).await?;
         registry.put_metrics(self.id, &metrics).await?;
         Ok(())
     }
+}
+
+/// What stands in the ledger for a recipe that failed.
+fn hash_of(pipeline: &Pipeline, failed: &FailedRecipe) -> Fingerprint {
+    pipeline.recipe_hash(&Recipe { name: failed.name.clone(), spec: failed.spec.clone() })
+}
+
+/// Every failure of a run as a parameter of it.
+fn failures(evaluation: &Evaluation) -> Vec<Param> {
+    let param =
+        |f: &FailedRecipe| Param { name: format!("failed/{}", f.name), value: f.to_string() };
+    evaluation.failed.iter().map(param).collect()
 }
 
 /// What of stored evidence belongs to a version: all but the deflated Sharpe ratio, which

@@ -10,8 +10,8 @@ use foretell_registry::{
 };
 
 use crate::sample::{
-    artifacts, at, audit, calibration, dataset, fill, forecast, gap, known_at, lock_box, metrics,
-    opening, outcome, params, registry, run, search, search_trial, step, terms, trial, version,
+    artifacts, at, audit, calibration, dataset, fill, forecast, gap, lock_box, metrics, opening,
+    outcome, params, registry, run, search, search_trial, step, terms, version,
 };
 
 fn golden(version: i64) -> PathBuf {
@@ -46,8 +46,9 @@ pub(crate) async fn assert_filled(registry: &Registry, schema: i64) {
     assert_eq!(registry.lock_box(&instrument, hour).await.unwrap(), Some(lock_box()));
     assert_eq!(registry.lock_box_openings(&instrument, hour).await.unwrap(), [opening()]);
     let trials = registry.trials(&TrialFilter::default()).await.unwrap();
-    let known = |t: Trial| Trial { rows: t.rows.filter(|_| schema >= 2), ..known_at(schema, t) };
-    assert_eq!(trials, [trial("run-1", "boosting"), trial("run-1", "ridge")].map(known));
+    let known = |t: Trial| Trial { rows: t.rows.filter(|_| schema >= 2), ..t };
+    let written: Vec<Trial> = crate::sample::trials(schema).into_iter().rev().map(known).collect();
+    assert_eq!(trials, written);
     let alpha = registry.promotion_rate(&instrument, hour).await.unwrap();
     assert_eq!(alpha, (schema >= 4).then(|| terms().alpha));
     // The versions before 5 had no searches.

@@ -5,7 +5,7 @@ use foretell_registry::{
     JudgedTogether, LockBox, LockBoxOpening, RegistryError, Trial, TrialFilter, Written,
 };
 
-use crate::sample::{at, hash, lock_box, opening, registry, run, trial};
+use crate::sample::{at, failed_trial, hash, lock_box, opening, registry, run, trial};
 
 #[tokio::test]
 async fn series_are_kept_to_the_bit_and_a_repeated_step_writes_nothing_new() {
@@ -225,4 +225,36 @@ async fn a_recipe_looks_into_a_lock_box_once_even_when_it_dies_looking() {
     assert_eq!(looks, [other, opening()]);
     let error = registry.finish_lock_box(instrument, hour, &hash("never"), "{}").await.unwrap_err();
     assert!(matches!(error, RegistryError::NotFound { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_recipe_that_failed_is_a_try_until_it_is_judged() {
+    let (_dir, registry) = registry().await;
+    registry.insert_run(&run("run-1", 0)).await.unwrap();
+    registry.insert_run(&run("run-2", 60)).await.unwrap();
+    let (instrument, hour) = (trial("run-1", "ridge").instrument, Interval::HOUR);
+    let failed = failed_trial("run-1", "lstm");
+    let both = [trial("run-1", "ridge"), failed.clone()];
+    registry.insert_trials(&both).await.unwrap();
+    assert_eq!(registry.insert_trials(&both).await.unwrap(), Written::Same);
+    let other = Trial { failure: Some("another reason".to_owned()), ..failed.clone() };
+    let error = registry.insert_trials(&[other]).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Conflict { .. }), "{error}");
+    let judged = registry.distinct_trials(&instrument, hour, None).await.unwrap();
+    assert_eq!(judged, [trial("run-1", "ridge")]);
+    let tries = registry.failed_recipes(&instrument, hour).await.unwrap();
+    assert_eq!(tries, [failed.recipe_hash]);
+    // Judged in a later run it has a result, and a later failure does not take it back.
+    registry.insert_trials(&[trial("run-2", "lstm")]).await.unwrap();
+    registry.insert_run(&run("run-3", 120)).await.unwrap();
+    registry.insert_trials(&[failed_trial("run-3", "lstm")]).await.unwrap();
+    assert_eq!(registry.failed_recipes(&instrument, hour).await.unwrap(), []);
+    let judged = registry.distinct_trials(&instrument, hour, None).await.unwrap();
+    assert_eq!(judged.len(), 2);
+    assert!(judged.iter().all(|t| t.failure.is_none()));
+    // With and without the one that failed are two families, and two tests.
+    registry.insert_run(&run("run-4", 180)).await.unwrap();
+    let before = registry.count_tests(&instrument, hour).await.unwrap();
+    registry.insert_trials(&[trial("run-4", "ridge")]).await.unwrap();
+    assert_eq!(registry.count_tests(&instrument, hour).await.unwrap(), before + 1);
 }

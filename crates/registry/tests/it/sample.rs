@@ -200,7 +200,21 @@ pub(crate) fn trial(run: &str, recipe: &str) -> Trial {
         returns: vec![0.0005, -0.0005],
         terms: Some(terms()),
         spread: Some(SpreadLosses { rows: hash("spread rows"), losses: vec![-8.5, -0.0] }),
+        failure: None,
         created_at: at(6),
+    }
+}
+
+/// The trial of a recipe that failed.
+pub(crate) fn failed_trial(run: &str, recipe: &str) -> Trial {
+    Trial {
+        p_value: Some(1.0),
+        rows: None,
+        losses: Vec::new(),
+        returns: Vec::new(),
+        spread: None,
+        failure: Some("failed in fold 3, seed 7: training diverged".to_owned()),
+        ..trial(run, recipe)
     }
 }
 
@@ -228,7 +242,7 @@ pub(crate) async fn fill(registry: &Registry, schema: i64) {
     registry.insert_outcome(&outcome()).await.unwrap();
     registry.insert_lock_box(&lock_box()).await.unwrap();
     registry.open_lock_box(&opening()).await.unwrap();
-    registry.insert_trials(&trials().map(|t| known_at(schema, t))).await.unwrap();
+    registry.insert_trials(&trials(schema)).await.unwrap();
     let lock_box = lock_box();
     let (instrument, horizon) = (&lock_box.instrument, lock_box.horizon);
     registry.insert_promotion_rate(instrument, horizon, terms().alpha).await.unwrap();
@@ -270,9 +284,12 @@ pub(crate) fn search_trial(number: u64) -> SearchTrialRecord {
     }
 }
 
-/// The trials of the run, in the order in which they are written.
-fn trials() -> [Trial; 2] {
-    [trial("run-1", "ridge"), trial("run-1", "boosting")]
+/// The trials of the run, in the order in which they are written, as far as a schema version
+/// had a place for them.
+pub(crate) fn trials(schema: i64) -> Vec<Trial> {
+    let all = [trial("run-1", "ridge"), trial("run-1", "boosting"), failed_trial("run-1", "lstm")];
+    let known = all.into_iter().filter(|t| schema >= 6 || t.failure.is_none());
+    known.map(|t| known_at(schema, t)).collect()
 }
 
 /// What a run found missing in a day of hours, given as (first hour, hours).

@@ -27,7 +27,7 @@ pub(crate) async fn predict(
     body: Result<Json<wire::Prices>, JsonRejection>,
 ) -> Result<Json<wire::Predicted>, Problem> {
     let Json(wish) = body.map_err(|e| Problem::of_body(&e))?;
-    Ok(Json(service.predict(wish.model.as_deref(), &prices(&wish)?)?.into()))
+    Ok(Json(service.predict(wish.model.as_deref(), &prices(&wish)?).await?.into()))
 }
 
 /// The next price after some, as a number with five decimals and nothing else.
@@ -40,6 +40,6 @@ pub(crate) async fn next_price(
     body: Result<Json<wire::Prices>, JsonRejection>,
 ) -> Result<Json<wire::NextPrice>, Problem> {
     let Json(wish) = body.map_err(|e| Problem::of_body(&e))?;
-    let price = service.predict(wish.model.as_deref(), &prices(&wish)?)?.price;
+    let price = service.predict(wish.model.as_deref(), &prices(&wish)?).await?.price;
     Ok(Json(wire::NextPrice { result: (price * 1e5).round() / 1e5 }))
 }
