@@ -129,7 +129,7 @@ fn fit(
 ) -> Result<Box<dyn Fitted>, ModelError> {
     let stop = AtomicBool::new(false);
     spec.build()?
-        .fit(train, &FitContext { seed, threads, stop: &stop, progress: &(), checkpoints: None })
+        .fit(train, &FitContext { seed, threads, stop: &stop, progress: &(), checkpoints: None, accelerator: None })
 }
 
 fn hash(spec: &EstimatorSpec, train: &Dataset, seed: u64, threads: usize) -> Fingerprint {
@@ -311,7 +311,7 @@ fn check_stop_and_progress(spec: &EstimatorSpec, train: &Dataset) {
         let stop = AtomicBool::new(raised);
         let listener = Listener { heard: Mutex::new(Vec::new()), stop: &stop, after };
         let context =
-            FitContext { seed: 7, threads, stop: &stop, progress: &listener, checkpoints: None };
+            FitContext { seed: 7, threads, stop: &stop, progress: &listener, checkpoints: None, accelerator: None };
         let outcome = spec.build().and_then(|e| e.fit(train, &context)).map(|_| ());
         (outcome, listener.heard.into_inner().expect("no listener panics"))
     };

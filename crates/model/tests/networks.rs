@@ -131,6 +131,7 @@ fn a_fit_that_was_interrupted_goes_on_and_ends_in_the_same_model() {
                 stop: &stop,
                 progress: &listener,
                 checkpoints: Some(&kept),
+                accelerator: None,
             };
             let model = spec.build().unwrap().fit(&data, &context);
             (model.map(|m| m.state()), listener.seen.into_inner().unwrap())

@@ -24,7 +24,7 @@ use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
 use crate::search::search;
 use crate::{
-    Checkpoints, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError, Quantiles,
+    Accelerator, Checkpoints, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError, Quantiles,
     SearchTrial, Study,
 };
 
@@ -45,6 +45,11 @@ pub trait EvaluationProgress: Send + Sync {
 
     /// Where long fits keep how far they are.
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
+        None
+    }
+
+    /// What trains networks elsewhere than on the processor.
+    fn accelerator(&self) -> Option<&dyn Accelerator> {
         None
     }
 
@@ -502,6 +507,7 @@ impl Field<'_> {
             stop: self.stop,
             progress: meter,
             checkpoints: self.progress.checkpoints(),
+            accelerator: self.progress.accelerator(),
         }
     }
 

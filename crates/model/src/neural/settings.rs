@@ -1,6 +1,6 @@
 //! What a pipeline file says of a network.
 
-use foretell_neural::Activation;
+use foretell_neural::{Activation, Device};
 use serde::{Deserialize, Serialize};
 
 /// What training makes small.
@@ -45,6 +45,10 @@ pub struct RecurrentSettings {
     pub plateau: usize,
     /// What the step size is multiplied by then.
     pub plateau_factor: f64,
+    /// Where it is trained. The numbers differ in their last digits, so it is a part of the
+    /// recipe.
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
 }
 
 impl Default for RecurrentSettings {
@@ -64,6 +68,7 @@ impl Default for RecurrentSettings {
             patience: of.patience,
             plateau: of.plateau,
             plateau_factor: of.plateau_factor,
+            device: of.device,
         }
     }
 }
@@ -96,6 +101,10 @@ pub struct PerceptronSettings {
     pub plateau: usize,
     /// What the step size is multiplied by then.
     pub plateau_factor: f64,
+    /// Where it is trained. The numbers differ in their last digits, so it is a part of the
+    /// recipe.
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
 }
 
 impl Default for PerceptronSettings {
@@ -113,6 +122,7 @@ impl Default for PerceptronSettings {
             patience: 5,
             plateau: 3,
             plateau_factor: 0.5,
+            device: Device::Cpu,
         }
     }
 }
@@ -143,6 +153,10 @@ pub struct DecompositionSettings {
     pub plateau: usize,
     /// What the step size is multiplied by then.
     pub plateau_factor: f64,
+    /// Where it is trained. The numbers differ in their last digits, so it is a part of the
+    /// recipe.
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
 }
 
 impl Default for DecompositionSettings {
@@ -160,6 +174,7 @@ impl Default for DecompositionSettings {
             patience: of.patience,
             plateau: of.plateau,
             plateau_factor: of.plateau_factor,
+            device: of.device,
         }
     }
 }

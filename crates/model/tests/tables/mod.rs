@@ -65,7 +65,7 @@ pub(crate) fn fit(
 ) -> Result<Box<dyn Fitted>, ModelError> {
     let stop = AtomicBool::new(false);
     spec.build()?
-        .fit(train, &FitContext { seed, threads: 2, stop: &stop, progress: &(), checkpoints: None })
+        .fit(train, &FitContext { seed, threads: 2, stop: &stop, progress: &(), checkpoints: None, accelerator: None })
 }
 
 /// Settings as files write them.

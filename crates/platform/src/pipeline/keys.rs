@@ -535,6 +535,14 @@ const PLATEAU_FACTOR: Key = key(
     "What the step size is multiplied by then.",
 );
 
+const DEVICE: Key = key(
+    "device",
+    Kind::OneOf(&["cpu", "cuda", "wgpu"]),
+    Some("\"cpu\""),
+    "Where it is trained: cuda and wgpu (Vulkan, Metal, Direct3D) are for large networks and \
+     need a program built with the feature `gpu`; forecasts are computed on the processor.",
+);
+
 const fn activation(default: &'static str) -> Key {
     let doc = "What the layers pass through; relu is Keras' activation=\"relu\".";
     key("activation", Kind::OneOf(&["tanh", "relu"]), Some(default), doc)
@@ -554,6 +562,7 @@ const RECURRENT: &[Key] = &[
     PATIENCE,
     PLATEAU,
     PLATEAU_FACTOR,
+    DEVICE,
 ];
 
 const PERCEPTRON: &[Key] = &[
@@ -569,6 +578,7 @@ const PERCEPTRON: &[Key] = &[
     PATIENCE,
     PLATEAU,
     PLATEAU_FACTOR,
+    DEVICE,
 ];
 
 const DECOMPOSITION: &[Key] = &[
@@ -583,6 +593,7 @@ const DECOMPOSITION: &[Key] = &[
     PATIENCE,
     PLATEAU,
     PLATEAU_FACTOR,
+    DEVICE,
 ];
 
 const IMPORTED: &[Key] = &[key(
