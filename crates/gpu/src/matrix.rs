@@ -5,7 +5,9 @@ use burn_cubecl::{CubeBackend, CubeRuntime};
 use burn_tensor::activation::{relu, sigmoid, tanh};
 use burn_tensor::{DType, Tensor, TensorData, TensorPrimitive};
 use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
-use cubek::matmul::launch::{Strategy, launch_ref};
+use cubek::matmul::launch::launch_tiling::launch_ref;
+use cubek::matmul::routines::BlueprintStrategy;
+use cubek::matmul::routines::simple_unit::SimpleUnitAlgorithm;
 use cubek::std::InputBinding;
 use foretell_neural::{Activation, DeviceFailed};
 
@@ -25,12 +27,13 @@ pub(crate) fn product<R: CubeRuntime>(a: Matrix<R>, b: Matrix<R>) -> Matrix<R> {
     let kind = || DType::F32.into();
     let globals = MatmulGlobalElems { lhs: kind(), rhs: kind(), out: kind() };
     let client = out.client.clone();
+    // Named, not chosen at run time: each kernel that could be chosen costs time to compile.
     launch_ref(
-        &Strategy::SimpleUnit(Default::default()),
         &client,
         InputBinding::new(a.binding(), kind()),
         InputBinding::new(b.binding(), kind()),
         out.clone().binding(),
+        &BlueprintStrategy::<(), SimpleUnitAlgorithm>::default(),
         &mut MatmulElems::from_globals(&globals),
     )
     .expect("every device has the kernel without tensor cores");

@@ -11,8 +11,8 @@ use foretell_model::evaluate::{
     Promotion, Recipe, RecipeEvaluation, SpreadEvaluation, SpreadSkill, SquaredReturns, evaluate,
 };
 use foretell_model::{
-    Accelerator, Checkpoints, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord, SearchTrial,
-    Study, cpu_features,
+    Accelerator, Checkpoints, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord,
+    SearchTrial, Study, cpu_features,
 };
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};

@@ -24,8 +24,8 @@ use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
 use crate::search::search;
 use crate::{
-    Accelerator, Checkpoints, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError, Quantiles,
-    SearchTrial, Study,
+    Accelerator, Checkpoints, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError,
+    Quantiles, SearchTrial, Study,
 };
 
 /// Hears how far an evaluation is; may be called from any thread.
