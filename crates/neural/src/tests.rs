@@ -391,7 +391,7 @@ fn every_architecture_learns_what_is_planted_and_stops_early_on_noise() {
         let left = training.best_loss().unwrap() / f64::from(variance);
         assert!(left < 0.1, "{architecture:?}: {left}");
         let mut random = rng(9);
-        let mut noise = data;
+        let mut noise = data.clone();
         noise.targets.iter_mut().for_each(|y| *y = normal(&mut random) as f32);
         let mut training = Training::new(&architecture, plan, &noise, &checks);
         while training.goes_on() {
