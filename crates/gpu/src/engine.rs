@@ -5,7 +5,8 @@ use std::fmt;
 use burn_cubecl::CubeRuntime;
 use burn_tensor::Tensor;
 use foretell_neural::{
-    Architecture, Batch, DeviceFailed, Engine, Examples, Moments, Plan, Trained, dropout_factors,
+    Architecture, Batch, DeviceFailed, Engine, Examples, Layer, Moments, Plan, Trained,
+    dropout_factors,
 };
 
 use crate::adam::Adam;
@@ -41,10 +42,10 @@ impl<R: CubeRuntime> fmt::Debug for Card<'_, R> {
 
 /// The rows of each weight in PyTorch's layout; a bias has one.
 fn heights(architecture: &Architecture) -> Vec<usize> {
-    let gates = |layer: &foretell_neural::Layer| match layer {
-        foretell_neural::Layer::Lstm { units, .. } => vec![4 * units, 4 * units, 1, 1],
-        foretell_neural::Layer::Gru { units, .. } => vec![3 * units, 3 * units, 1, 1],
-        foretell_neural::Layer::Dense { units, .. } => vec![*units, 1],
+    let gates = |layer: &Layer| match layer {
+        Layer::Lstm { units, .. } => vec![4 * units, 4 * units, 1, 1],
+        Layer::Gru { units, .. } => vec![3 * units, 3 * units, 1, 1],
+        Layer::Dense { units, .. } => vec![*units, 1],
     };
     architecture.layers.iter().flat_map(gates).collect()
 }

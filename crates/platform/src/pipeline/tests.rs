@@ -410,9 +410,8 @@ fn seeds_folds_epochs_and_time_are_bounded_where_the_file_says_so() {
 
 #[test]
 fn a_device_is_accepted_only_where_the_program_can_train_on_it() {
-    let with = |device: &str| {
-        format!("{GOOD}\n[[models]]\nkind = \"lstm\"\ndevice = \"{device}\"\n")
-    };
+    let with =
+        |device: &str| format!("{GOOD}\n[[models]]\nkind = \"lstm\"\ndevice = \"{device}\"\n");
     let pipeline = parse(&with("cpu")).unwrap_or_else(|e| panic!("{e}"));
     assert!(pipeline.models.iter().any(|model| model.spec.kind() == "lstm"));
     for device in ["cuda", "wgpu"] {
@@ -432,7 +431,11 @@ fn a_device_is_accepted_only_where_the_program_can_train_on_it() {
 
 #[test]
 fn a_search_cannot_choose_the_device() {
-    let search = "[models.search]\n[models.search.space]\ndevice = { one_of = [\"cpu\", \"cuda\"] }\n";
+    let search =
+        "[models.search]\n[models.search.space]\ndevice = { one_of = [\"cpu\", \"cuda\"] }\n";
     let refused = refusal(&format!("{GOOD}\n[[models]]\nkind = \"lstm\"\n{search}"));
-    assert!(refused.contains("`device` in [models.search.space] is no setting of lstm"), "{refused}");
+    assert!(
+        refused.contains("`device` in [models.search.space] is no setting of lstm"),
+        "{refused}"
+    );
 }
