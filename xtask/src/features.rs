@@ -2,6 +2,8 @@
 //!
 //! They are off in `make` and in `.ci/run`, because what they bring takes minutes; on a
 //! schedule of its own this keeps them compiling, and runs the tests that they switch on.
+//! Those of `gpu` ask a Vulkan device; where the machine has none, Mesa's software one is
+//! installed first, as the test environment does with what it needs.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,11 +25,36 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<bool> {
     let mut good = true;
     for (feature, owners) in by_feature(&packages) {
         println!("== {feature}: {}", owners.join(", "));
+        if feature == "gpu" {
+            vulkan();
+        }
         for work in [&["clippy", "--all-targets"][..], &["test"]] {
             good &= cargo(root, work, &owners, &feature)?;
         }
     }
     Ok(good)
+}
+
+/// Installs a software Vulkan device on a Debian without any driver. Where that is not
+/// possible, the tests say what they miss.
+fn vulkan() {
+    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+    let has =
+        |folder: &str| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+    if drivers.into_iter().any(has) {
+        return;
+    }
+    println!("   no Vulkan driver: apt-get install mesa-vulkan-drivers libvulkan1");
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()
+    };
+    let packages = ["install", "-y", "-qq", "--no-install-recommends", "mesa-vulkan-drivers"];
+    let done =
+        apt(&["update", "-qq"]).and_then(|_| apt(&[&packages[..], &["libvulkan1"]].concat()));
+    if !done.is_ok_and(|status| status.success()) {
+        println!("   that failed: the tests on a device will, too");
+    }
 }
 
 /// Each optional feature with the packages that have it, in order of name.

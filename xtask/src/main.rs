@@ -20,7 +20,9 @@ cargo xtask <command>
                                   licences, module headers, file sizes, names, links
   fuzz [--seconds N] [--target T] [--seed N] [--keep]
                                   mutate the kept inputs of fuzz/corpus for N seconds per target
-  features                        build and lint every optional feature, one after another
+  features                        build, lint and test every optional feature, one after another;
+                                  from nothing an hour on two cores, most of it `gpu` (Burn);
+                                  FORETELL_TEST_CUDA=1 runs its tests on an NVIDIA card as well
   load --url URL [--rate N] [--seconds N] [--connections N]
                                   send GET requests at a fixed rate, print latencies as JSON
 ";

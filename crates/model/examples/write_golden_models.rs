@@ -37,7 +37,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         r#"{"kind":"stacking","inner_folds":2,"members":[{"kind":"ridge"},{"kind":"drift"}]}"#,
     ];
     let stop = AtomicBool::new(false);
-    let context = FitContext { seed: 7, threads: 1, stop: &stop, progress: &(), checkpoints: None };
+    let context = FitContext {
+        seed: 7,
+        threads: 1,
+        stop: &stop,
+        progress: &(),
+        checkpoints: None,
+        accelerator: None,
+    };
     let kinds: Vec<String> = std::env::args().skip(2).collect();
     for json in small {
         let spec: EstimatorSpec = serde_json::from_str(json)?;

@@ -128,8 +128,17 @@ fn fit(
     threads: usize,
 ) -> Result<Box<dyn Fitted>, ModelError> {
     let stop = AtomicBool::new(false);
-    spec.build()?
-        .fit(train, &FitContext { seed, threads, stop: &stop, progress: &(), checkpoints: None })
+    spec.build()?.fit(
+        train,
+        &FitContext {
+            seed,
+            threads,
+            stop: &stop,
+            progress: &(),
+            checkpoints: None,
+            accelerator: None,
+        },
+    )
 }
 
 fn hash(spec: &EstimatorSpec, train: &Dataset, seed: u64, threads: usize) -> Fingerprint {
@@ -328,8 +337,14 @@ fn check_stop_and_progress(spec: &EstimatorSpec, train: &Dataset) {
     let run = |raised: bool, after: u64, threads: usize| {
         let stop = AtomicBool::new(raised);
         let listener = Listener { heard: Mutex::new(Vec::new()), stop: &stop, after };
-        let context =
-            FitContext { seed: 7, threads, stop: &stop, progress: &listener, checkpoints: None };
+        let context = FitContext {
+            seed: 7,
+            threads,
+            stop: &stop,
+            progress: &listener,
+            checkpoints: None,
+            accelerator: None,
+        };
         let outcome = spec.build().and_then(|e| e.fit(train, &context)).map(|_| ());
         (outcome, listener.heard.into_inner().expect("no listener panics"))
     };

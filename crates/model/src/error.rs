@@ -101,6 +101,16 @@ pub enum ModelError {
         /// What is wrong and what helps.
         message: String,
     },
+    /// What a network is to be trained on cannot be had, or failed.
+    #[error("{kind} on `device = \"{device}\"`: {message}")]
+    Device {
+        /// The estimator's kind.
+        kind: String,
+        /// The device.
+        device: String,
+        /// What was found and what helps.
+        message: String,
+    },
     /// A stored model was written by a newer version.
     #[error(
         "the {what} has format version {found}, this program reads up to {known}: \
@@ -150,6 +160,7 @@ impl ModelError {
             | Self::Stopped { .. }
             | Self::NewerVersion { .. }
             | Self::Damaged { .. }
+            | Self::Device { .. }
             | Self::Split(_)
             | Self::Evaluation(_) => Concern::Everything,
         }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use foretell_market::Interval;
+use foretell_neural::Accelerator;
 use foretell_panel::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,8 @@ pub struct FitContext<'a> {
     pub progress: &'a dyn FitProgress,
     /// Keeps where a long fit stands, so that it can go on after an interruption.
     pub checkpoints: Option<&'a dyn Checkpoints>,
+    /// Trains networks elsewhere than on the processor, where the program was built for it.
+    pub accelerator: Option<&'a dyn Accelerator>,
 }
 
 impl Debug for FitContext<'_> {

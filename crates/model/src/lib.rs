@@ -39,7 +39,7 @@ pub use error::{Concern, ModelError};
 pub use estimator::{Checkpoints, Estimator, FitContext, FitProgress, Fitted, Schema};
 pub use explain::{Explanation, Explanations};
 pub use forest::{ForestState, ForestTree};
-pub use foretell_neural::{Activation, Architecture, Layer};
+pub use foretell_neural::{Accelerator, Activation, Architecture, Device, Layer};
 pub use imported::{
     Answers, Body, IMPORTED_MODEL_VERSION, ImportedEngine, ImportedModel, ImportedSettings,
     ImportedState, PriceWindow,

@@ -17,7 +17,8 @@ mod settings;
 
 use foretell_market::FingerprintHasher;
 use foretell_neural::{
-    Architecture, BadWeights, Checkpoint, Examples, Layer, Loss, Plan, Trained, Training,
+    Architecture, BadWeights, Checkpoint, Device, DeviceFailed, Examples, Layer, Loss, Plan,
+    Trained, Training,
 };
 use foretell_panel::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,7 @@ struct Common {
     patience: usize,
     plateau: usize,
     plateau_factor: f64,
+    device: Device,
 }
 
 fn common(spec: &EstimatorSpec) -> Common {
@@ -111,6 +113,7 @@ fn common(spec: &EstimatorSpec) -> Common {
                 patience: $s.patience,
                 plateau: $s.plateau,
                 plateau_factor: $s.plateau_factor,
+                device: $s.device,
             }
         };
     }
@@ -295,9 +298,10 @@ impl Estimator for NeuralEstimator {
         let constant = state.scale(train, &learnt);
         if settings.objective == Objective::Classes {
             let outcomes: Vec<f64> = learnt.iter().map(|i| train.labels[*i].value).collect();
+            // The outcomes of this fold refuse it: the recipe's own fault, not the file's.
             let cut = Classes::cut(&outcomes, settings.classes).map_err(|remedy| {
-                let (kind, field) = (self.spec.kind().to_owned(), "classes".to_owned());
-                ModelError::Setting { kind, field, value: settings.classes.to_string(), remedy }
+                let message = format!("classes = {}: {remedy}", settings.classes);
+                ModelError::Numerical { kind: self.spec.kind().to_owned(), message }
             })?;
             state.classes = Some(cut);
         }
@@ -342,12 +346,26 @@ impl Estimator for NeuralEstimator {
                 remedy,
             }
         })?;
-        let mut training = Training::new(&state.architecture, plan, &taught, &asked);
+        let device = |failed: DeviceFailed| ModelError::Device {
+            kind: self.spec.kind().to_owned(),
+            device: settings.device.to_string(),
+            message: failed.to_string(),
+        };
+        let mut training = match settings.device {
+            Device::Cpu => Training::new(&state.architecture, plan, &taught, &asked),
+            other => {
+                let cards = context.accelerator.ok_or_else(no_card).map_err(device)?;
+                let start = Trained::random(&state.architecture, plan.seed);
+                let engine = cards.engine(other, &start, &plan, &taught, &asked);
+                let engine = engine.map_err(device)?;
+                Training::on(engine, &state.architecture, plan, &taught, &asked)
+            }
+        };
         if settings.objective == Objective::Pinball {
             let mut labels: Vec<f64> = taught.targets.iter().map(|y| f64::from(*y)).collect();
             labels.sort_by(f64::total_cmp);
             let begin = QUANTILE_LEVELS.map(|level| empirical_quantile(&labels, level) as f32);
-            training.begin_at(&begin);
+            training.begin_at(&begin).map_err(device)?;
         }
         if let Some(classes) = &state.classes {
             training.begin_at(&classes.log_shares(&taught.targets));
@@ -359,7 +377,7 @@ impl Estimator for NeuralEstimator {
             let _ = saved.map(|checkpoint: Checkpoint| training.resume(&checkpoint));
         }
         while training.goes_on() {
-            let Some(epoch) = training.epoch(context.stop) else {
+            let Some(epoch) = training.epoch(context.stop).map_err(device)? else {
                 let done = training.epochs_done() as u64;
                 return Err(ModelError::Stopped { done, total });
             };
@@ -371,12 +389,15 @@ impl Estimator for NeuralEstimator {
             context.progress.epoch(done, total, epoch.loss, epoch.validation);
             context.progress.steps(done, total);
             if let Some((all, key)) = &kept_under {
-                let state = || serde_json::to_vec(&training.checkpoint());
-                all.save(key, &|| state().expect("a checkpoint is plain numbers"));
+                // A device that cannot tell where it stands fails in the next epoch.
+                all.save(key, &|| {
+                    let checkpoint = training.checkpoint().ok();
+                    serde_json::to_vec(&checkpoint).expect("a checkpoint is plain numbers")
+                });
             }
         }
         state.epochs = training.epochs_done();
-        let network = training.into_best();
+        let network = training.into_best().map_err(device)?;
         state.weights = network.weights();
         // The last step of an epoch can leave the range of 32 bits with no loss to show it.
         if state.weights.iter().flatten().any(|weight| !weight.is_finite()) {
@@ -406,6 +427,14 @@ impl Estimator for NeuralEstimator {
         context.progress.steps(total, total);
         Ok(Box::new(Neural::new(state, Schema::of(train))?))
     }
+}
+
+/// What a fit is told that nobody gave a device.
+fn no_card() -> DeviceFailed {
+    DeviceFailed::new(
+        "this program was built without the feature `gpu`: build it with `cargo build --release \
+         --features gpu`, or leave `device` out",
+    )
 }
 
 /// How many steps the columns hold, and how many columns a step has: `x[-2], y[-2],

@@ -82,6 +82,32 @@ fn rows_that_end_after_validation_begins_are_learnt_from_by_nobody() {
     assert!(models[0] == models[1], "the label of a purged row moved something");
 }
 
+#[test]
+fn a_device_that_nobody_brought_is_refused_with_the_remedy() {
+    let data = windows(300);
+    for kind in KINDS {
+        let spec = spec(&format!(r#"{{"kind":"{kind}","device":"wgpu"}}"#));
+        let Err(refused) = fit(&spec, &data, 1) else { panic!("{kind} learnt on nothing") };
+        let text = refused.to_string();
+        assert!(matches!(refused, ModelError::Device { .. }), "{text}");
+        assert!(text.contains("wgpu") && text.contains("--features gpu"), "{text}");
+    }
+}
+
+/// Recipes of before there was a choice keep their ids, and another device is another recipe.
+#[test]
+fn only_a_device_other_than_the_processor_is_written_down() {
+    for kind in KINDS {
+        let text = |more: &str| {
+            let spec = spec(&format!(r#"{{"kind":"{kind}"{more}}}"#));
+            serde_json::to_string(&spec).unwrap()
+        };
+        assert_eq!(text(""), text(r#","device":"cpu""#));
+        assert!(!text("").contains("device"), "{kind}");
+        assert!(text(r#","device":"cuda""#).contains(r#""device":"cuda""#), "{kind}");
+    }
+}
+
 #[derive(Default)]
 struct Kept(Mutex<BTreeMap<String, Vec<u8>>>);
 
@@ -131,6 +157,7 @@ fn a_fit_that_was_interrupted_goes_on_and_ends_in_the_same_model() {
                 stop: &stop,
                 progress: &listener,
                 checkpoints: Some(&kept),
+                accelerator: None,
             };
             let model = spec.build().unwrap().fit(&data, &context);
             (model.map(|m| m.state()), listener.seen.into_inner().unwrap())

@@ -173,7 +173,14 @@ fn fit(
     shelf: Option<&Shelf>,
 ) -> Result<(SearchRecord, Fingerprint), ModelError> {
     let checkpoints = shelf.map(|s| s as &dyn Checkpoints);
-    let context = FitContext { seed: 7, threads, stop: &ear.stop, progress: ear, checkpoints };
+    let context = FitContext {
+        seed: 7,
+        threads,
+        stop: &ear.stop,
+        progress: ear,
+        checkpoints,
+        accelerator: None,
+    };
     let fitted = spec.build()?.fit(rows, &context)?;
     let saved = SavedModel::new(&*fitted, spec, rows, 7, "test");
     Ok((fitted.search().expect("it was searched").clone(), saved.hash()))

@@ -85,14 +85,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The first epoch warms the caches, here as there.
     for repeat in 0..=repeats {
         let start = Instant::now();
-        loss = training.epoch(&stop).ok_or("nobody stopped it")?.loss;
+        loss = training.epoch(&stop)?.ok_or("nobody stopped it")?.loss;
         if repeat > 0 {
             seconds.push(start.elapsed().as_secs_f64());
         }
     }
     let best = seconds.iter().copied().fold(f64::INFINITY, f64::min);
 
-    let network: Trained = training.into_best();
+    let network: Trained = training.into_best()?;
     let window = noise(case.steps * case.inputs);
     let mut answers = Vec::new();
     let mut sum = 0.0;

@@ -137,12 +137,12 @@ fn run(protocol: &Protocol, closes: &[f64]) -> Result<serde_json::Value, Box<dyn
         let watched = if protocol.watches_test { &test } else { &none };
         let mut training = Training::new(&architecture, plan, &train, watched);
         while training.goes_on() {
-            training.epoch(&stop).ok_or("nobody stopped it")?;
+            training.epoch(&stop)?.ok_or("nobody stopped it")?;
         }
         let epochs = training.epochs_done();
         let network: Trained = match protocol.watches_test {
-            true => training.into_best(),
-            false => training.into_last(),
+            true => training.into_best()?,
+            false => training.into_last()?,
         };
         let answers = network.answers(test.inputs.clone());
         let found: Vec<f64> = answers.iter().map(|a| f64::from(*a) * scale + shift).collect();

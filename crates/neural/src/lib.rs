@@ -6,21 +6,28 @@
 //! the processor has ([`vector`]), without an allocation in the loop. A batch is cut into
 //! fixed parts whose gradients are summed in order, so that the number of threads changes
 //! nothing but the time.
+//!
+//! The loop of training ([`Training`]) knows no kernel: an [`Engine`] moves the weights, that
+//! of the processor here, that of a graphics card in another crate.
 
 mod adam;
 mod dense;
+mod engine;
 mod gru;
 mod loss;
 mod lstm;
 mod network;
 mod panels;
+mod processor;
 mod real;
 mod train;
 mod trained;
 mod vector;
 
+pub use engine::{Accelerator, Batch, Device, DeviceFailed, Engine, Moments};
 pub use loss::Loss;
 pub use network::{Architecture, Layer};
+pub use processor::dropout_factors;
 pub use train::{Checkpoint, Epoch, Examples, Plan, Training};
 pub use trained::{BadWeights, Trained};
 

@@ -19,7 +19,7 @@ pub enum Loss {
 
 impl Loss {
     /// How many targets a window has.
-    pub(crate) fn targets(&self, outputs: usize) -> usize {
+    pub fn targets(&self, outputs: usize) -> usize {
         match self {
             Self::Squared => outputs,
             Self::Pinball(_) | Self::CrossEntropy => 1,

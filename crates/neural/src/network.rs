@@ -328,6 +328,14 @@ struct Dropped<T> {
     output: Panels<T>,
 }
 
+/// Draws the factors of one layer's outputs.
+pub(crate) fn draw<T: Real>(factors: &mut Panels<T>, rate: f64, random: &mut impl Rng) {
+    let kept = T::of(1.0 / (1.0 - rate));
+    for factor in factors.data_mut().iter_mut().flatten() {
+        *factor = if random.random::<f64>() < rate { T::ZERO } else { kept };
+    }
+}
+
 impl<T: Real> Pass<T> {
     /// Memory for a pass over `batch` windows, with dropout or without.
     pub(crate) fn new(network: &Network<T>, batch: usize, dropout: bool) -> Self {
@@ -357,12 +365,15 @@ impl<T: Real> Pass<T> {
     /// Draws which outputs are dropped in the next pass forwards: each with probability
     /// `rate`, the others grow so that the sum stays the same on average.
     pub(crate) fn draw(&mut self, rate: f64, random: &mut impl Rng) {
-        let kept = T::of(1.0 / (1.0 - rate));
         for dropped in &mut self.dropped {
-            for factor in dropped.factor.data_mut().iter_mut().flatten() {
-                *factor = if random.random::<f64>() < rate { T::ZERO } else { kept };
-            }
+            draw(&mut dropped.factor, rate, random);
         }
+    }
+
+    /// The factors of a layer's outputs: for tests of what is drawn.
+    #[cfg(test)]
+    pub(crate) fn factor(&self, layer: usize) -> &Panels<T> {
+        &self.dropped[layer].factor
     }
 
     /// The answers: one row per window.

@@ -3,11 +3,14 @@
 
 use crate::Activation;
 use crate::adam::{Adam, Rule};
+use crate::engine::{Batch, Engine as _};
 use crate::loss::Loss;
 use crate::network::{Architecture, Layer, Network, Pass};
 use crate::panels::{Panels, add_outer, add_product};
+use crate::processor::{Processor, dropout_factors};
 use crate::real::Real;
-use crate::train::{Examples, Plan, Training};
+use crate::train::{Examples, Plan, Training, chance};
+use crate::trained::Trained;
 use crate::vector::{LANES, Lane, Level, Task, Vector};
 use foretell_testkit::{normal, rng};
 use proptest::prelude::*;
@@ -203,13 +206,13 @@ fn the_loss_over_fifty_steps_is_that_of_pytorch() {
             };
             let plan = Plan { batch: case.batch, clip: 1.0, ..plan(case.loss(), 0.01) };
             let nothing = Examples::default();
-            let mut training =
-                Training::new(&case.architecture, plan, &examples, &nothing).on(level);
-            training.start_from(&case.network());
-            for (step, expected) in case.curve.iter().enumerate() {
-                let first = step * case.batch % case.rows;
+            let start = Trained::of(case.network());
+            let mut engine = Processor::new(start, &plan, &examples, &nothing).on(level);
+            for (number, expected) in case.curve.iter().enumerate() {
+                let (step, first) = (number, number * case.batch % case.rows);
                 let rows: Vec<usize> = (first..first + case.batch).collect();
-                let found = training.batch(step, &rows) / case.batch as f64;
+                engine.step(&Batch { epoch: 0, number, rows: &rows, rate: 0.01 }).unwrap();
+                let found = engine.losses().unwrap() / case.batch as f64;
                 let off = (found - expected).abs();
                 assert!(off < 1e-3, "{}, {level:?}, step {step}: {found} {expected}", case.name);
             }
@@ -315,9 +318,9 @@ fn threads_change_nothing() {
         let plan = Plan { batch: 130, dropout: 0.2, threads, ..plan(Loss::Squared, 0.01) };
         let mut training = Training::new(architecture, plan, &data, &checks);
         while training.goes_on() {
-            training.epoch(&GO).unwrap();
+            training.epoch(&GO).unwrap().unwrap();
         }
-        training.into_best().weights()
+        training.into_best().unwrap().weights()
     };
     let one = train(1);
     assert_eq!(one, train(2));
@@ -333,22 +336,46 @@ fn training_that_was_interrupted_ends_in_the_same_weights() {
     let mut whole = Training::new(architecture, plan.clone(), &data, &checks);
     let mut stored = Vec::new();
     while whole.goes_on() {
-        stored.push(serde_json::to_string(&whole.checkpoint()).unwrap());
-        whole.epoch(&GO).unwrap();
+        stored.push(serde_json::to_string(&whole.checkpoint().unwrap()).unwrap());
+        whole.epoch(&GO).unwrap().unwrap();
     }
     assert_eq!(stored.len(), 6);
-    let expected = whole.into_best().weights();
+    let expected = whole.into_best().unwrap().weights();
     for checkpoint in stored {
         let mut later = Training::new(architecture, plan.clone(), &data, &checks);
         later.resume(&serde_json::from_str(&checkpoint).unwrap()).unwrap();
         while later.goes_on() {
-            later.epoch(&GO).unwrap();
+            later.epoch(&GO).unwrap().unwrap();
         }
-        assert_eq!(later.into_best().weights(), expected);
+        assert_eq!(later.into_best().unwrap().weights(), expected);
     }
     let mut other = Training::new(&architectures()[0], plan, &data, &checks);
     let checkpoint = Training::new(architecture, self::plan(Loss::Squared, 0.1), &data, &checks);
-    assert!(other.resume(&checkpoint.checkpoint()).is_err());
+    assert!(other.resume(&checkpoint.checkpoint().unwrap()).is_err());
+}
+
+#[test]
+fn the_factors_that_are_told_are_those_that_training_draws() {
+    let architecture = &architectures()[0];
+    let plan = Plan { batch: 70, dropout: 0.3, ..plan(Loss::Squared, 0.01) };
+    // Three parts of 24, 24 and 22 windows.
+    let rows: Vec<usize> = (0..70).collect();
+    let batch = Batch { epoch: 3, number: 2, rows: &rows, rate: 0.01 };
+    let told = dropout_factors(architecture, &plan, 500, &batch);
+    assert_eq!(told.len(), 1);
+    let units = architecture.layers[0].units();
+    assert_eq!(told[0].len(), architecture.steps * 70 * units);
+    let network = Network::<f32>::random(architecture, &mut rng(1));
+    for (part, first) in [0, 24, 48].into_iter().enumerate() {
+        let mut pass = Pass::new(&network, 24, true);
+        pass.draw(0.3, &mut chance(plan.seed, 3, 2, part + 1));
+        for (t, b) in [(0, 0), (1, 5), (3, 21)] {
+            for u in 0..units {
+                let told = told[0][(t * 70 + first + b) * units + u];
+                assert_eq!(told, pass.factor(0).get(t * 24 + b, u));
+            }
+        }
+    }
 }
 
 #[test]
@@ -358,17 +385,17 @@ fn every_architecture_learns_what_is_planted_and_stops_early_on_noise() {
         let plan = Plan { epochs: 60, patience: 10, ..plan(Loss::Squared, 0.01) };
         let mut training = Training::new(&architecture, plan.clone(), &data, &checks);
         while training.goes_on() {
-            training.epoch(&GO).unwrap();
+            training.epoch(&GO).unwrap().unwrap();
         }
         let variance = checks.targets.iter().map(|y| y * y).sum::<f32>() / checks.len as f32;
         let left = training.best_loss().unwrap() / f64::from(variance);
         assert!(left < 0.1, "{architecture:?}: {left}");
         let mut random = rng(9);
-        let mut noise = data;
+        let mut noise = data.clone();
         noise.targets.iter_mut().for_each(|y| *y = normal(&mut random) as f32);
         let mut training = Training::new(&architecture, plan, &noise, &checks);
         while training.goes_on() {
-            training.epoch(&GO).unwrap();
+            training.epoch(&GO).unwrap().unwrap();
         }
         assert!(training.epochs_done() < 60, "{architecture:?}");
     }
@@ -380,7 +407,7 @@ fn a_window_alone_is_answered_to_the_bit_as_among_others() {
         let data = examples(&architecture, 41, 3);
         let none = Examples::default();
         let training = Training::new(&architecture, plan(Loss::Squared, 0.01), &data, &none);
-        let network = training.into_best();
+        let network = training.into_best().unwrap();
         let together = network.answers(data.inputs.clone());
         let window = architecture.steps * architecture.inputs;
         for (i, one) in data.inputs.chunks(window).enumerate() {

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha12Rng;
+
 use crate::network::{Architecture, Network, Pass};
-use crate::train::{Answer, Examples};
+use crate::processor::Answer;
+use crate::train::Examples;
 use crate::vector::Level;
 
 /// How many windows are answered at once.
@@ -82,6 +86,29 @@ impl std::error::Error for BadWeights {}
 impl Trained {
     pub(crate) fn of(network: Network<f32>) -> Self {
         Self { network, spare: Mutex::new(None) }
+    }
+
+    pub(crate) fn into_network(self) -> Network<f32> {
+        self.network
+    }
+
+    /// With the weights that training begins with: those of PyTorch, uniform within
+    /// `±1/√units` for recurrent layers and `±1/√inputs` for dense ones.
+    pub fn random(architecture: &Architecture, seed: u64) -> Self {
+        Self::of(Network::random(architecture, &mut ChaCha12Rng::seed_from_u64(seed)))
+    }
+
+    /// From weights that may be infinite or not a number: those of training that diverged.
+    ///
+    /// # Errors
+    /// The place of a tensor with another length than its layer's, and that length.
+    pub(crate) fn filled(
+        architecture: &Architecture,
+        weights: &[Vec<f32>],
+    ) -> Result<Self, (usize, usize)> {
+        let mut network = Network::zeros(architecture);
+        network.set_parameters(weights)?;
+        Ok(Self::of(network))
     }
 
     /// From weights in PyTorch's layout, layer by layer: of a recurrent layer the matrices

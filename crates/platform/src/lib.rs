@@ -8,6 +8,7 @@
 mod advance;
 mod backfill;
 mod board;
+mod cards;
 mod clock;
 mod connect;
 mod data_dir;

@@ -23,6 +23,8 @@ use foretell_panel::{LockBox, TrainWindow, WalkForward};
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
+use crate::cards;
+
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use explain::{json_schema, reference, template};
 pub use keys::{Key, Kind, SEARCH, TABLES, Table, Variant};
@@ -636,6 +638,7 @@ impl Pipeline {
             if section.has("members") && !members.resolve(&section, &mut object, faults) {
                 continue;
             }
+            check_device(&section, &object, faults);
             let name = section.optional_text("name", faults);
             let searched = table.iter().any(|(k, _)| k.get_ref() == "search");
             let plain = || match (kind.replace('_', " "), searched) {
@@ -761,6 +764,26 @@ impl<'a> Sections<'a, '_> {
             return Section::open(spec, None, &[], &mut unheard);
         }
         Section::open(spec, place, &[], self.faults)
+    }
+}
+
+/// Refuses a device that this program cannot train on.
+fn check_device(
+    section: &Section<'_>,
+    object: &serde_json::Map<String, serde_json::Value>,
+    faults: &mut Vec<Diagnostic>,
+) {
+    let device = object.get("device").and_then(|device| device.as_str()).unwrap_or("cpu");
+    if device != "cpu" && !cards::are_built_in() {
+        faults.push(Diagnostic {
+            message: format!(
+                "`device = \"{device}\"` in [models]: this program was built without the feature \
+                 `gpu`"
+            ),
+            span: section.span_of("device"),
+            label: "build it with `cargo build --release --features gpu`, or leave `device` out"
+                .to_owned(),
+        });
     }
 }
 

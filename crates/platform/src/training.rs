@@ -12,12 +12,13 @@ use foretell_model::evaluate::{
     SpreadSkill, SquaredReturns, evaluate, fail_ensembles,
 };
 use foretell_model::{
-    Checkpoints, Concern, EstimatorSpec, FitContext, FitProgress, SavedModel, SearchRecord,
-    SearchTrial, Study, cpu_features,
+    Accelerator, Checkpoints, Concern, EstimatorSpec, FitContext, FitProgress, SavedModel,
+    SearchRecord, SearchTrial, Study, cpu_features,
 };
 use foretell_panel::Dataset;
 use serde::{Deserialize, Serialize};
 
+use crate::cards;
 use crate::error::PlatformError;
 use crate::imported;
 use crate::keeper::Keeper;
@@ -236,6 +237,10 @@ impl EvaluationProgress for Steps {
         self.keeper.checkpoints()
     }
 
+    fn accelerator(&self) -> Option<&dyn Accelerator> {
+        cards::cards()
+    }
+
     fn resumed(&self, recipe: &str, fold: usize, study: &Study, done: usize) {
         tell_resumed(&*self.observer, &format!("{recipe}, fold {fold}"), study, done);
     }
@@ -373,6 +378,7 @@ pub(crate) fn fit(
         stop: stop.flag(),
         progress: &Watch { recipe: &recipe.name, observer, keeper },
         checkpoints: keeper.checkpoints(),
+        accelerator: cards::cards(),
     };
     let estimator = recipe.spec.build().map_err(named())?;
     let fitted = estimator.fit(dataset, &context).map_err(named())?;

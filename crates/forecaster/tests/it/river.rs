@@ -35,7 +35,14 @@ fn a_forecast_from_stored_parts_is_verified_to_the_bit() {
     for kind in ["random_walk", "ewma_volatility", "gradient_boosting"] {
         let estimator = EstimatorSpec::named(kind).unwrap();
         let stop = AtomicBool::new(false);
-        let fit = FitContext { seed: 7, threads: 2, stop: &stop, progress: &(), checkpoints: None };
+        let fit = FitContext {
+            seed: 7,
+            threads: 2,
+            stop: &stop,
+            progress: &(),
+            checkpoints: None,
+            accelerator: None,
+        };
         let fitted = estimator.build().unwrap().fit(&train, &fit).unwrap();
         let saved = SavedModel::new(&*fitted, &estimator, &train, 7, "any");
         let mut calibration = CalibrationState::new(0.9).unwrap();

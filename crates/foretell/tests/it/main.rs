@@ -6,6 +6,7 @@ mod at_once;
 mod bucket;
 mod classical;
 mod comparing;
+mod device;
 mod direction;
 mod errors;
 mod failing;

@@ -29,8 +29,8 @@ use super::spread::{VarianceProxy, VarianceScale, second_moment};
 use super::{EvaluationPlan, Recipe};
 use crate::search::search;
 use crate::{
-    Checkpoints, Concern, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN, ModelError,
-    Quantiles, SearchTrial, Study,
+    Accelerator, Checkpoints, Concern, EstimatorSpec, FitContext, FitProgress, LEVELS, MEDIAN,
+    ModelError, Quantiles, SearchTrial, Study,
 };
 
 /// Hears how far an evaluation is; may be called from any thread.
@@ -50,6 +50,11 @@ pub trait EvaluationProgress: Send + Sync {
 
     /// Where long fits keep how far they are.
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
+        None
+    }
+
+    /// What trains networks elsewhere than on the processor.
+    fn accelerator(&self) -> Option<&dyn Accelerator> {
         None
     }
 
@@ -582,6 +587,7 @@ impl Field<'_> {
             stop: self.stop,
             progress: meter,
             checkpoints: self.progress.checkpoints(),
+            accelerator: self.progress.accelerator(),
         }
     }
 

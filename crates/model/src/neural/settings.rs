@@ -1,6 +1,6 @@
 //! What a pipeline file says of a network.
 
-use foretell_neural::Activation;
+use foretell_neural::{Activation, Device};
 use serde::{Deserialize, Serialize};
 
 /// What training makes small.
@@ -65,6 +65,10 @@ pub struct RecurrentSettings {
     pub plateau: usize,
     /// What the step size is multiplied by then.
     pub plateau_factor: f64,
+    /// Where it is trained. The numbers differ in their last digits, so it is a part of the
+    /// recipe.
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
 }
 
 impl Default for RecurrentSettings {
@@ -85,6 +89,7 @@ impl Default for RecurrentSettings {
             patience: of.patience,
             plateau: of.plateau,
             plateau_factor: of.plateau_factor,
+            device: of.device,
         }
     }
 }
@@ -120,6 +125,10 @@ pub struct PerceptronSettings {
     pub plateau: usize,
     /// What the step size is multiplied by then.
     pub plateau_factor: f64,
+    /// Where it is trained. The numbers differ in their last digits, so it is a part of the
+    /// recipe.
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
 }
 
 impl Default for PerceptronSettings {
@@ -138,6 +147,7 @@ impl Default for PerceptronSettings {
             patience: 5,
             plateau: 3,
             plateau_factor: 0.5,
+            device: Device::Cpu,
         }
     }
 }
@@ -171,6 +181,10 @@ pub struct DecompositionSettings {
     pub plateau: usize,
     /// What the step size is multiplied by then.
     pub plateau_factor: f64,
+    /// Where it is trained. The numbers differ in their last digits, so it is a part of the
+    /// recipe.
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
 }
 
 impl Default for DecompositionSettings {
@@ -189,6 +203,7 @@ impl Default for DecompositionSettings {
             patience: of.patience,
             plateau: of.plateau,
             plateau_factor: of.plateau_factor,
+            device: of.device,
         }
     }
 }

@@ -64,8 +64,17 @@ pub(crate) fn fit(
     seed: u64,
 ) -> Result<Box<dyn Fitted>, ModelError> {
     let stop = AtomicBool::new(false);
-    spec.build()?
-        .fit(train, &FitContext { seed, threads: 2, stop: &stop, progress: &(), checkpoints: None })
+    spec.build()?.fit(
+        train,
+        &FitContext {
+            seed,
+            threads: 2,
+            stop: &stop,
+            progress: &(),
+            checkpoints: None,
+            accelerator: None,
+        },
+    )
 }
 
 /// Settings as files write them.

@@ -543,6 +543,14 @@ const PLATEAU_FACTOR: Key = key(
     "What the step size is multiplied by then.",
 );
 
+const DEVICE: Key = key(
+    "device",
+    Kind::OneOf(&["cpu", "cuda", "wgpu"]),
+    Some("\"cpu\""),
+    "Where it is trained: cuda and wgpu (Vulkan, Metal, Direct3D) are for large networks and \
+     need a program built with the feature `gpu`; forecasts are computed on the processor.",
+);
+
 const fn activation(default: &'static str) -> Key {
     let doc = "What the layers pass through; relu is Keras' activation=\"relu\".";
     key("activation", Kind::OneOf(&["tanh", "relu"]), Some(default), doc)
@@ -563,6 +571,7 @@ const RECURRENT: &[Key] = &[
     PATIENCE,
     PLATEAU,
     PLATEAU_FACTOR,
+    DEVICE,
 ];
 
 const PERCEPTRON: &[Key] = &[
@@ -579,6 +588,7 @@ const PERCEPTRON: &[Key] = &[
     PATIENCE,
     PLATEAU,
     PLATEAU_FACTOR,
+    DEVICE,
 ];
 
 const DECOMPOSITION: &[Key] = &[
@@ -594,6 +604,7 @@ const DECOMPOSITION: &[Key] = &[
     PATIENCE,
     PLATEAU,
     PLATEAU_FACTOR,
+    DEVICE,
 ];
 
 const IMPORTED: &[Key] = &[key(

@@ -95,11 +95,13 @@ fn read_space(
     variant: &'static [Key],
     faults: &mut Vec<Diagnostic>,
 ) -> Space {
-    let known: Vec<&str> = variant.iter().map(|k| k.name).collect();
+    // Where a model is computed is no setting of it that could be better.
+    let variant = || variant.iter().filter(|k| k.name != "device");
+    let known: Vec<&str> = variant().map(|k| k.name).collect();
     let mut space = Space::default();
     for (name, value) in ranges {
         let text: &str = name.get_ref();
-        let Some(key) = variant.iter().find(|k| k.name == text) else {
+        let Some(key) = variant().find(|k| k.name == text) else {
             let label = match (nearest(text, &known), known.is_empty()) {
                 (Some(near), _) => format!("did you mean `{near}`?"),
                 (None, true) => format!("{kind} has no setting to search for"),

@@ -407,3 +407,35 @@ fn seeds_folds_epochs_and_time_are_bounded_where_the_file_says_so() {
     let few = refusal(&text.replace("folds = 12", "folds = 5"));
     assert!(few.contains("`folds` (5) is below `min_refits` (12)"), "{few}");
 }
+
+#[test]
+fn a_device_is_accepted_only_where_the_program_can_train_on_it() {
+    let with =
+        |device: &str| format!("{GOOD}\n[[models]]\nkind = \"lstm\"\ndevice = \"{device}\"\n");
+    let pipeline = parse(&with("cpu")).unwrap_or_else(|e| panic!("{e}"));
+    assert!(pipeline.models.iter().any(|model| model.spec.kind() == "lstm"));
+    for device in ["cuda", "wgpu"] {
+        if cfg!(feature = "gpu") {
+            parse(&with(device)).unwrap_or_else(|e| panic!("{e}"));
+            continue;
+        }
+        let refused = refusal(&with(device));
+        let said = format!(
+            "`device = \"{device}\"` in [models]: this program was built without the feature `gpu`"
+        );
+        assert!(refused.contains(&said), "{refused}");
+        assert!(refused.contains("--features gpu"), "{refused}");
+    }
+    assert!(refusal(&with("tpu")).contains("cuda"), "the devices are named");
+}
+
+#[test]
+fn a_search_cannot_choose_the_device() {
+    let search =
+        "[models.search]\n[models.search.space]\ndevice = { one_of = [\"cpu\", \"cuda\"] }\n";
+    let refused = refusal(&format!("{GOOD}\n[[models]]\nkind = \"lstm\"\n{search}"));
+    assert!(
+        refused.contains("`device` in [models.search.space] is no setting of lstm"),
+        "{refused}"
+    );
+}
