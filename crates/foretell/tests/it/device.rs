@@ -32,14 +32,10 @@ fn a_network_is_trained_on_the_device_of_its_file_or_the_file_is_refused() {
     // The same network, drawn and seen in the same order: the table tells them apart in
     // digits that nobody reads.
     let (cpu, wgpu) = (row("cpu"), row("wgpu"));
-    let mut compared = 0;
-    for (key, here) in cpu.as_object().unwrap() {
-        if let (Some(here), Some(there)) = (here.as_f64(), wgpu[key].as_f64()) {
-            assert!((here - there).abs() < 0.02 * here.abs().max(0.5), "{key}: {here} {there}");
-            compared += 1;
-        }
+    for key in ["mae_bp", "crps_bp", "width_bp"] {
+        let (here, there) = (cpu[key].as_f64().unwrap(), wgpu[key].as_f64().unwrap());
+        assert!((here - there).abs() < 1e-3 * here, "{key}: {here} {there}");
     }
-    assert!(compared > 2, "{cpu}");
     // The same card learns the same bits again.
     let proof = market.json(&["reproduce", report["run"].as_str().unwrap()]);
     assert_eq!(proof["matches"], true, "{proof}");
