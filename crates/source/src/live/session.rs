@@ -354,7 +354,8 @@ impl Session<'_> {
 
     /// Messages are numbered: one that is missing may have held trades of any instrument.
     fn numbered(&mut self, number: u64, connection: &mut Connection, now: Now) {
-        let last = connection.sequence.replace(number);
+        let last = connection.sequence;
+        connection.sequence = last.max(Some(number));
         let Some(last) = last.filter(|last| number > last.saturating_add(1)) else { return };
         let detail = format!("messages {} to {} did not come", last + 1, number - 1);
         self.out.push(Out::Trouble(Trouble::new(FindingKind::Notice, detail)));
