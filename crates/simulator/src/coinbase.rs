@@ -118,7 +118,7 @@ impl Protocol for Coinbase {
             return vec![envelope(agreed, "heartbeats", now, &events.to_string())];
         }
         let beat = |product: &Instrument| {
-            let last = market.last_before(product, sent).map_or(0, id);
+            let last = market.last_number(product, sent);
             json!({"type": "heartbeat", "sequence": last * 7, "last_trade_id": last,
                 "product_id": product.to_string(), "time": rfc3339(now)})
             .to_string()

@@ -103,11 +103,15 @@ impl Market {
         happened.iter().filter(|place| !self.is_lost(**place)).map(|place| &self.trades[*place])
     }
 
-    /// The last trade of an instrument that has happened and was sent up to a place.
-    pub(crate) fn last_before(&self, instrument: &Instrument, place: usize) -> Option<&Trade> {
-        let places = self.by_instrument.get(instrument)?;
-        let end = places.partition_point(|p| *p < place);
-        Some(&self.trades[*places.get(end.checked_sub(1)?)?])
+    /// The number of an instrument's last trade before a place on the tape; of the one
+    /// before the tape where there is none.
+    pub(crate) fn last_number(&self, instrument: &Instrument, place: usize) -> i64 {
+        let Some(places) = self.by_instrument.get(instrument) else { return 0 };
+        let number = |index: usize| self.trades[places[index]].id.unwrap_or_default();
+        match places.partition_point(|p| *p < place) {
+            0 => number(0) - 1,
+            end => number(end - 1),
+        }
     }
 
     /// The time of the last trade that has happened, or of the first.

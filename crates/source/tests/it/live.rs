@@ -336,7 +336,7 @@ fn is_missing(follower: &Follower, told: &[Trade], lost: &[Trade], what: &str) {
 #[tokio::test]
 async fn a_gap_that_is_repaired_later_says_so() {
     for speaker in SPEAKERS {
-        let down = Fault { kind: FaultKind::HttpDown, amount: 60 };
+        let down = Fault { kind: FaultKind::HttpDown, amount: 12 };
         let plan = FaultPlan::new(0).at(70, down).at(71, FaultKind::Skip.usual());
         let exchange = exchange(speaker, tape(5, 4), plan).await;
         let settings = LiveSettings { hold_millis: 100, ..hasty() };
