@@ -103,6 +103,8 @@ struct Doubt {
     filled: bool,
     /// Whether it was said to be a gap.
     declared: bool,
+    /// The gaps that were declared for it, and for those that it follows.
+    spans: Vec<(Timestamp, Timestamp)>,
 }
 
 /// Numbers whose gap has been declared.
@@ -194,16 +196,17 @@ impl Line {
     pub(super) fn unsure(&mut self, now: Now) {
         let (Some(mark), true) = (self.mark, self.live) else { return };
         let floor = self.floor.unwrap_or(mark.time);
-        // A doubt that was declared a gap goes on in the next one.
-        let from = self.doubt.as_ref().map_or(floor, |doubt| doubt.from.min(floor));
-        let filled = self.doubt.as_ref().is_some_and(|doubt| doubt.filled);
+        // A doubt that was not settled goes on in the next one.
+        let before = self.doubt.take();
+        let from = before.as_ref().map_or(floor, |doubt| doubt.from.min(floor));
         self.doubt = Some(Doubt {
             from,
             to: now.wall.max(behind(from)),
             progress: now.since,
             arose: now.since,
-            filled,
+            filled: before.as_ref().is_some_and(|doubt| doubt.filled),
             declared: false,
+            spans: before.map(|doubt| doubt.spans).unwrap_or_default(),
         });
         self.next_ask = self.next_ask.min(now.since);
     }
@@ -398,12 +401,15 @@ impl Line {
     /// Nothing was missed between the connections, or all of it has come.
     fn certain(&mut self, out: &mut Vec<Out>) {
         let Some(doubt) = self.doubt.take() else { return };
-        if doubt.declared || doubt.filled {
+        for (from, to) in &doubt.spans {
+            self.repaired(*from, *to, out);
+        }
+        if doubt.filled && !doubt.declared {
             self.repaired(doubt.from, doubt.to, out);
-            if let Some(hole) = &mut self.hole {
-                // What was fetched has been spoken of.
-                hole.filled = false;
-            }
+        }
+        if let (true, Some(hole)) = (doubt.filled, &mut self.hole) {
+            // What was fetched has been spoken of.
+            hole.filled = false;
         }
     }
 
@@ -472,6 +478,7 @@ impl Line {
             if !doubt.declared && now.since >= doubt.progress + hold {
                 doubt.declared = true;
                 let (from, to) = (doubt.from, doubt.to);
+                doubt.spans.push((from, to));
                 let reason = format!("the connection was down, and {why}");
                 self.gap(from, to, reason, out);
             } else if doubt.declared
@@ -504,9 +511,7 @@ impl Line {
         let mut spans = Vec::new();
         // All that the doubt was about lies in the hole: the numbers say so.
         if let Some(doubt) = self.doubt.take_if(|_| !self.held.is_empty()) {
-            if doubt.declared {
-                spans.push((doubt.from, doubt.to));
-            }
+            spans.extend(&doubt.spans);
             (from, to) = (from.min(doubt.from), to.max(doubt.to));
         }
         spans.push((from, to));

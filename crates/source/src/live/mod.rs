@@ -21,6 +21,8 @@ mod repair;
 mod session;
 mod settings;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use self::binance::BinanceTrades;
 pub use self::coinbase::{CoinbaseChannel, CoinbaseTrades};
