@@ -37,7 +37,7 @@ pub struct ExchangeSettings {
     /// How fast the tape is played. It starts with the first subscription.
     pub pace: Pace,
     /// Whether times are moved so that trades happen as they are played, by the machine's
-    /// clock. Without it they keep the times of the tape.
+    /// clock. Without it, and in lockstep, they keep the times of the tape.
     pub present: bool,
     /// What goes wrong.
     pub faults: FaultPlan,
@@ -87,7 +87,7 @@ pub struct ExchangeClock {
 
 impl Clock for ExchangeClock {
     fn now(&self) -> Timestamp {
-        if self.present {
+        if self.present && self.pace != Pace::Lockstep {
             return machine_time();
         }
         let first = self.market.trades().first().map_or(Timestamp::from_secs(0), |t| t.time);
@@ -135,14 +135,6 @@ impl Exchange {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
         let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|error| SimulatorError::Port { port, error })?;
-        let speed = match settings.pace {
-            Pace::Times(speed) => speed,
-            Pace::Lockstep => 1.0,
-        };
-        let tape = match settings.present {
-            true => tape.retimed(machine_time(), speed),
-            false => tape,
-        };
         let market =
             Market::new(tape.rounded(venue.protocol().resolution()), settings.faults.clone());
         let market = Arc::new(market);
@@ -176,7 +168,8 @@ impl Exchange {
         self.clock.clone()
     }
 
-    /// Every trade that happens, as the venue tells it.
+    /// Every trade that happens, as the venue tells it; moved to the present only once the
+    /// tape has started.
     pub fn trades(&self) -> &[Trade] {
         self.market.trades()
     }
@@ -222,6 +215,9 @@ impl Shared {
 
     /// Somebody is there: the tape starts.
     pub(crate) fn subscribed(&self) {
+        if let (true, Pace::Times(speed)) = (self.settings.present, self.settings.pace) {
+            self.market().begin(machine_time(), speed, self.protocol.resolution());
+        }
         self.clock.start.get_or_init(Instant::now);
         // Wakes the player.
         self.market().play(0);

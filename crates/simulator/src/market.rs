@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, PoisonError};
 
 use foretell_market::{Instrument, Timestamp, Trade};
 use tokio::sync::watch;
@@ -14,7 +14,10 @@ use crate::tape::Tape;
 /// The trades of an exchange, those that have happened apart from those to come.
 #[derive(Debug)]
 pub(crate) struct Market {
-    trades: Vec<Trade>,
+    /// With the times of the tape.
+    tape: Tape,
+    /// With the times of the present, once it has begun to be played there.
+    present: OnceLock<Vec<Trade>>,
     /// Places on the tape per instrument.
     by_instrument: BTreeMap<Instrument, Vec<usize>>,
     played: watch::Sender<usize>,
@@ -30,14 +33,15 @@ pub(crate) struct Market {
 
 impl Market {
     pub(crate) fn new(tape: Tape, plan: FaultPlan) -> Self {
-        let trades = tape.into_trades();
+        let trades = tape.trades();
         let mut by_instrument: BTreeMap<Instrument, Vec<usize>> = BTreeMap::new();
         for (place, trade) in trades.iter().enumerate() {
             by_instrument.entry(trade.instrument.clone()).or_default().push(place);
         }
         let lost = plan.lost(trades.len()).into_iter().map(|number| number - 1).collect();
         Self {
-            trades,
+            tape,
+            present: OnceLock::new(),
             by_instrument,
             played: watch::Sender::new(0),
             plan,
@@ -50,7 +54,13 @@ impl Market {
     }
 
     pub(crate) fn trades(&self) -> &[Trade] {
-        &self.trades
+        self.present.get().map_or(self.tape.trades(), Vec::as_slice)
+    }
+
+    /// Moves the tape to the present: it begins now, if it has not begun.
+    pub(crate) fn begin(&self, now: Timestamp, speed: f64, resolution: i64) {
+        let moved = || self.tape.clone().retimed(now, speed).rounded(resolution).into_trades();
+        self.present.get_or_init(moved);
     }
 
     pub(crate) fn instruments(&self) -> impl Iterator<Item = &Instrument> {
@@ -75,13 +85,13 @@ impl Market {
     pub(crate) fn play(&self, more: u64) {
         let more = usize::try_from(more).unwrap_or(usize::MAX);
         self.played.send_modify(|played| {
-            *played = played.saturating_add(more).min(self.trades.len());
+            *played = played.saturating_add(more).min(self.trades().len());
         });
     }
 
     /// At least so many have happened.
     pub(crate) fn play_to(&self, count: usize) {
-        self.played.send_modify(|played| *played = (*played).max(count).min(self.trades.len()));
+        self.played.send_modify(|played| *played = (*played).max(count).min(self.trades().len()));
     }
 
     /// Whether nobody will ever get the trade at a place.
@@ -100,14 +110,14 @@ impl Market {
         let played = self.played();
         let places = self.by_instrument.get(instrument).map(Vec::as_slice).unwrap_or_default();
         let happened = &places[..places.partition_point(|place| *place < played)];
-        happened.iter().filter(|place| !self.is_lost(**place)).map(|place| &self.trades[*place])
+        happened.iter().filter(|place| !self.is_lost(**place)).map(|place| &self.trades()[*place])
     }
 
     /// The number of an instrument's last trade before a place on the tape; of the one
     /// before the tape where there is none.
     pub(crate) fn last_number(&self, instrument: &Instrument, place: usize) -> i64 {
         let Some(places) = self.by_instrument.get(instrument) else { return 0 };
-        let number = |index: usize| self.trades[places[index]].id.unwrap_or_default();
+        let number = |index: usize| self.trades()[places[index]].id.unwrap_or_default();
         match places.partition_point(|p| *p < place) {
             0 => number(0) - 1,
             end => number(end - 1),
@@ -117,7 +127,7 @@ impl Market {
     /// The time of the last trade that has happened, or of the first.
     pub(crate) fn time(&self) -> Timestamp {
         let last = self.played().saturating_sub(1);
-        self.trades.get(last).map_or(Timestamp::from_secs(0), |trade| trade.time)
+        self.trades().get(last).map_or(Timestamp::from_secs(0), |trade| trade.time)
     }
 
     /// Whether the next question over HTTP fails.

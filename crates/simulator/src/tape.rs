@@ -39,16 +39,15 @@ pub struct TapeError {
 }
 
 impl Tape {
-    /// Trades as they are given, in order of time.
+    /// Trades as they are given, in order of time; within an instrument they are numbered
+    /// one by one from the first one's number, as venues do.
     pub fn new(mut trades: Vec<Trade>) -> Self {
         trades.sort_by_key(|trade| (trade.time, trade.id));
-        // Within an instrument the order is that of the numbers.
         let mut numbers: BTreeMap<Instrument, i64> = BTreeMap::new();
         for trade in &mut trades {
             let next = numbers.entry(trade.instrument.clone()).or_insert(trade.id.unwrap_or(1));
-            let id = trade.id.map_or(*next, |id| id.max(*next));
-            trade.id = Some(id);
-            *next = id + 1;
+            trade.id = Some(*next);
+            *next += 1;
         }
         Self(trades)
     }

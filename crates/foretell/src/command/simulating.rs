@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::Duration;
 
-use foretell_market::{Clock as _, Instrument, Timestamp};
+use foretell_market::{Instrument, Timestamp};
 use foretell_platform::{PlatformError, wording};
 use foretell_simulator::{
     Exchange, ExchangeSettings, FaultPlan, Pace, Seeded, SimulatorError, Tape, Venue,
@@ -113,7 +113,7 @@ fn tell(
         (Speed::Max, _) => "as fast as they are taken, with the times of the tape".to_owned(),
         (Speed::Times(times), true) => format!("{times} times as fast, with the times of the tape"),
         (Speed::Times(times), false) => {
-            format!("{times} times as fast, from {} on", exchange.clock().now().human())
+            format!("{times} times as fast, with the times of the present")
         }
     };
     say(&format!(" played     {time}"));

@@ -27,8 +27,12 @@ pub(super) enum Answer {
     Trades(Instrument, Vec<RawTrade>),
     /// A fetch ended, with its problem.
     Ended(Instrument, Wanted, Option<String>),
-    /// There is no such market, or its venue does not say.
+    /// There is such a market.
+    Market(Instrument),
+    /// There is none, by the venue's own words.
     NoMarket(Instrument, String),
+    /// The venue did not say.
+    Unanswered(Instrument, String),
 }
 
 /// Answers tasks until nobody asks or listens any more.
@@ -51,14 +55,15 @@ pub(super) async fn work(
                 };
                 answers.send(Answer::Ended(instrument, wanted, problem)).await
             }
-            (Ok(client), Task::Probe(instrument)) => match probe(client, feed, &instrument).await {
-                Some(why) => answers.send(Answer::NoMarket(instrument, why)).await,
-                None => Ok(()),
-            },
+            (Ok(client), Task::Probe(instrument)) => {
+                answers.send(probe(client, feed, instrument).await).await
+            }
             (Err(error), Task::Fetch(instrument, wanted)) => {
                 answers.send(Answer::Ended(instrument, wanted, Some(error.to_string()))).await
             }
-            (Err(_), Task::Probe(_)) => Ok(()),
+            (Err(error), Task::Probe(instrument)) => {
+                answers.send(Answer::Unanswered(instrument, error.to_string())).await
+            }
         };
         if sent.is_err() {
             return;
@@ -100,15 +105,12 @@ async fn fetch(
     }
 }
 
-/// Why there is no such market, if the venue says so.
-async fn probe(
-    client: &Client<'_>,
-    feed: &dyn TradeFeed,
-    instrument: &Instrument,
-) -> Option<String> {
-    let url = feed.probe_url(instrument)?;
+/// Whether there is such a market.
+async fn probe(client: &Client<'_>, feed: &dyn TradeFeed, instrument: Instrument) -> Answer {
+    let Some(url) = feed.probe_url(&instrument) else { return Answer::Market(instrument) };
     match client.get(&Ask::new(url), feed.judge()).await {
-        Err(error @ SourceError::Refused { .. }) => Some(error.to_string()),
-        _ => None,
+        Ok(_) => Answer::Market(instrument),
+        Err(error @ SourceError::Refused { .. }) => Answer::NoMarket(instrument, error.to_string()),
+        Err(error) => Answer::Unanswered(instrument, error.to_string()),
     }
 }

@@ -83,6 +83,7 @@ pub async fn follow(
         lines: lines.collect(),
         out: Vec::new(),
         jitter: ChaCha12Rng::seed_from_u64(settings.jitter_seed),
+        connected: false,
     };
     // Ends only when nobody listens, which is how it is asked to.
     let Unheard = session.live().await;
@@ -102,6 +103,8 @@ struct Session<'a> {
     /// What the lines have said and nobody was told yet.
     out: Vec<Out>,
     jitter: ChaCha12Rng,
+    /// Whether there is a connection.
+    connected: bool,
 }
 
 /// What a connection knows of itself.
@@ -132,6 +135,7 @@ impl Session<'_> {
             let end = match self.meanwhile(connecting).await {
                 Ok(Ok(socket)) => {
                     self.tally.add(|c| &c.connections, 1);
+                    self.connected = true;
                     match self.converse(socket, &names).await {
                         Ok(end) => end,
                         Err(unheard) => return unheard,
@@ -140,6 +144,7 @@ impl Session<'_> {
                 Ok(Err(problem)) => problem,
                 Err(unheard) => return unheard,
             };
+            self.connected = false;
             for line in self.lines.values_mut() {
                 line.interrupted();
             }
@@ -161,6 +166,12 @@ impl Session<'_> {
 
     fn now(&self) -> Now {
         Now { wall: self.clock.now(), since: self.settings.http.pause.now() }
+    }
+
+    fn limits(&self, now: Now) -> Limits {
+        let future = i64::try_from(self.settings.future_millis).unwrap_or(i64::MAX);
+        let latest = now.wall.micros().saturating_add(future.saturating_mul(1_000));
+        Limits { earliest: self.settings.earliest, latest: Timestamp::from_micros(latest) }
     }
 
     /// Doubling from the first, between half and all of it by chance, so that many clients
@@ -204,13 +215,14 @@ impl Session<'_> {
             to_send: self.feed.subscribe(names),
         };
         if connection.to_send.is_empty() {
-            // The address was the request, and the handshake its acknowledgement.
+            // The address was the request, and the handshake its acknowledgement, but for
+            // markets of which we have seen nothing yet and which there may not be.
             connection.pending.clear();
-            for line in self.lines.values_mut() {
+            for line in self.lines.values_mut().filter(|line| line.has_begun()) {
                 line.acknowledged(now);
             }
+            self.probe();
         }
-        self.probe();
         let pause = self.settings.http.pause.clone();
         let mut tick = pause.wait(self.settings.tick());
         loop {
@@ -279,16 +291,15 @@ impl Session<'_> {
             (connection.heard, connection.alive) = (now.since, now.wall);
         }
         let Some(bytes) = said else { return None };
-        let future = i64::try_from(self.settings.future_millis).unwrap_or(i64::MAX);
-        let latest = now.wall.micros().saturating_add(future.saturating_mul(1_000));
-        let limits =
-            Limits { earliest: self.settings.earliest, latest: Timestamp::from_micros(latest) };
+        let limits = self.limits(now);
         // Trades of one message that are older than the subscription, by instrument.
         let mut before: BTreeMap<Instrument, Vec<foretell_market::Trade>> = BTreeMap::new();
         for said in self.feed.read(bytes, &self.symbols, &limits) {
             match said {
                 Ok(Said::Trade(trade)) => {
                     if let Some(line) = self.lines.get_mut(&trade.instrument) {
+                        // What is sent was subscribed to, whatever was said about it.
+                        line.acknowledged(now);
                         line.trade(trade, false, now, self.settings, &mut self.out);
                     }
                 }
@@ -336,7 +347,6 @@ impl Session<'_> {
                 line.latest(latest, now);
             }
         }
-        self.ask();
         None
     }
 
@@ -396,10 +406,7 @@ impl Session<'_> {
     /// The HTTP side found something out.
     fn answered(&mut self, answer: Option<Answer>) {
         let now = self.now();
-        let future = i64::try_from(self.settings.future_millis).unwrap_or(i64::MAX);
-        let latest = now.wall.micros().saturating_add(future.saturating_mul(1_000));
-        let limits =
-            Limits { earliest: self.settings.earliest, latest: Timestamp::from_micros(latest) };
+        let limits = self.limits(now);
         match answer {
             Some(Answer::Trades(instrument, trades)) => {
                 let Some(line) = self.lines.get_mut(&instrument) else { return };
@@ -420,6 +427,16 @@ impl Session<'_> {
                 if let Some(line) = self.lines.get_mut(&instrument) {
                     line.asked(wanted, problem, now, self.settings, &mut self.out);
                 }
+            }
+            Some(Answer::Market(instrument)) => {
+                if let (true, Some(line)) = (self.connected, self.lines.get_mut(&instrument)) {
+                    line.acknowledged(now);
+                }
+            }
+            Some(Answer::Unanswered(instrument, why)) => {
+                let detail = format!("whether there is such a market is not known: {why}");
+                let trouble = Trouble::new(FindingKind::RepairFailed, detail).of(&instrument);
+                self.out.push(Out::Trouble(trouble));
             }
             Some(Answer::NoMarket(instrument, why)) => {
                 self.out
