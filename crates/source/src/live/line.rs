@@ -272,9 +272,15 @@ impl Line {
             return;
         }
         if id > mark.id + 1 && self.held.len() >= settings.max_held.max(1) {
-            // The latest is let go: the way to it leads over those before it.
+            // The latest is let go: the way to it leads over those before it. That it is
+            // there is not forgotten, or nobody would fetch it again.
             out.push(Out::LetGo);
-            if self.held.last_key_value().is_none_or(|(last, _)| id >= *last) {
+            let last = self.held.last_key_value().map(|(last, held)| (*last, held.trade.time));
+            let (gone, time) = last.map_or((id, trade.time), |last| last.max((id, trade.time)));
+            if self.known.is_none_or(|known| known.id < gone) {
+                self.known = Some(Mark { id: gone, time });
+            }
+            if gone == id {
                 return;
             }
             self.held.pop_last();
@@ -495,6 +501,7 @@ impl Line {
     fn why(&self) -> String {
         match &self.problem {
             Some(problem) => format!("fetching failed: {problem}"),
+            None if self.asking => "the venue's HTTP interface has not answered yet".to_owned(),
             None => "the venue's HTTP interface does not have them".to_owned(),
         }
     }

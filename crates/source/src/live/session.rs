@@ -239,7 +239,7 @@ impl Session<'_> {
             tokio::select! {
                 message = from_venue.next() => match message {
                     Some(Ok(message)) => {
-                        if let Some(end) = self.heard(message, &mut connection) {
+                        if let Some(end) = self.heard(&message, &mut connection) {
                             return Ok(end);
                         }
                     }
@@ -272,10 +272,10 @@ impl Session<'_> {
     }
 
     /// A message came; a text when the connection is over.
-    fn heard(&mut self, message: Message, connection: &mut Connection) -> Option<String> {
+    fn heard(&mut self, message: &Message, connection: &mut Connection) -> Option<String> {
         self.tally.add(|c| &c.messages, 1);
         let now = self.now();
-        let said = match &message {
+        let said = match message {
             Message::Text(text) => Some(text.as_bytes()),
             Message::Binary(bytes) => Some(bytes.as_ref()),
             Message::Close(frame) => {
@@ -290,7 +290,7 @@ impl Session<'_> {
         if said.is_some() || !self.feed.keeps_talking() {
             (connection.heard, connection.alive) = (now.since, now.wall);
         }
-        let Some(bytes) = said else { return None };
+        let bytes = said?;
         let limits = self.limits(now);
         // Trades of one message that are older than the subscription, by instrument.
         let mut before: BTreeMap<Instrument, Vec<foretell_market::Trade>> = BTreeMap::new();

@@ -153,37 +153,30 @@ impl Follower {
     }
 
     fn trades(&self) -> Vec<&Trade> {
-        let trade = |arrival: &'_ Arrival| match &arrival.event {
-            FeedEvent::Trade(_) => true,
-            _ => false,
-        };
-        let of = |arrival| match arrival {
-            &Arrival { event: FeedEvent::Trade(ref trade), .. } => Some(trade),
-            _ => None,
-        };
-        self.arrivals.iter().filter(|a| trade(a)).filter_map(of).collect()
+        let events = self.arrivals.iter().map(|arrival| &arrival.event);
+        events
+            .filter_map(|e| if let FeedEvent::Trade(trade) = e { Some(trade) } else { None })
+            .collect()
     }
 
     fn gaps(&self) -> Vec<(&Instrument, Timestamp, Timestamp, &str)> {
-        let gap = |arrival: &'_ Arrival| matches!(arrival.event, FeedEvent::Gap { .. });
-        let gaps = self.arrivals.iter().filter(|a| gap(a));
-        let of = |arrival| match arrival {
-            &Arrival { event: FeedEvent::Gap { ref instrument, from, to, ref reason }, .. } => {
-                Some((instrument, from, to, reason.as_str()))
+        let mut gaps = Vec::new();
+        for arrival in &self.arrivals {
+            if let FeedEvent::Gap { instrument, from, to, reason } = &arrival.event {
+                gaps.push((instrument, *from, *to, reason.as_str()));
             }
-            _ => None,
-        };
-        gaps.filter_map(of).collect()
+        }
+        gaps
     }
 
     fn repairs(&self) -> Vec<(&Instrument, Timestamp, Timestamp)> {
-        let of = |arrival| match arrival {
-            &Arrival { event: FeedEvent::Repaired { ref instrument, from, to }, .. } => {
-                Some((instrument, from, to))
+        let mut repairs = Vec::new();
+        for arrival in &self.arrivals {
+            if let FeedEvent::Repaired { instrument, from, to } = &arrival.event {
+                repairs.push((instrument, *from, *to));
             }
-            _ => None,
-        };
-        self.arrivals.iter().filter_map(of).collect()
+        }
+        repairs
     }
 
     fn found(&self, kind: FindingKind) -> Vec<&Finding> {

@@ -219,6 +219,11 @@ fn memory_is_bounded_and_what_was_let_go_comes_again() {
     }
     assert_eq!(line.held.len(), 3);
     assert_eq!(out.iter().filter(|out| **out == Out::LetGo).count(), 16);
+    for id in 11..=14 {
+        line.trade(trade(id), true, now(25), &set, &mut out);
+    }
+    let wanted = line.ask(now(40), &set).expect("what was let go is missing");
+    assert_eq!((wanted.after, wanted.to), (mark(14), Some(30)));
     for id in 11..=30 {
         line.trade(trade(id), true, now(30), &set, &mut out);
     }
@@ -291,13 +296,16 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
     #[test]
     fn whatever_comes_each_trade_is_handed_on_once_or_named_in_a_gap(
         steps in prop::collection::vec(step(), 1..60),
         lost in prop::collection::btree_set(12i64..200, 0..6),
+        room in 1usize..30,
     ) {
         let (line, _) = certain();
-        let set = settings();
+        let set = LiveSettings { max_held: room, ..settings() };
         let mut world = World { line, set, out: Vec::new(), last: 10, millis: 1, down: 0, lost };
         for step in steps {
             match step {
