@@ -149,18 +149,18 @@ impl Talk<'_> {
             let pause = Duration::from_millis(fault.amount);
             match fault.kind {
                 FaultKind::Drop => {
-                    market.play(fault.amount);
+                    self.away(fault.amount);
                     return Err(Over);
                 }
                 FaultKind::Close => {
-                    market.play(fault.amount);
+                    self.away(fault.amount);
                     let reason = "simulated".into();
                     let frame = CloseFrame { code: CloseCode::Restart, reason };
                     let _ = self.socket.close(Some(frame)).await;
                     return Err(Over);
                 }
                 FaultKind::MidFrame => {
-                    market.play(fault.amount);
+                    self.away(fault.amount);
                     self.half(&message).await;
                     return Err(Over);
                 }
@@ -199,6 +199,14 @@ impl Talk<'_> {
             }
         }
         self.send_late(place).await
+    }
+
+    /// So many trades happen while nobody is connected; where the tape has its own time,
+    /// that decides.
+    fn away(&self, trades: u64) {
+        if self.shared.settings.pace == Pace::Lockstep {
+            self.shared.market().play(trades);
+        }
     }
 
     /// The header of a whole frame and half of what it announces.

@@ -9,8 +9,8 @@ use rand_chacha::ChaCha12Rng;
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
-    /// The connection breaks before the trade; `amount` more trades happen before the
-    /// exchange takes another connection.
+    /// The connection breaks before the trade; in lockstep `amount` more trades happen at
+    /// once, so that nobody is sent them.
     Drop,
     /// The exchange says goodbye first; otherwise as `Drop`.
     Close,

@@ -19,7 +19,7 @@ Examples:
       --at 500:skip:3
 
 Faults (after the colon what their amount is, and its usual value):
-  drop:3 close:3 mid-frame:3   the connection ends, so many trades happen before the next
+  drop:3 close:3 mid-frame:3   the connection ends (with --speed max so many trades pass)
   duplicate:1 reorder:2        sent so often again; sent behind so many later ones
   delay:20 silence:1000        milliseconds; in silence pings are not answered either
   malformed bad-number bad-time unknown-symbol

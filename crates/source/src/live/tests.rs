@@ -1,6 +1,7 @@
 //! What the protocols make of recorded messages, and what they send, byte for byte.
 
 use foretell_market::{Instrument, Side, Timestamp, Trade};
+use proptest::prelude::*;
 
 use super::finding::FindingKind;
 use super::line::Mark;
@@ -273,4 +274,52 @@ fn two_markets_of_one_name_and_none_at_all_are_refused() {
     let twice = instruments(&["BTC-USDT", "BTCU-SDT"]);
     let error = Symbols::of(&feed, &twice).expect_err("one name").to_string();
     assert!(error.contains("BTCUSDT"), "{error}");
+}
+
+/// A recorded message, some of whose bytes are others.
+fn broken() -> impl Strategy<Value = Vec<u8>> {
+    let all: Vec<&str> = KRAKEN.lines().chain(BINANCE.lines()).chain(COINBASE.lines()).collect();
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0u8..4);
+    let changes = prop::collection::vec(change, 0..4);
+    (prop::sample::select(all), changes).prop_map(|(message, changes)| {
+        let mut bytes = message.as_bytes().to_vec();
+        for (place, byte, how) in changes {
+            let place = place.index(bytes.len().max(1));
+            match how {
+                0 if place < bytes.len() => bytes[place] = byte,
+                // A digit or a sign where JSON still holds.
+                1 if place < bytes.len() => {
+                    bytes[place] = b"0123456789-.eE"[usize::from(byte) % 14]
+                }
+                2 => bytes.truncate(place),
+                _ => bytes.insert(place, byte),
+            }
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_broken_message_yields_trades_that_can_be_or_says_what_is_wrong(message in broken()) {
+        let names = ["BTC-USD", "BTC-USDT", "SKL-USD", "SKL-BTC", "BAND-GBP"];
+        for name in ["kraken", "binance", "coinbase"] {
+            let venue = Venue::named(name).expect("a venue");
+            let symbols = Symbols::of(venue.feed(), &instruments(&names)).expect("symbols");
+            for said in venue.feed().read(&message, &symbols, &limits()) {
+                match said {
+                    Ok(Said::Trade(trade) | Said::Before(trade)) => {
+                        prop_assert!(trade.price > 0.0 && trade.price.is_finite());
+                        prop_assert!(trade.quantity > 0.0 && trade.quantity.is_finite());
+                        prop_assert!((limits().earliest..=limits().latest).contains(&trade.time));
+                        prop_assert!(trade.id.is_some_and(|id| id >= 0));
+                    }
+                    Ok(_) => {}
+                    Err(trouble) => prop_assert!(trouble.detail.chars().count() <= 201),
+                }
+            }
+        }
+    }
 }
