@@ -112,7 +112,7 @@ fn people_are_told_what_is_played_and_wrong_faults_which_there_are() {
     assert!(refused(&["kraken", "--fault", "dorp=0.1"]).contains("mid-frame"));
     assert!(refused(&["kraken", "--fault", "drop=2"]).contains("from 0 to 1"));
     assert!(refused(&["kraken", "--at", "drop"]).contains("500:drop"));
-    assert!(refused(&["kraken", "--speed", "-1"]).contains("max"));
+    assert!(refused(&["kraken", "--speed", "0"]).contains("max"));
     assert!(refused(&["bitmex"]).contains("coinbase"));
     assert!(refused(&["kraken", "--rate", "0"]).contains("tape"));
 }
