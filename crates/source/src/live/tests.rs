@@ -289,7 +289,7 @@ fn broken() -> impl Strategy<Value = Vec<u8>> {
                 0 if place < bytes.len() => bytes[place] = byte,
                 // A digit or a sign where JSON still holds.
                 1 if place < bytes.len() => {
-                    bytes[place] = b"0123456789-.eE"[usize::from(byte) % 14]
+                    bytes[place] = b"0123456789-.eE"[usize::from(byte) % 14];
                 }
                 2 => bytes.truncate(place),
                 _ => bytes.insert(place, byte),
