@@ -1,6 +1,7 @@
 //! The command line as typed, before anything is looked up.
 
 mod interop;
+mod simulate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ pub(crate) use interop::{
     AnswersArgument, ExportArguments, FormatArgument, ImportCommand, PredictArguments,
     RetrainArguments, WindowArguments,
 };
+
+pub(crate) use simulate::{SimulateArguments, Speed};
 
 const EXTRACT_HELP: &str = "\
 Examples:
@@ -199,6 +202,12 @@ pub(crate) enum Command {
     /// Show what is missing in the rows, since when, and what was filled.
     #[command(after_help = "Example:\n  foretell gaps btc-usd-hourly --open")]
     Gaps(GapsArguments),
+    /// Play an exchange on this machine: its live protocol, its HTTP routes, faults on demand.
+    ///
+    /// Feeds that follow live trades are pointed at it to try them, to test them and to see
+    /// what they do when a network fails.
+    #[command(after_help = simulate::SIMULATE_HELP)]
+    Simulate(SimulateArguments),
     /// Say what is installed, reachable or misconfigured, and the remedy.
     #[command(after_help = "Example:\n  foretell doctor\n  \
                             foretell doctor pipelines/kraken-btc-usd.toml")]

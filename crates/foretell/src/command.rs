@@ -8,6 +8,7 @@ mod questions;
 mod records;
 mod searches;
 mod serving;
+mod simulating;
 mod sources;
 mod stations;
 
@@ -96,6 +97,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Search(command) => searches::search(&session, command).await,
         Command::Gaps(args) => records::gaps(&session, args).await,
         Command::Sources(args) => sources::sources(&session, args).await,
+        Command::Simulate(args) => simulating::simulate(&session, args).await,
         Command::Doctor(args) => files::doctor(&session, &args).await,
         Command::Completions { shell } => {
             let mut command = Arguments::command();

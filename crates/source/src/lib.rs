@@ -13,6 +13,7 @@ pub mod file;
 pub mod http;
 pub mod kaggle;
 pub mod kraken;
+pub mod live;
 mod rows;
 mod secret;
 mod spec;

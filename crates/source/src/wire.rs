@@ -75,6 +75,15 @@ impl<'a> Row<'a> {
         value.ok_or_else(|| self.refuse(index, field, "a whole number"))
     }
 
+    /// A whole number, written as a number or as text.
+    pub(crate) fn whole_or_text(&self, index: usize, field: &str) -> Result<i64, Malformed> {
+        let text = self.values.get(index).and_then(Value::as_str);
+        match text.and_then(|text| text.parse().ok()) {
+            Some(whole) => Ok(whole),
+            None => self.whole(index, field),
+        }
+    }
+
     /// A text.
     pub(crate) fn text(&self, index: usize, field: &str) -> Result<&'a str, Malformed> {
         let value = self.values.get(index).and_then(Value::as_str);

@@ -83,7 +83,7 @@ pub(super) async fn while_at_work<T>(
 }
 
 /// Ends when Ctrl-C or a termination signal has come.
-async fn until_stopped(s: &Session) {
+pub(super) async fn until_stopped(s: &Session) {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     while !s.stop.is_stopped() {
         tick.tick().await;

@@ -18,5 +18,6 @@ mod market;
 mod records;
 mod search;
 mod serving;
+mod simulating;
 mod stations;
 mod vendor;

@@ -15,7 +15,7 @@ use crate::http::{Ask, Client, endpoint};
 use crate::rows::Rows;
 use crate::{ExtractRequest, HttpSettings, RateBudget, SourceError};
 
-const VENDOR: &str = "binance";
+pub(crate) const VENDOR: &str = "binance";
 /// The most klines that one answer holds.
 const LIMIT: usize = 1_000;
 /// Lengths whose bars start on our grid (weeks of Binance start on Mondays).

@@ -209,7 +209,7 @@ pub fn parse_ohlc(bytes: &[u8]) -> Result<OhlcPage, SourceError> {
 
 /// Parses an answer of `/0/public/Trades`: rows of
 /// `[price, volume, time, side, kind, misc]` with the trade's number as a seventh value
-/// since 2021, and `last` in nanoseconds.
+/// since 2021 (a text in answers of 2026), and `last` in nanoseconds.
 ///
 /// # Errors
 /// [`SourceError::Malformed`] with the 1-based row, the field and a remedy.
@@ -231,7 +231,7 @@ pub fn parse_trades(bytes: &[u8]) -> Result<TradesPage, SourceError> {
                 "s" => Side::Sell,
                 _ => return Err(row.refuse(3, "side", "`b` or `s`").into()),
             },
-            id: if row.len() == 7 { Some(row.whole(6, "trade_id")?) } else { None },
+            id: if row.len() == 7 { Some(row.whole_or_text(6, "trade_id")?) } else { None },
         });
     }
     let last = last.as_ref().and_then(|last| match last {

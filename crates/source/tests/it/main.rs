@@ -4,5 +4,6 @@
 
 mod exchange;
 mod files;
+mod live;
 mod vendors;
 mod wire;
