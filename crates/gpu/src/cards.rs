@@ -1,5 +1,7 @@
 //! The graphics cards of this machine.
 
+use std::sync::OnceLock;
+
 use burn_cubecl::cubecl::Runtime;
 use burn_cubecl::cubecl::cuda::{CudaDevice, CudaRuntime};
 use burn_cubecl::cubecl::wgpu::{AutoGraphicsApi, GraphicsApi as _, WgpuDevice, WgpuRuntime};
@@ -111,7 +113,10 @@ fn cuda() -> Result<CudaDevice, DeviceFailed> {
 
 /// The fastest card that Vulkan, Metal or Direct3D has; a software one where it is alone.
 fn wgpu() -> Result<WgpuDevice, DeviceFailed> {
-    if WgpuRuntime::enumerate_all_devices(&AutoGraphicsApi::backend()).is_empty() {
+    // Asked once: the drivers that are looked at talk to standard error.
+    static ANY: OnceLock<bool> = OnceLock::new();
+    let any = || !WgpuRuntime::enumerate_all_devices(&AutoGraphicsApi::backend()).is_empty();
+    if !ANY.get_or_init(any) {
         return Err(DeviceFailed::new(
             "no graphics device (no Vulkan, Metal or Direct3D adapter): install the card's \
              driver, or a software one (Debian: `apt-get install mesa-vulkan-drivers \
