@@ -16,7 +16,7 @@ proptest! {
     #[test]
     fn a_streamed_row_is_the_row_of_a_batch(seed in any::<u64>(), late in 0u64..60) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let arrived = arrivals(seed, 500, Faults { late, ..FAULTS });
+        let arrived = arrivals(seed, 800, Faults { late, ..FAULTS });
         let written =
             runtime.block_on(reference(&records(&arrived, Encoding::Avro, 2), Encoding::Avro));
         let settings = feature_settings(Encoding::Avro);
@@ -71,6 +71,6 @@ proptest! {
                 compared += 1;
             }
         }
-        prop_assert!(compared > 50, "{compared}");
+        prop_assert!(compared > 20, "{compared}");
     }
 }
