@@ -368,7 +368,7 @@ impl Estimator for NeuralEstimator {
             training.begin_at(&begin).map_err(device)?;
         }
         if let Some(classes) = &state.classes {
-            training.begin_at(&classes.log_shares(&taught.targets));
+            training.begin_at(&classes.log_shares(&taught.targets)).map_err(device)?;
         }
         let kept_under = context.checkpoints.map(|all| (all, self.key(train, context.seed)));
         if let Some((all, key)) = &kept_under {
