@@ -62,7 +62,7 @@ async fn another_program_reads_what_we_write() {
                 ours.push(json!([partition, stored.offset, key, value, micros / 1000, header]));
             }
         }
-        assert!(ours.len() > 100, "{topic}: {}", ours.len());
+        assert!(ours.len() > 10, "{topic}: {}", ours.len());
         let count = ours.len().to_string();
         let mut theirs = client(&cluster, &["read", topic, &count], String::new()).await;
         let place = |record: &Value| (record[0].as_u64(), record[1].as_u64());

@@ -202,12 +202,14 @@ async fn a_cluster_that_goes_away_is_waited_for_and_nothing_is_lost_or_doubled()
     let mut task = river(log.clone(), Encoding::Avro, 3000);
     let work = tokio::spawn(async move { task.run(stopped).await });
     let mut numbers = Numbers(9);
-    for piece in all.chunks(all.len().div_ceil(4)) {
+    for (n, piece) in all.chunks(all.len().div_ceil(4)).enumerate() {
+        // The last time for longer than a transaction may take.
+        let away = Duration::from_millis(if n == 3 { 8000 } else { 1500 });
         // Somewhere in the work on what was written before.
         tokio::time::sleep(Duration::from_millis(numbers.below(300))).await;
         network.go_away();
         let back = async {
-            tokio::time::sleep(Duration::from_millis(2000)).await;
+            tokio::time::sleep(away).await;
             network.come_back();
         };
         tokio::join!(back, append(&*log, piece));

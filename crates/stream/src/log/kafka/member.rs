@@ -29,6 +29,11 @@ enum Change {
 #[derive(Debug, Default)]
 struct Changes(Mutex<Vec<Change>>);
 
+/// How often a member gives a sign of life.
+fn heartbeat(shared: &Shared) -> Duration {
+    (shared.options.session_timeout / 4).min(Duration::from_secs(3))
+}
+
 fn numbers(partitions: &[TopicPartition]) -> Vec<u32> {
     partitions.iter().map(|place| place.partition as u32).collect()
 }
@@ -67,6 +72,8 @@ pub(super) struct KafkaMember {
     gone: Vec<u32>,
     /// Records that were fetched and not given yet, by partition.
     ahead: BTreeMap<u32, VecDeque<Stored>>,
+    /// Until when the group may still say that its partitions are another's, after a refusal.
+    unsettled: Option<Instant>,
     /// The partition to look at first, so that a busy one does not starve others.
     turn: u32,
     outage: Outage,
@@ -85,7 +92,7 @@ impl KafkaMember {
         let options = &shared.options;
         let mut consumer = settings(shared.kafka.consumer(group))
             .session_timeout(options.session_timeout)
-            .heartbeat_interval((options.session_timeout / 4).min(Duration::from_secs(3)))
+            .heartbeat_interval(heartbeat(shared))
             .rebalance_listener(Arc::clone(&changes));
         consumer = match options.groups {
             // One who comes back under its name gets its partitions back at once.
@@ -114,6 +121,7 @@ impl KafkaMember {
             fresh: BTreeSet::new(),
             gone: Vec::new(),
             ahead: BTreeMap::new(),
+            unsettled: None,
             turn: 0,
             outage,
         })
@@ -122,7 +130,11 @@ impl KafkaMember {
     /// Takes over what the group decided. Whatever was fetched for a partition that came or
     /// went is void.
     fn take_changes(&mut self) {
-        for change in std::mem::take(&mut *locked(&self.changes.0)) {
+        let changes = std::mem::take(&mut *locked(&self.changes.0));
+        if !changes.is_empty() {
+            self.unsettled = None;
+        }
+        for change in changes {
             match change {
                 Change::Given(partitions) => {
                     self.joined = true;
@@ -146,7 +158,10 @@ impl KafkaMember {
 
     /// What is in memory of this member's work is void: every partition that is still its
     /// own is handed out again, as of its last commit.
-    fn void(&mut self, reason: &str) -> LogError {
+    fn void(&mut self, reason: &str, by_group: bool) -> LogError {
+        // A refused member hears what became of its partitions by its next sign of life.
+        let soon = Instant::now() + heartbeat(&self.shared) * 2;
+        self.unsettled = by_group.then_some(soon);
         self.fresh.append(&mut self.owned);
         self.ahead.clear();
         LogError::Rebalanced { group: self.group.clone(), reason: reason.to_owned() }
@@ -259,7 +274,8 @@ impl Member for KafkaMember {
             if !self.gone.is_empty() {
                 return Ok(Polled::Revoked(std::mem::take(&mut self.gone)));
             }
-            if !self.fresh.is_empty() {
+            let unsettled = self.unsettled.is_some_and(|until| Instant::now() < until);
+            if !self.fresh.is_empty() && !unsettled {
                 match self.assign().await {
                     Ok(assigned) => {
                         self.owned.append(&mut self.fresh);
@@ -276,7 +292,8 @@ impl Member for KafkaMember {
             if left.is_zero() && !wait.is_zero() {
                 return Ok(Polled::Idle);
             }
-            let found = match self.consumer.poll(left.max(MOMENT)).await {
+            let moment = if unsettled { MOMENT } else { left.max(MOMENT) };
+            let found = match self.consumer.poll(moment).await {
                 Ok(records) => {
                     self.take_changes();
                     let nothing = records.is_empty();
@@ -309,10 +326,10 @@ impl Member for KafkaMember {
         loop {
             self.take_changes();
             if !self.owned.contains(&partition) {
-                return Err(self.void("the partition is another member's now"));
+                return Err(self.void("the partition is another member's now", false));
             }
             let Some(member) = self.consumer.group_metadata().await else {
-                return Err(self.void("the group does not know this member"));
+                return Err(self.void("the group does not know this member", true));
             };
             let place = (&*self.topic, partition, &*self.changelog);
             match self.transactions.commit(place, &commit, &member).await? {
@@ -320,7 +337,7 @@ impl Member for KafkaMember {
                     self.outage.over();
                     return Ok(());
                 }
-                Verdict::Void(reason) => return Err(self.void(&reason)),
+                Verdict::Void { reason, by_group } => return Err(self.void(&reason, by_group)),
                 Verdict::Again(error) => self.outage.bear("work is committed", &error).await?,
             }
         }

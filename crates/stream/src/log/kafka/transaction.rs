@@ -13,14 +13,19 @@ use super::{Shared, at_once, changelog, wire};
 use crate::log::{Commit, LogError};
 
 /// How long the coordinator is asked before somebody hears of it.
-const ASK_FOR: Duration = Duration::from_secs(5);
+const ASK_FOR: Duration = Duration::from_secs(2);
 
 /// How a transaction ended.
 pub(super) enum Verdict {
     /// Committed.
     Done,
     /// Not committed, or not known: what is committed says where to go on.
-    Void(String),
+    Void {
+        /// What happened.
+        reason: String,
+        /// Whether the group refused it.
+        by_group: bool,
+    },
     /// Certainly not committed, by a cluster that did not answer: the same once more.
     Again(KrafkaError),
 }
@@ -83,7 +88,8 @@ impl Transactions {
             Err(error) => return Ok(Verdict::Again(error)),
         }
         let Some(producer) = &self.producer else {
-            return Ok(Verdict::Void("there is no producer".to_owned()));
+            let reason = "there is no producer".to_owned();
+            return Ok(Verdict::Void { reason, by_group: false });
         };
         let began = Instant::now();
         let result = async {
@@ -99,7 +105,7 @@ impl Transactions {
                 return Err(LogError::Fenced(self.group.clone()));
             }
             Ended::Aborted(error) if of_the_group(&error) => {
-                return Ok(Verdict::Void(error.to_string()));
+                return Ok(Verdict::Void { reason: error.to_string(), by_group: true });
             }
             Ended::Aborted(error) if passes(&error) => return Ok(Verdict::Again(error)),
             Ended::Aborted(error) => return Err(failed(&error)),
@@ -111,7 +117,7 @@ impl Transactions {
         if fenced(&error) && in_time {
             return Err(LogError::Fenced(self.group.clone()));
         }
-        Ok(Verdict::Void(error.to_string()))
+        Ok(Verdict::Void { reason: error.to_string(), by_group: false })
     }
 
     /// Ends a transaction that failed, one way or the other.
