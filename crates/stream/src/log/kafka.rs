@@ -321,17 +321,18 @@ impl Log for KafkaLog {
             return Ok(self.shared.bounds(topic, partition).await?.end);
         }
         let producer = self.shared.producer().await?;
-        let mut handles = Vec::with_capacity(records.len());
-        for record in records {
-            let record = wire::outgoing(topic, partition, record);
-            handles.push(producer.enqueue(record).await.map_err(|e| failed(&e))?);
-        }
-        let mut first = None;
-        for handle in handles {
-            let written = handle.await.map_err(|e| failed(&e))?;
-            first.get_or_insert(written.offset);
-        }
-        Ok(first.unwrap_or(0).max(0) as u64)
+        let append = async {
+            let mut handles = Vec::with_capacity(records.len());
+            for record in records {
+                handles.push(producer.enqueue(wire::outgoing(topic, partition, record)).await?);
+            }
+            let mut first = None;
+            for handle in handles {
+                first.get_or_insert(handle.await?.offset);
+            }
+            Ok(first.unwrap_or(0).max(0) as u64)
+        };
+        outage::told("records are appended", append).await.map_err(|e: KrafkaError| failed(&e))
     }
 
     async fn read(

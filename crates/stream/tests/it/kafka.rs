@@ -8,6 +8,8 @@ use std::time::Duration;
 use foretell_stream::codec::Encoding;
 use foretell_stream::{Assignment, Commit, KafkaLog, Log, LogError, Member, Polled};
 
+use krafka::testing::{ApiKey, Control};
+
 use crate::cluster::{Cluster, Network, options};
 use crate::log_suite::{record, spec, values};
 use crate::market::{FAULTS, Numbers, arrivals, records};
@@ -95,6 +97,71 @@ async fn work_that_a_rebalance_overtook_is_void_and_done_again() {
     one.commit(0, commit(5, "5")).await.unwrap();
     assert_eq!(values(&*first, "b", 0).await, ["1", "4", "5"]);
     one.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_there_once() {
+    let cluster = Cluster::start().await;
+    let log = cluster.log("one").await;
+    topics(&*log).await;
+    let mut member = log.join("g", "a").await.unwrap();
+    assigned(&mut *member).await;
+    let lost = || Control::ApplyThen(Box::new(Control::Disconnect));
+    cluster.broker.on_once(ApiKey::EndTxn, move |_| lost());
+    member.commit(0, commit(1, "1")).await.unwrap();
+    cluster.broker.on_once(ApiKey::EndTxn, |_| Control::Disconnect);
+    member.commit(0, commit(2, "2")).await.unwrap();
+    cluster.broker.on_once(ApiKey::Produce, move |_| lost());
+    member.commit(0, commit(3, "3")).await.unwrap();
+    assert_eq!(values(&*log, "b", 0).await, ["1", "2", "3"]);
+    assert_eq!(log.committed("g", "a", 0).await.unwrap(), Some(3));
+    member.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_cluster_ended_by_its_timeout_is_void_and_done_again() {
+    let cluster = Cluster::start().await;
+    let log = cluster.log("one").await;
+    topics(&*log).await;
+    let mut member = log.join("g", "a").await.unwrap();
+    assigned(&mut *member).await;
+    let away = Duration::from_secs(4);
+    let (began, weak) = (std::time::Instant::now(), Arc::downgrade(&cluster.broker));
+    cluster.broker.on(ApiKey::EndTxn, move |_| {
+        if began.elapsed() < away {
+            return Control::Disconnect;
+        }
+        if let Some(broker) = weak.upgrade() {
+            broker.abort_transaction("g-one");
+        }
+        Control::Pass
+    });
+    let refused = member.commit(0, commit(1, "void")).await.unwrap_err();
+    assert!(matches!(refused, LogError::Rebalanced { .. }), "{refused}");
+    cluster.broker.clear_hooks();
+    let state = assigned(&mut *member).await;
+    assert_eq!((state[0].next, state[0].state.len()), (0, 0));
+    member.commit(0, commit(1, "1")).await.unwrap();
+    assert_eq!(values(&*log, "b", 0).await, ["1"]);
+    member.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_committed_is_seen_by_nobody() {
+    let cluster = Cluster::start().await;
+    let log = cluster.log("one").await;
+    topics(&*log).await;
+    let other = cluster.broker.kafka().connect().await.unwrap();
+    let other = other.producer().build_transactional("other").await.unwrap();
+    for (value, commit) in [("taken back", false), ("kept", true)] {
+        other.begin().unwrap();
+        other.send(krafka::Record::new("b", value).partition(0)).await.unwrap();
+        assert!(values(&*log, "b", 0).await.is_empty());
+        let ended = if commit { other.commit().await } else { other.abort().await };
+        ended.unwrap();
+    }
+    assert_eq!(values(&*log, "b", 0).await, ["kept"]);
+    other.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -133,6 +133,19 @@ where
     }
 }
 
+/// Waits for a call that waits for the cluster by itself, and warns now and then.
+pub(super) async fn told<T>(what: &str, call: impl Future<Output = T>) -> T {
+    let mut call = std::pin::pin!(call);
+    let began = Instant::now();
+    loop {
+        if let Ok(answer) = tokio::time::timeout(TELL_EVERY, &mut call).await {
+            return answer;
+        }
+        let seconds = began.elapsed().as_secs();
+        tracing::warn!("{what}: the cluster does not answer for {seconds} s; waiting");
+    }
+}
+
 /// An error of the cluster as one of the log.
 pub(super) fn failed(error: &KrafkaError) -> LogError {
     match error {
