@@ -226,6 +226,32 @@ async fn an_offset_that_was_moved_by_hand_is_noticed_and_one_that_was_forgotten_
     member.leave().await.unwrap();
 }
 
+#[tokio::test]
+async fn records_that_went_before_they_were_read_are_told_of() {
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
+    let cluster = Cluster::start().await;
+    let log = cluster.log("one").await;
+    topics(&*log).await;
+    for value in ["9", "10"] {
+        log.append("a", 0, vec![record("k", value)]).await.unwrap();
+    }
+    let mut member = log.join("g", "a").await.unwrap();
+    assigned(&mut *member).await;
+    member.commit(0, commit(3, "3")).await.unwrap();
+    member.leave().await.unwrap();
+    cluster.broker.with_state(|state| {
+        state.topics.get_mut("a").unwrap().partitions[0].log_start_offset = 9;
+    });
+    assert_eq!(log.bounds("a", 0).await.unwrap(), 9..11);
+    assert_eq!(values(&*log, "a", 0).await, ["9", "10"]);
+    let mut member = log.join("g", "a").await.unwrap();
+    assert_eq!(assigned(&mut *member).await[0].next, 9);
+    member.leave().await.unwrap();
+    let warnings = warnings.lock().unwrap();
+    assert!(warnings.iter().any(|w| w.contains("6 offsets from 3 on are gone")), "{warnings:?}");
+}
+
 /// Collects what was warned of.
 struct Warnings(Arc<Mutex<Vec<String>>>);
 
