@@ -155,7 +155,7 @@ async fn what_is_not_committed_is_seen_by_nobody() {
     let other = other.producer().build_transactional("other").await.unwrap();
     for (value, commit) in [("taken back", false), ("kept", true)] {
         other.begin().unwrap();
-        other.send(krafka::Record::new("b", value).partition(0)).await.unwrap();
+        let _ = other.send(krafka::Record::new("b", value).partition(0)).await.unwrap();
         assert!(values(&*log, "b", 0).await.is_empty());
         let ended = if commit { other.commit().await } else { other.abort().await };
         ended.unwrap();
