@@ -124,6 +124,16 @@ async fn until(what: &str, done: impl AsyncFn() -> bool) {
     tokio::time::timeout(Duration::from_secs(60), wait).await.expect(what);
 }
 
+async fn everything_is_worked_on(log: &dyn Log) {
+    for partition in 0..PARTITIONS {
+        let end = log.bounds("trade", partition).await.unwrap().end;
+        until("everything is worked on", async || {
+            log.committed("transform", "trade", partition).await.unwrap() == Some(end)
+        })
+        .await;
+    }
+}
+
 /// A replica that is killed with the test.
 struct Replica(Child);
 
@@ -169,18 +179,14 @@ async fn three_replicas_share_the_work_and_two_take_over_when_one_dies() {
     // The work goes on while it is shared out.
     write(&*log, pieces.next().unwrap()).await;
     until("three share six partitions", async || shares(3, 2)).await;
+    // Each of them has a state that others need to go on with its work.
+    everything_is_worked_on(&*log).await;
     write(&*log, pieces.next().unwrap()).await;
     tokio::time::sleep(Duration::from_millis(30)).await;
     drop(replicas.remove(1));
     cluster.forget("transform", &ids[1], "b");
     write(&*log, pieces.next().unwrap()).await;
     until("two share six partitions", async || shares(2, 3)).await;
-    for partition in 0..PARTITIONS {
-        let end = log.bounds("trade", partition).await.unwrap().end;
-        until("everything is worked on", async || {
-            log.committed("transform", "trade", partition).await.unwrap() == Some(end)
-        })
-        .await;
-    }
+    everything_is_worked_on(&*log).await;
     assert_eq!(candles(&*log).await, whole);
 }
