@@ -22,8 +22,8 @@ mod view;
 pub use candles::{CandleOperator, CandleSettings};
 pub use features::{FeatureOperator, FeatureSettings};
 pub use log::{
-    Assignment, Commit, EmbeddedLog, EmbeddedOptions, Log, LogError, Member, Polled, Record,
-    Stored, TopicName, TopicSpec, partition_of,
+    Assignment, Commit, EmbeddedLog, EmbeddedOptions, GroupProtocol, KafkaLog, KafkaOptions, Log,
+    LogError, Member, Polled, Record, Stored, TopicName, TopicSpec, partition_of,
 };
 pub use operator::{Chain, Operator, Outbox, StreamError, Topics};
 pub use rows::{Closed, FeatureRecord};

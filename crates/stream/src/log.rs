@@ -6,6 +6,7 @@
 
 mod chunk;
 mod embedded;
+mod kafka;
 
 use std::fmt;
 use std::ops::Range;
@@ -17,6 +18,7 @@ use foretell_market::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions};
+pub use kafka::{GroupProtocol, KafkaLog, KafkaOptions};
 
 /// One record, as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +85,8 @@ pub struct Assignment {
 pub enum Polled {
     /// Partitions to work on from now on.
     Assigned(Vec<Assignment>),
-    /// Partitions that another member works on from now on.
+    /// Partitions that another member works on from now on; what was not committed of them
+    /// is void.
     Revoked(Vec<u32>),
     /// The next records of a partition.
     Records(u32, Vec<Stored>),
@@ -116,8 +119,32 @@ pub enum LogError {
         partition: u32,
     },
     /// Another member works on the partition now; nothing was written.
-    #[error("another member of group `{0}` works on this partition now")]
+    #[error(
+        "another member of group `{0}` works on this partition now; two processes under one name \
+         do this to each other: give each its own"
+    )]
     Fenced(String),
+    /// The group gives out its partitions anew, or nobody can say whether it was committed.
+    /// What is in memory is void: the next polls hand out again what is still this member's,
+    /// as of what is committed.
+    #[error("the work of group `{group}` since its last commit is void: {reason}")]
+    Rebalanced {
+        /// The group.
+        group: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Something that is no address of a log.
+    #[error(
+        "`{url}` is no address of a log: {reason}; write kafka://host:9092, with more brokers \
+         behind a comma"
+    )]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The disk budget is used up; nothing was written.
     #[error(
         "the log holds {used} bytes of a budget of {budget}: nothing more is taken in until old \
@@ -207,7 +234,9 @@ pub trait Log: fmt::Debug + Send + Sync {
 /// A member of a consumer group: what it is given to read, and the commit.
 #[async_trait]
 pub trait Member: Send {
-    /// Waits for the next thing, at most `wait`. About `bytes` of records at a time.
+    /// Waits for the next thing, at most `wait`. About `bytes` of records at a time. Without
+    /// a wait, [`Polled::Idle`] says that every committed record of this member's partitions
+    /// was given. Dropped before it ends, it has done nothing.
     ///
     /// # Errors
     /// Damage, or when storage fails.
@@ -216,7 +245,8 @@ pub trait Member: Send {
     /// Moves on: all of the commit, or nothing.
     ///
     /// # Errors
-    /// [`LogError::Fenced`], [`LogError::Full`], or when storage fails.
+    /// [`LogError::Fenced`], [`LogError::Rebalanced`], [`LogError::Full`], or when storage
+    /// fails.
     async fn commit(&mut self, partition: u32, commit: Commit) -> Result<(), LogError>;
 
     /// Leaves the group, so that others take over at once.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::log::{Commit, Log, Member, Polled, Record, TopicName};
+use crate::log::{Commit, Log, LogError, Member, Polled, Record, TopicName};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 
 /// How a task reads and commits.
@@ -25,10 +25,16 @@ pub struct TaskSettings {
     pub poll_bytes: usize,
 }
 
+/// How often in a row work may become void before a task gives up.
+const VOID_IN_A_ROW: u32 = 20;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Makes the operator of a partition.
 pub type MakeOperator = Box<dyn Fn() -> Result<Box<dyn Operator>, StreamError> + Send + Sync>;
 
-/// Is told what was committed, in order.
+/// Is told what was committed, in order. A commit that a cluster confirmed to nobody is not
+/// told; whoever needs every record reads the topic.
 pub type OnCommit = Box<dyn FnMut(&[(TopicName, u32, Record)]) + Send>;
 
 /// Reads a topic, hands its records to one operator per partition, and commits.
@@ -53,6 +59,13 @@ struct Work {
     next: u64,
     /// When the first record since the last commit was processed.
     since: Option<Instant>,
+}
+
+/// What a step came to.
+enum Step {
+    On,
+    Committed,
+    End,
 }
 
 impl Task {
@@ -90,78 +103,126 @@ impl Task {
         self.work(None).await
     }
 
-    async fn work(
+    async fn work(&mut self, stop: Option<&mut watch::Receiver<bool>>) -> Result<(), StreamError> {
+        let mut member = self.log.join(&self.settings.group, &self.settings.topic).await?;
+        let worked = self.work_as(&mut *member, stop).await;
+        let left = member.leave().await;
+        worked?;
+        Ok(left?)
+    }
+
+    async fn work_as(
         &mut self,
+        member: &mut dyn Member,
         mut stop: Option<&mut watch::Receiver<bool>>,
     ) -> Result<(), StreamError> {
-        let mut member = self.log.join(&self.settings.group, &self.settings.topic).await?;
         let mut works: HashMap<u32, Work> = HashMap::new();
+        let mut void = 0;
         loop {
-            let oldest = works.values().filter_map(|w| w.since).min();
-            let wait = match (&stop, oldest) {
-                (None, _) => Duration::ZERO,
-                (_, Some(since)) => self.settings.commit_every.saturating_sub(since.elapsed()),
-                (_, None) => Duration::from_secs(1),
-            };
-            let poll = member.poll(self.settings.poll_bytes, wait);
-            let polled = match &mut stop {
-                None => poll.await?,
-                Some(stop) => {
-                    if *stop.borrow_and_update() {
-                        drop(poll);
-                        break;
+            match self.step(member, &mut works, stop.as_deref_mut()).await {
+                Ok(Step::On) => {}
+                Ok(Step::Committed) => void = 0,
+                Ok(Step::End) => return Ok(()),
+                // Everything in memory is ahead of what is committed.
+                Err(StreamError::Log(error @ LogError::Rebalanced { .. })) => {
+                    works.clear();
+                    void += 1;
+                    if void > VOID_IN_A_ROW {
+                        return Err(error.into());
                     }
-                    tokio::select! {
-                        polled = poll => polled?,
-                        // Dropped senders stop it too.
-                        _ = stop.changed() => {
-                            if stop.has_changed().is_err() { break; }
-                            continue;
-                        }
-                    }
+                    tracing::warn!(%error, "the work is done again");
+                    let pause = FIRST_PAUSE.saturating_mul(1 << void.min(10));
+                    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
                 }
-            };
-            match polled {
-                Polled::Assigned(assignments) => {
-                    for assigned in assignments {
-                        let mut operator = (self.make)()?;
-                        operator.restore(&assigned.state)?;
-                        let out = Outbox::new(&self.topics);
-                        let work = Work { operator, out, next: assigned.next, since: None };
-                        works.insert(assigned.partition, work);
-                    }
-                }
-                Polled::Revoked(partitions) => {
-                    for partition in partitions {
-                        if let Some(mut work) = works.remove(&partition) {
-                            self.commit(&mut *member, partition, &mut work).await?;
-                        }
-                    }
-                }
-                Polled::Records(partition, records) => {
-                    let Some(work) = works.get_mut(&partition) else { continue };
-                    work.operator.process(&records, &mut work.out)?;
-                    let size: usize = records.iter().map(|r| r.record.value.len()).sum();
-                    work.next = records.last().map_or(work.next, |r| r.offset + 1);
-                    work.since.get_or_insert_with(Instant::now);
-                    let caught_up = size < self.settings.poll_bytes;
-                    if caught_up && !work.out.is_empty() && stop.is_some() {
-                        self.commit(&mut *member, partition, work).await?;
-                    }
-                }
-                Polled::Idle if stop.is_none() => break,
-                Polled::Idle => {}
-            }
-            for (partition, work) in &mut works {
-                if work.since.is_some_and(|s| s.elapsed() >= self.settings.commit_every) {
-                    self.commit(&mut *member, *partition, work).await?;
-                }
+                Err(error) => return Err(error),
             }
         }
-        for (partition, work) in &mut works {
-            self.commit(&mut *member, *partition, work).await?;
+    }
+
+    /// One poll and what follows on it.
+    async fn step(
+        &mut self,
+        member: &mut dyn Member,
+        works: &mut HashMap<u32, Work>,
+        mut stop: Option<&mut watch::Receiver<bool>>,
+    ) -> Result<Step, StreamError> {
+        let oldest = works.values().filter_map(|w| w.since).min();
+        let wait = match (&stop, oldest) {
+            (None, _) => Duration::ZERO,
+            (_, Some(since)) => self.settings.commit_every.saturating_sub(since.elapsed()),
+            (_, None) => Duration::from_secs(1),
+        };
+        let poll = member.poll(self.settings.poll_bytes, wait);
+        let polled = match &mut stop {
+            None => poll.await?,
+            Some(stop) => {
+                if *stop.borrow_and_update() {
+                    drop(poll);
+                    return self.commit_all(member, works, |_| true).await.map(|_| Step::End);
+                }
+                tokio::select! {
+                    polled = poll => polled?,
+                    // Dropped senders stop it too.
+                    _ = stop.changed() => {
+                        if stop.has_changed().is_err() {
+                            return self.commit_all(member, works, |_| true).await.map(|_| Step::End);
+                        }
+                        return Ok(Step::On);
+                    }
+                }
+            }
+        };
+        let mut caught_up = None;
+        match polled {
+            Polled::Assigned(assignments) => {
+                for assigned in assignments {
+                    let mut operator = (self.make)()?;
+                    operator.restore(&assigned.state)?;
+                    let out = Outbox::new(&self.topics);
+                    let work = Work { operator, out, next: assigned.next, since: None };
+                    works.insert(assigned.partition, work);
+                }
+            }
+            // Whoever has them now began at the last commit.
+            Polled::Revoked(partitions) => works.retain(|p, _| !partitions.contains(p)),
+            Polled::Records(partition, records) => {
+                let Some(work) = works.get_mut(&partition) else { return Ok(Step::On) };
+                work.operator.process(&records, &mut work.out)?;
+                let size: usize = records.iter().map(|r| r.record.value.len()).sum();
+                work.next = records.last().map_or(work.next, |r| r.offset + 1);
+                work.since.get_or_insert_with(Instant::now);
+                if size < self.settings.poll_bytes && !work.out.is_empty() && stop.is_some() {
+                    caught_up = Some(partition);
+                }
+            }
+            Polled::Idle if stop.is_none() => {
+                return self.commit_all(member, works, |_| true).await.map(|_| Step::End);
+            }
+            Polled::Idle => {}
         }
-        Ok(member.leave().await?)
+        let every = self.settings.commit_every;
+        let due = |(partition, work): (u32, &Work)| {
+            caught_up == Some(partition) || work.since.is_some_and(|s| s.elapsed() >= every)
+        };
+        let committed = self.commit_all(member, works, due).await?;
+        Ok(if committed { Step::Committed } else { Step::On })
+    }
+
+    /// Commits the work that is due. Whether there was any.
+    async fn commit_all(
+        &mut self,
+        member: &mut dyn Member,
+        works: &mut HashMap<u32, Work>,
+        due: impl Fn((u32, &Work)) -> bool,
+    ) -> Result<bool, StreamError> {
+        let mut committed = false;
+        for (partition, work) in works {
+            if work.since.is_some() && due((*partition, work)) {
+                self.commit(member, *partition, work).await?;
+                committed = true;
+            }
+        }
+        Ok(committed)
     }
 
     async fn commit(
@@ -170,9 +231,7 @@ impl Task {
         partition: u32,
         work: &mut Work,
     ) -> Result<(), StreamError> {
-        if work.since.take().is_none() {
-            return Ok(());
-        }
+        work.since = None;
         let outputs = work.out.take();
         let commit =
             Commit { next: work.next, state: work.operator.save(), outputs: outputs.clone() };

@@ -292,7 +292,7 @@ impl Shared {
     /// writes.
     fn write(
         &self,
-        records: Vec<(Arc<Topic>, u32, Vec<Record>)>,
+        records: &[(Arc<Topic>, u32, Vec<Record>)],
         allowed: impl FnOnce() -> Result<(), LogError>,
         more: impl FnOnce(&mut OwnedWriteBatch),
     ) -> Result<u64, LogError> {
@@ -315,7 +315,7 @@ impl Shared {
         let mut batch = self.database.batch();
         let mut ends: Vec<(&Topic, u32, u64)> = Vec::with_capacity(records.len());
         let mut first = None;
-        for (topic, partition, records) in &records {
+        for (topic, partition, records) in records {
             topic.check(*partition)?;
             let earlier = ends
                 .iter()
@@ -402,7 +402,7 @@ impl Log for EmbeddedLog {
         records: Vec<Record>,
     ) -> Result<u64, LogError> {
         let topic = self.shared.topic(topic)?;
-        self.shared.write(vec![(topic, partition, records)], || Ok(()), |_| {})
+        self.shared.write(&[(topic, partition, records)], || Ok(()), |_| {})
     }
 
     async fn read(
@@ -545,7 +545,7 @@ impl Member for EmbeddedMember {
             }
             batch.insert(&self.shared.offsets, &prefix[..], commit.next.to_be_bytes());
         };
-        self.shared.write(records, allowed, more).map(|_| ())
+        self.shared.write(&records, allowed, more).map(|_| ())
     }
 
     async fn leave(self: Box<Self>) -> Result<(), LogError> {

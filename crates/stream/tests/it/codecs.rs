@@ -157,3 +157,92 @@ fn records_of_other_programs_are_read() {
     let refusal = decode_closed(wrong, &mut Instruments::default()).unwrap_err();
     assert_eq!(refusal.to_string(), "there is no field `end`");
 }
+
+/// Bytes and fingerprints of fastavro (`tests/reference/avro_records.py`), from our schemas.
+#[test]
+fn avro_is_what_another_program_writes() {
+    let text = include_str!("../../../../tests/data/reference/avro-records.json");
+    let reference: serde_json::Value = serde_json::from_str(text).unwrap();
+    let names = ["ARRIVAL", "CLOSED", "FEATURES"];
+    for (name, (mark, schema)) in names.into_iter().zip(avro::SCHEMAS) {
+        let expected = &reference["schemas"][name];
+        assert_eq!(expected["canonical"], schema, "{name} is in parsing canonical form");
+        let mark: String = mark.to_le_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(expected["fingerprint"], mark, "{name}");
+    }
+    let minute = Timestamp::from_micros(1_718_616_960_000_000);
+    let instrument: foretell_market::Instrument = "BTC-USD".parse().unwrap();
+    let trade = |id, side| {
+        let time = Timestamp::from_micros(AT.micros() - 1000);
+        let instrument = instrument.clone();
+        FeedEvent::Trade(Trade { instrument, time, id, price: 60123.4, quantity: 0.125, side })
+    };
+    let (from, to) = (minute, AT);
+    let reason = "the cable, häufig".to_owned();
+    let own = || instrument.clone();
+    let arrivals = [
+        ("bought", trade(Some(70_000_000_000), Some(Side::Buy)), false),
+        ("sold", trade(Some(-1), Some(Side::Sell)), true),
+        ("bare", trade(None, None), false),
+        ("heartbeat", FeedEvent::Heartbeat { instrument: own(), time: AT }, false),
+        ("gap", FeedEvent::Gap { instrument: own(), from, to, reason }, false),
+        ("repaired", FeedEvent::Repaired { instrument: own(), from, to }, false),
+    ];
+    let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
+    let mut bytes = Vec::new();
+    for (name, event, backfilled) in arrivals {
+        encode_arrival(&Arrival { event, at: AT, backfilled }, Encoding::Avro, &mut bytes);
+        found.push((name, std::mem::take(&mut bytes)));
+    }
+    let candle = |trades, version, flags| {
+        let candle = Candle {
+            open_time: minute,
+            open: 1.5,
+            high: 4.0,
+            low: 0.5,
+            close: 2.25,
+            volume: 300.0,
+            trades,
+        };
+        let flags = RowFlags::from_bits(flags);
+        Bar::Candle(CandleVersion { candle, notional: 600.75, known_at: AT, version, flags })
+    };
+    let silent = |reason| Bar::Silent { from, to, reason, known_at: AT };
+    let bars = [
+        ("candle", candle(Some(12), 1, 0)),
+        ("corrected", candle(None, 300, 511)),
+        ("no trade", silent(Silence::NoTrade)),
+        ("feed down", silent(Silence::FeedDown)),
+        ("too late", Bar::TooLate { time: Timestamp::from_micros(-1), id: Some(7), known_at: AT }),
+        ("too late, no id", Bar::TooLate { time: minute, id: None, known_at: AT }),
+    ];
+    for (name, bar) in bars {
+        let closed = Closed { instrument: own(), interval: Interval::MINUTE, bar };
+        encode_closed(&closed, Encoding::Avro, &mut bytes);
+        found.push((name, std::mem::take(&mut bytes)));
+    }
+    let row = FeatureRow {
+        instrument: "ETH-EUR".parse().unwrap(),
+        interval: Interval::MINUTE,
+        as_of: minute,
+        known_at: AT,
+        names: vec!["log_return_1".into(), "é".into()],
+        features: vec![-0.001, 1e300],
+        context_names: Vec::new(),
+        context: Vec::new(),
+        base_price: 3401.25,
+        flags: RowFlags::from_bits(5),
+        gaps_in_window: 3,
+        filled_in_window: 1,
+        feature_set: Fingerprint::from_bytes(std::array::from_fn(|i| 32 + i as u8)),
+    };
+    let hash = Fingerprint::from_bytes(std::array::from_fn(|i| i as u8));
+    encode_features(&FeatureRecord { hash, version: 2, row }, Encoding::Avro, &mut bytes);
+    found.push(("row", bytes));
+    let expected = reference["records"].as_object().unwrap();
+    assert_eq!(found.len(), expected.len());
+    for (name, bytes) in found {
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(expected[name], hex, "{name}");
+    }
+}

@@ -8,16 +8,16 @@ use foretell_stream::{
     Commit, EmbeddedLog, EmbeddedOptions, Log, LogError, Member, Polled, Record, TopicSpec,
 };
 
-fn record(key: &str, value: &str) -> Record {
+pub(crate) fn record(key: &str, value: &str) -> Record {
     let time = Timestamp::from_secs(1_718_616_960);
     Record { key: key.to_owned().into(), value: value.to_owned().into(), time }
 }
 
-fn spec(name: &str, partitions: u32) -> TopicSpec {
+pub(crate) fn spec(name: &str, partitions: u32) -> TopicSpec {
     TopicSpec { name: name.to_owned(), partitions, retention_secs: None, kept_for: Vec::new() }
 }
 
-async fn values(log: &dyn Log, topic: &str, partition: u32) -> Vec<String> {
+pub(crate) async fn values(log: &dyn Log, topic: &str, partition: u32) -> Vec<String> {
     let read = log.read(topic, partition, 0, 1 << 20, Duration::ZERO).await.unwrap();
     read.iter().map(|s| String::from_utf8(s.record.value.to_vec()).unwrap()).collect()
 }
@@ -123,6 +123,12 @@ fn options(path: &std::path::Path) -> EmbeddedOptions {
 async fn the_embedded_log_passes_the_suite() {
     let folder = tempfile::tempdir().unwrap();
     suite(Arc::new(EmbeddedLog::open(options(folder.path())).unwrap())).await;
+}
+
+#[tokio::test]
+async fn the_kafka_log_passes_the_suite() {
+    let cluster = crate::cluster::Cluster::start().await;
+    suite(cluster.log("one").await).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! The river as its users run it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cluster;
 mod codecs;
+mod foreign;
+mod kafka;
 mod kill;
 mod log_suite;
 mod market;
 mod parity;
+mod replicas;
 mod river;

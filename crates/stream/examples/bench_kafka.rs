@@ -1,0 +1,104 @@
+//! Times one-minute candles from trades on a Kafka cluster: `bench_kafka kafka://host:port [trades]`.
+//!
+//! Writes the trades (JSON, 500 instruments, about 460 per candle), then reads them once
+//! without doing anything, and once into candles with state and commits every 100 ms. Prints
+//! one line of JSON: seconds, and CPU-seconds of this process alone, per step (Linux).
+#![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foretell_market::{Arrival, FeedEvent, Instrument, Interval, Lateness, Timestamp, Trade};
+use foretell_stream::codec::{Encoding, encode_arrival, product_id};
+use foretell_stream::{
+    CandleOperator, CandleSettings, KafkaLog, KafkaOptions, Log, Operator, Record, StreamError,
+    Task, TaskSettings, TopicSpec, Topics, partition_of,
+};
+
+const PARTITIONS: u32 = 2;
+const PER_CANDLE: i64 = 460;
+const AT_ONCE: usize = 10_000;
+
+/// Seconds of CPU that this process has used.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn trades(count: i64) -> Vec<Vec<Record>> {
+    let instruments: Vec<Instrument> =
+        (0..500).map(|n| format!("A{n}-USD").parse().expect("it is an instrument")).collect();
+    let mut out = vec![Vec::new(); PARTITIONS as usize];
+    let step = 60_000_000 / PER_CANDLE;
+    for n in 0..count {
+        let instrument = instruments[n as usize % instruments.len()].clone();
+        let id = n / instruments.len() as i64;
+        let time = Timestamp::from_micros(1_718_616_960_000_000 + id * step);
+        let key = product_id(&instrument);
+        let (price, quantity) = (100.0 + (n % 977) as f64 / 100.0, 0.25);
+        let trade = Trade { instrument, time, id: Some(id), price, quantity, side: None };
+        let at = Timestamp::from_micros(time.micros() + 50_000);
+        let arrival = Arrival { event: FeedEvent::Trade(trade), at, backfilled: false };
+        let mut value = Vec::new();
+        encode_arrival(&arrival, Encoding::Json, &mut value);
+        let partition = partition_of(key.as_bytes(), PARTITIONS) as usize;
+        out[partition].push(Record { key: key.into(), value: value.into(), time: at });
+    }
+    out
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().ok_or("bench_kafka kafka://host:port [trades]")?;
+    let count: i64 = arguments.next().map_or(Ok(1_000_000), |n| n.parse())?;
+    let log = Arc::new(KafkaLog::connect(&url, KafkaOptions::new("bench")).await?);
+    let topics = Topics::new(PARTITIONS, None);
+    for name in topics.all() {
+        let (name, kept_for) = (name.to_string(), Vec::new());
+        let spec = TopicSpec { name, partitions: PARTITIONS, retention_secs: None, kept_for };
+        log.create(&spec).await?;
+    }
+    let mut steps = serde_json::Map::new();
+    let mut step = |name: &str, since: (Instant, f64)| {
+        let (seconds, cpu) = (since.0.elapsed().as_secs_f64(), cpu() - since.1);
+        steps.insert(name.to_owned(), serde_json::json!({ "seconds": seconds, "cpu": cpu }));
+    };
+    let all = trades(count);
+    let since = (Instant::now(), cpu());
+    for (partition, records) in all.into_iter().enumerate() {
+        for some in records.chunks(AT_ONCE) {
+            log.append("trade", partition as u32, some.to_vec()).await?;
+        }
+    }
+    step("write", since);
+    let since = (Instant::now(), cpu());
+    for partition in 0..PARTITIONS {
+        let mut from = 0;
+        loop {
+            let some = log.read("trade", partition, from, 1 << 20, Duration::ZERO).await?;
+            let Some(last) = some.last() else { break };
+            from = last.offset + 1;
+        }
+    }
+    step("read", since);
+    let settings = TaskSettings {
+        group: "bench".to_owned(),
+        topic: topics.trade.clone(),
+        commit_every: Duration::from_millis(100),
+        poll_bytes: 1 << 20,
+    };
+    let own = topics.clone();
+    let make = move || -> Result<Box<dyn Operator>, StreamError> {
+        let lateness = Lateness { delay: 0, allowed: 60_000_000 };
+        let (intervals, encoding) = (vec![Interval::MINUTE], Encoding::Json);
+        let settings = CandleSettings { intervals, lateness, ahead: 60_000_000, encoding };
+        Ok(Box::new(CandleOperator::new(settings, own.clone())))
+    };
+    let since = (Instant::now(), cpu());
+    Task::new(log, topics, settings, Box::new(make)).drain().await?;
+    step("candles", since);
+    println!("{}", serde_json::json!({ "trades": count, "steps": steps }));
+    Ok(())
+}
