@@ -1,5 +1,7 @@
 //! Decisions of a stream: rows in, each one's [`FeatureRow`] out, with the bits of a batch.
 
+use std::sync::Arc;
+
 use foretell_market::{Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::{Column, Frame, RowMeta};
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::FeatureError;
 use crate::context::{ContextMemory, ContextSpec, context_after};
 use crate::label::LabelSpec;
-use crate::row::{FeatureRow, missing_values};
+use crate::row::{FeatureRow, column_names, missing_values};
 use crate::set::FeatureSet;
 use crate::state::FeatureState;
 
@@ -83,8 +85,10 @@ impl RowState {
         let (seen, all) = (self.rows.len(), self.with_tail(label, next)?);
         let mut memory = self.memory.clone();
         let context = context_after(&all, &label.price_column, spec, seen, &mut memory)?;
-        let mut states = self.features.clone();
-        let features = states.advance(set, next)?;
+        // The last that can fail, and it changes nothing then.
+        let features = self.features.advance(set, next)?;
+        let (names, context_names) = (column_names(&features), column_names(&context));
+        let feature_set = set.fingerprint();
 
         let reach = set.warm_up().max(spec.warm_up(interval));
         let mut known_at = self.known_at;
@@ -98,17 +102,14 @@ impl RowState {
             let cells = |frame: &Frame, i: usize| -> Vec<f64> {
                 frame.columns().iter().map(|c| c.values[i]).collect()
             };
-            let names = |frame: &Frame| -> Vec<String> {
-                frame.columns().iter().map(|c| c.name.clone()).collect()
-            };
             let decision = FeatureRow {
                 instrument: next.instrument().clone(),
                 interval,
                 as_of: at,
                 known_at: known_at.unwrap_or(row.known_at),
-                names: names(&features),
+                names: Arc::clone(&names),
                 features: cells(&features, i),
-                context_names: names(&context),
+                context_names: Arc::clone(&context_names),
                 context: cells(&context, seen + i),
                 base_price: price[i],
                 flags: features.rows()[i].flags | context.rows()[seen + i].flags,
@@ -117,7 +118,7 @@ impl RowState {
                     .iter()
                     .filter(|r| r.flags.contains(RowFlags::FILLED))
                     .count(),
-                feature_set: set.fingerprint(),
+                feature_set,
             };
             let refusal = missing_values(&decision, &label.price_column, reach + 1);
             decisions.push((at, refusal.map_or(Ok(decision), Err)));
@@ -131,7 +132,7 @@ impl RowState {
             let prices = &all.require(&label.price_column)?[kept..];
             self.prices = prices.iter().map(|p| p.to_bits()).collect();
         }
-        (self.features, self.memory, self.known_at) = (states, memory, known_at);
+        (self.memory, self.known_at) = (memory, known_at);
         Ok(decisions)
     }
 

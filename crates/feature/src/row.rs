@@ -1,5 +1,7 @@
 //! One decision's inputs, as they are served and stored with the forecast.
 
+use std::sync::Arc;
+
 use foretell_market::{Fingerprint, FingerprintHasher, Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::{Frame, FrameError};
 use serde::{Deserialize, Serialize};
@@ -21,12 +23,12 @@ pub struct FeatureRow {
     pub as_of: Timestamp,
     /// When the last of the rows behind it became known (UTC).
     pub known_at: Timestamp,
-    /// Names of `features`.
-    pub names: Vec<String>,
+    /// Names of `features`, shared by the rows of a stream.
+    pub names: Arc<[String]>,
     /// The features, finite.
     pub features: Vec<f64>,
     /// Names of `context`.
-    pub context_names: Vec<String>,
+    pub context_names: Arc<[String]>,
     /// The context, finite.
     pub context: Vec<f64>,
     /// The last known price, quote currency.
@@ -51,7 +53,7 @@ impl FeatureRow {
         for (names, values) in [(&self.names, &self.features), (&self.context_names, &self.context)]
         {
             hasher.u64(names.len() as u64);
-            for name in names {
+            for name in names.iter() {
                 hasher.text(name);
             }
             hasher.f64s(values);
@@ -129,16 +131,14 @@ pub fn feature_row_as_known(
     let last = |frame: &Frame| -> Vec<f64> {
         frame.columns().iter().map(|c| c.values[c.values.len() - 1]).collect()
     };
-    let names =
-        |frame: &Frame| -> Vec<String> { frame.columns().iter().map(|c| c.name.clone()).collect() };
     let row = FeatureRow {
         instrument: frame.instrument().clone(),
         interval,
         as_of: at,
         known_at,
-        names: names(&features),
+        names: column_names(&features),
         features: last(&features),
-        context_names: names(&context),
+        context_names: column_names(&context),
         context: last(&context),
         base_price,
         flags: features.rows()[tail.len() - 1].flags | context.rows()[known.len() - 1].flags,
@@ -155,9 +155,14 @@ pub fn feature_row_as_known(
     Ok(row)
 }
 
+/// The names of a frame's columns.
+pub(crate) fn column_names(frame: &Frame) -> Arc<[String]> {
+    frame.columns().iter().map(|c| c.name.clone()).collect()
+}
+
 /// The refusal of a row that lacks a value.
 pub(crate) fn missing_values(row: &FeatureRow, price: &str, window: usize) -> Option<FeatureError> {
-    let named = row.names.iter().chain(&row.context_names);
+    let named = row.names.iter().chain(row.context_names.iter());
     let values = row.features.iter().chain(&row.context);
     let mut absent: Vec<&str> =
         named.zip(values).filter(|(_, v)| !v.is_finite()).map(|(n, _)| n.as_str()).collect();

@@ -130,7 +130,7 @@ impl ServedVersion {
             return Err(ForecastError::Ranges { model: model(), ranges, features });
         }
         let as_of = row.as_of;
-        let named = row.names.iter().chain(&row.context_names);
+        let named = row.names.iter().chain(row.context_names.iter());
         let mut values = named.zip(row.features.iter().chain(&row.context));
         if let Some((column, value)) = values.find(|(_, value)| !value.is_finite()) {
             let column = column.clone();

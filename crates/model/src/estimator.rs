@@ -155,7 +155,8 @@ pub trait Checkpoints: Send + Sync {
     fn load(&self, key: &str) -> Option<Vec<u8>>;
 
     /// Told after each epoch: may ask for the state and keep it in the place of the one
-    /// before, or let it go: the fit does not depend on it.
+    /// before, or let it go: the fit does not depend on it. A state without bytes is none:
+    /// the one before stays.
     fn save(&self, key: &str, state: &dyn Fn() -> Vec<u8>);
 }
 

@@ -179,6 +179,11 @@ pub(crate) fn check(spec: &EstimatorSpec) -> Result<(), (&'static str, String, &
     Ok(())
 }
 
+/// What a setting is that is not told at its default.
+pub(crate) fn untold(name: &str) -> Option<serde_json::Value> {
+    (name == "classes").then(|| FALL_OR_RISE.into())
+}
+
 /// Learns a network.
 #[derive(Debug)]
 pub(crate) struct NeuralEstimator {
@@ -390,9 +395,11 @@ impl Estimator for NeuralEstimator {
             context.progress.steps(done, total);
             if let Some((all, key)) = &kept_under {
                 // A device that cannot tell where it stands fails in the next epoch.
-                all.save(key, &|| {
-                    let checkpoint = training.checkpoint().ok();
-                    serde_json::to_vec(&checkpoint).expect("a checkpoint is plain numbers")
+                all.save(key, &|| match training.checkpoint() {
+                    Ok(checkpoint) => {
+                        serde_json::to_vec(&checkpoint).expect("a checkpoint is plain numbers")
+                    }
+                    Err(_) => Vec::new(),
                 });
             }
         }

@@ -261,9 +261,13 @@ impl Checkpoints for FileCheckpoints {
         if !self.due(key) {
             return;
         }
+        let state = state();
+        if state.is_empty() {
+            return;
+        }
         let made = std::fs::create_dir_all(&self.folder)
             .map_err(|source| PlatformError::Write { path: self.folder.clone(), source });
-        if let Err(error) = made.and_then(|()| write_atomically(&self.path(key), &state())) {
+        if let Err(error) = made.and_then(|()| write_atomically(&self.path(key), &state)) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             failed.get_or_insert(error.chain());
         }

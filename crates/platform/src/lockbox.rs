@@ -220,7 +220,15 @@ fn corrected(looks: Vec<(Fingerprint, Look)>, unfinished: usize) -> Vec<(Fingerp
     let (points, spreads) =
         adjusted.split_at(looks.iter().filter(|(_, l)| l.point().is_some()).count());
     let (mut points, mut spreads) = (points.iter().copied(), spreads.iter().copied());
-    let line = |(hash, look): (Fingerprint, Look)| {
+    // Direction is a family of its own, as in the table of a run.
+    let directions = looks.iter().filter_map(|(_, l)| l.line.classifier.as_ref()?.p_value);
+    let open = std::iter::repeat_n(1.0, unfinished);
+    let family: Vec<f64> = directions.chain(open).collect();
+    let mut directions = foretell_model::evaluate::holm(&family).into_iter();
+    let line = |(hash, mut look): (Fingerprint, Look)| {
+        if let Some(classifier) = &mut look.line.classifier {
+            classifier.p_holm = classifier.p_value.and_then(|_| directions.next());
+        }
         // Of what was not tested nothing is claimed.
         let untested = look.line.p_value.map(|_| 1.0);
         let p_value = look.point().and_then(|_| points.next()).or(untested);

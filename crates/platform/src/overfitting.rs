@@ -84,15 +84,16 @@ pub(crate) async fn deflate(
         t.terms.is_none_or(|of| (of.interval, of.cost_bp) == (now.interval, now.cost_bp))
     };
     let ever = store.registry.distinct_trials(instrument, horizon, None).await?;
-    let others = others(pipeline, evaluation);
-    let ever: Vec<Trial> = ever.into_iter().filter(|t| others(t) && alike(t)).collect();
-    let returns: Vec<&[f64]> = ever.iter().map(|t| &t.returns[..]).collect();
     // Tries without a result, of other recipes than the run's.
     let hash = |f: &FailedRecipe| {
         pipeline.recipe_hash(&Recipe { name: f.name.clone(), spec: f.spec.clone() })
     };
     let mut own = own_hashes(pipeline, evaluation);
     own.extend(evaluation.unjudged().map(hash));
+    // Who is counted as failed now is not counted for an earlier result as well.
+    let others = |t: &Trial| !own.contains(&t.recipe_hash);
+    let ever: Vec<Trial> = ever.into_iter().filter(|t| others(t) && alike(t)).collect();
+    let returns: Vec<&[f64]> = ever.iter().map(|t| &t.returns[..]).collect();
     let failed = store.registry.failed_recipes(instrument, horizon).await?;
     let failed = failed.iter().filter(|f| !own.contains(f)).count();
     Ok(evaluation.deflate_beside(&returns, failed))

@@ -268,11 +268,14 @@ impl Pipeline {
     /// # Errors
     /// Everything that is wrong in the file, each with its line and a remedy.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Box<Diagnostics>> {
-        Self::parse_checked(text, file, source::check)
+        Self::parse_checked(text, file, |root, pipeline, faults| {
+            source::check(root, pipeline, faults);
+            check_devices(root, faults);
+        })
     }
 
-    /// Reads a pipeline that a run has stored: its rows are there, so it does not matter
-    /// whether they could still be asked for in that way.
+    /// Reads a pipeline that a run has stored: its rows and models are there, so it does not
+    /// matter whether they could still be asked for, or trained, in that way.
     ///
     /// # Errors
     /// When the text is no pipeline.
@@ -638,7 +641,6 @@ impl Pipeline {
             if section.has("members") && !members.resolve(&section, &mut object, faults) {
                 continue;
             }
-            check_device(&section, &object, faults);
             let name = section.optional_text("name", faults);
             let searched = table.iter().any(|(k, _)| k.get_ref() == "search");
             let plain = || match (kind.replace('_', " "), searched) {
@@ -767,23 +769,25 @@ impl<'a> Sections<'a, '_> {
     }
 }
 
-/// Refuses a device that this program cannot train on.
-fn check_device(
-    section: &Section<'_>,
-    object: &serde_json::Map<String, serde_json::Value>,
-    faults: &mut Vec<Diagnostic>,
-) {
-    let device = object.get("device").and_then(|device| device.as_str()).unwrap_or("cpu");
-    if device != "cpu" && !cards::are_built_in() {
-        faults.push(Diagnostic {
-            message: format!(
-                "`device = \"{device}\"` in [models]: this program was built without the feature \
-                 `gpu`"
-            ),
-            span: section.span_of("device"),
-            label: "build it with `cargo build --release --features gpu`, or leave `device` out"
+/// Refuses a network that is to be trained on a card by a program that knows none.
+fn check_devices(root: &DeTable<'_>, faults: &mut Vec<Diagnostic>) {
+    let models = root.iter().find(|(key, _)| key.get_ref() == "models");
+    let tables = models.and_then(|(_, value)| value.get_ref().as_array());
+    let tables = tables.into_iter().flatten().filter_map(|item| item.get_ref().as_table());
+    for (_, value) in tables.flat_map(|t| t.iter()).filter(|(key, _)| key.get_ref() == "device") {
+        let device = value.get_ref().as_str().unwrap_or("cpu");
+        if device != "cpu" && !cards::are_built_in() {
+            faults.push(Diagnostic {
+                message: format!(
+                    "`device = \"{device}\"` in [models]: this program was built without the \
+                     feature `gpu`"
+                ),
+                span: value.span(),
+                label: "build it with `cargo build --release --features gpu`, or leave `device` \
+                        out"
                 .to_owned(),
-        });
+            });
+        }
     }
 }
 

@@ -348,8 +348,18 @@ pub struct TrainedModel {
     pub file: Option<PathBuf>,
 }
 
+/// What `train` made of a recipe.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Trained {
+    /// A model.
+    Model(TrainedModel),
+    /// Nothing, and why.
+    Failed(FailedLine),
+}
+
 /// Fits every recipe on all allowed rows and writes the models into a folder. One that fails
-/// by its own fault is told of and left out.
+/// by its own fault leaves its reason in the place of a model.
 ///
 /// # Errors
 /// When a station before it fails, a fit for a reason that concerns everything, or all.
@@ -358,7 +368,7 @@ pub async fn train(
     output: Option<&Path>,
     observer: Arc<dyn Observer>,
     stop: Arc<Stop>,
-) -> Result<Vec<TrainedModel>, PlatformError> {
+) -> Result<Vec<Trained>, PlatformError> {
     if let Some(path) = output.filter(|p| p.extension().is_some() && !p.is_dir()) {
         return Err(PlatformError::Usage {
             message: format!("`{}` is no folder: there are several models", path.display()),
@@ -386,8 +396,9 @@ pub async fn train(
             write_atomically(path, &refit.bytes)?;
         }
         let (rows, hash) = (refit.model.rows, refit.hash.to_string());
-        models.push(TrainedModel { name, rows, hash, file });
+        models.push(Trained::Model(TrainedModel { name, rows, hash, file }));
     }
+    models.extend(refits.failed.iter().map(|f| Trained::Failed(f.into())));
     keeper.clear();
     Ok(models)
 }

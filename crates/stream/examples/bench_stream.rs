@@ -4,6 +4,8 @@
 //! Ticks are `timestamp (ms),price,qty,...` with a header; without files a seeded market is
 //! used. One thread processes; the log syncs to disk every 100 ms on another.
 
+#![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

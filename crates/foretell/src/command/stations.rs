@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use foretell_platform::stations::Trained;
 use foretell_platform::{Connection, PlatformError, StationInput, stations, wording};
 
 use super::Session;
@@ -128,11 +129,20 @@ pub(super) async fn train(s: &Session, args: &StationArguments) -> Result<(), Pl
         return Ok(());
     }
     let mut rows = vec![vec!["model".to_owned(), "rows".to_owned(), "hash".to_owned()]];
-    for model in &models {
-        let rows_of = wording::thousands(model.rows as u64);
-        rows.push(vec![model.name.clone(), rows_of, model.hash[..12].to_owned()]);
+    let mut failed = Vec::new();
+    for trained in &models {
+        match trained {
+            Trained::Model(model) => {
+                let rows_of = wording::thousands(model.rows as u64);
+                rows.push(vec![model.name.clone(), rows_of, model.hash[..12].to_owned()]);
+            }
+            Trained::Failed(line) => failed.push(format!("{} {}", line.name, line.words())),
+        }
     }
     say(aligned(&rows).trim_end());
+    for line in failed {
+        say(&line);
+    }
     say(&format!("fitted on every allowed row{}", written(output)));
     Ok(())
 }

@@ -106,7 +106,7 @@ pub(crate) fn judge_beside(
     let block_length = plan.block_length.unwrap_or_else(|| bench.block_length(&parts, base));
     let (mut recipes, rival, confidence_sets) = bench.evaluations(parts, base, block_length);
     correct(&mut recipes, base, failed.len());
-    correct_directions(&mut recipes);
+    correct_directions(&mut recipes, failed.len());
     let by_fold = |r: &RecipeEvaluation| r.folds.iter().map(|f| f.mae_bp).collect();
     let ranks = rank(&recipes.iter().map(by_fold).collect::<Vec<_>>(), RANK_LEVEL);
     let mut evaluation = Evaluation {
@@ -154,11 +154,14 @@ fn correct(recipes: &mut [RecipeEvaluation], base: usize, failed: usize) {
 }
 
 /// Holm over the tests of direction of the table, a family of its own: it promotes nobody.
-fn correct_directions(recipes: &mut [RecipeEvaluation]) {
+/// A recipe that failed stands in it with a p-value of 1.
+fn correct_directions(recipes: &mut [RecipeEvaluation], failed: usize) {
     let mut judged: Vec<&mut DirectionSkill> =
         recipes.iter_mut().filter_map(|r| r.classifier.as_mut()).collect();
     judged.retain(|c| c.p_value.is_some());
-    let adjusted = holm(&judged.iter().filter_map(|c| c.p_value).collect::<Vec<_>>());
+    let of_failed = std::iter::repeat_n(1.0, failed);
+    let family: Vec<f64> = judged.iter().filter_map(|c| c.p_value).chain(of_failed).collect();
+    let adjusted = holm(&family);
     for (classifier, p) in judged.into_iter().zip(adjusted) {
         classifier.p_holm = Some(p);
     }

@@ -56,6 +56,14 @@ pub struct VolatilitySkill {
     /// were stored before they were judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<SpanForecaster>,
+    /// How many more could not be judged, since an answer of theirs was no positive number:
+    /// they stand in the family of tests with p-values of 1.
+    #[serde(default, skip_serializing_if = "is_none_left_out")]
+    pub left_out: usize,
+}
+
+fn is_none_left_out(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How well another forecaster did on the spans.
@@ -80,7 +88,9 @@ impl VolatilitySkill {
         let own = [self.versus_previous, self.versus_constant];
         let others =
             self.others.iter().flat_map(|o| [o.versus_ewma, o.versus_previous, o.versus_constant]);
-        holm(&own.into_iter().chain(others).map(|t| t.p_value()).collect::<Vec<_>>())
+        let left_out = std::iter::repeat_n(1.0, 3 * self.left_out);
+        let tests = own.into_iter().chain(others).map(|t| t.p_value());
+        holm(&tests.chain(left_out).collect::<Vec<_>>())
     }
 
     /// EWMA's one-sided p-values after Holm's correction over every test of every forecaster:
@@ -93,7 +103,9 @@ impl VolatilitySkill {
     /// The p-values of each of [`Self::others`] after the same correction: against EWMA, the
     /// span before, and the constant.
     pub fn p_holm_of_others(&self) -> Vec<[f64; 3]> {
-        self.corrected()[2..].chunks_exact(3).map(|p| [p[0], p[1], p[2]]).collect()
+        let all = self.corrected();
+        let of_others = all[2..].chunks_exact(3).take(self.others.len());
+        of_others.map(|p| [p[0], p[1], p[2]]).collect()
     }
 
     /// The p-value of each of [`Self::others`] of "better than all three": its largest.
@@ -214,6 +226,7 @@ fn compare(span: Interval, all: &[Forecaster]) -> Option<VolatilitySkill> {
         versus_previous: test(ewma, previous),
         versus_constant: test(ewma, constant),
         others: others.iter().filter(|f| finite(f)).map(other).collect(),
+        left_out: others.iter().filter(|f| !finite(f)).count(),
     })
 }
 

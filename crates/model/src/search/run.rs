@@ -13,6 +13,7 @@ use super::{
     Course, Sampler, Score, SearchRecord, SearchSettings, SearchTrial, Settings, Study, Told,
     TrialState,
 };
+use crate::neural::untold;
 use crate::{FitContext, ModelError, cpu_features};
 
 /// What is kept of a search that may be interrupted.
@@ -130,8 +131,12 @@ impl Bench<'_> {
     fn in_time(&self, trials: usize) -> bool {
         let budget = self.settings.time_budget;
         // The clock begins with the first question; one trial is run whatever it says, since
-        // there must be something to fit.
-        budget.is_none_or(|b| self.context.progress.in_time(self.study, b, trials) || trials == 0)
+        // there must be something to fit. What had ended before an interruption took its time
+        // then.
+        let ended = || lock(&self.ended).contains_key(&trials);
+        budget.is_none_or(|b| {
+            self.context.progress.in_time(self.study, b, trials) || trials == 0 || ended()
+        })
     }
 
     /// The next point. The first is the model as it is written, where its own settings lie
@@ -140,7 +145,8 @@ impl Bench<'_> {
         let SearchSettings { space, sampler, points, .. } = self.settings;
         if told.is_empty() && matches!(sampler, Sampler::Tpe | Sampler::Random) {
             let json = serde_json::to_value(&self.settings.base).expect("settings are plain data");
-            let own = |name: &String| Some((name.clone(), json.get(name)?.clone()));
+            let told = |name: &String| json.get(name).cloned().or_else(|| untold(name));
+            let own = |name: &String| Some((name.clone(), told(name)?));
             let own: Option<Settings> = space.0.keys().map(own).collect();
             if let Some(point) = own.and_then(|own| space.point(&own)) {
                 return Some(point);
@@ -247,6 +253,8 @@ impl Bench<'_> {
                     | ModelError::NotFinite { .. }
                     | ModelError::ImpossibleAnswer { .. }
                     | ModelError::Boosting(_)
+                    // The model as it is written was checked: these settings want more.
+                    | ModelError::TooFewRows { .. }
                     | ModelError::Setting { .. }),
                 ) => {
                     trial.state = TrialState::Failed;

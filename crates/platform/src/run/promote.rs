@@ -35,7 +35,8 @@ impl Run<'_> {
         }
         let refits = refits.done;
         let evaluation = needs(&self.made.evaluation, "the evaluation")?;
-        training::check_some_left(refits.iter().map(|r| &r.recipe.spec), &evaluation.failed)?;
+        let left = refits.iter().map(|r| &r.recipe.spec);
+        let nothing_left = training::check_some_left(left, &evaluation.failed).err();
         let served = store.registry.aliased(&pipeline.name, CHAMPION).await?;
         let reigning = served.as_ref().map(evidence_of).transpose()?;
         // Recipes are compared, not names: an edited recipe inherits nothing.
@@ -46,7 +47,9 @@ impl Run<'_> {
         // Only what passed the rule keeps its place by its own test; a champion that was
         // made one by hand has to pass like any other.
         let is_walk = |e: &Evidence| evaluation.random_walk().name == e.recipe;
-        let by_hand = reigning.as_ref().filter(|e| !e.passed && !is_walk(e));
+        // One that could not be judged keeps its place, whoever gave it that.
+        let is_lost = |e: &Evidence| lost.iter().any(|(r, _)| r.name == e.recipe);
+        let by_hand = reigning.as_ref().filter(|e| !e.passed && !is_walk(e) && !is_lost(e));
         let by_hand = by_hand.map(|e| e.recipe.clone());
         let champion = reigning.map(|e| e.recipe).filter(|name| by_hand.as_ref() != Some(name));
         rate::fix(store, pipeline).await?;
@@ -56,6 +59,12 @@ impl Run<'_> {
         if let Some(name) = by_hand {
             let note = format!("; `{name}` was made champion by hand and is judged like any other");
             promotion.reason.push_str(&note);
+        }
+        if let Some(error) = nothing_left {
+            // They were tested, and that is on record before the run ends.
+            self.write_ledger(&promotion).await?;
+            self.store.registry.put_params(self.id, &failures(evaluation)).await?;
+            return Err(error);
         }
         let mut versions = Vec::new();
         for refit in &refits {

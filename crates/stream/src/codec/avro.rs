@@ -394,8 +394,8 @@ pub(super) fn read_features(value: &[u8]) -> Result<FeatureRecord, Refusal> {
     let flags = RowFlags::from_bits(reader.small("flags")?);
     let (gaps_in_window, filled_in_window) = (reader.count()?, reader.count()?);
     let name = |r: &mut Reader<'_>| r.text().map(str::to_owned);
-    let (names, features) = (reader.array(name)?, reader.array(Reader::double)?);
-    let (context_names, context) = (reader.array(name)?, reader.array(Reader::double)?);
+    let (names, features) = (reader.array(name)?.into(), reader.array(Reader::double)?);
+    let (context_names, context) = (reader.array(name)?.into(), reader.array(Reader::double)?);
     let row = FeatureRow {
         instrument,
         interval,

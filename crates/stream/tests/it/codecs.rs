@@ -100,7 +100,7 @@ proptest! {
             known_at: AT,
             names: (0..values.len()).map(|i| format!("feature_{i}")).collect(),
             features: values.clone(),
-            context_names: vec!["log_return".into()],
+            context_names: ["log_return".to_owned()].into(),
             context: vec![-0.001],
             base_price: 3401.25,
             flags: RowFlags::LATE | RowFlags::TAINTED,
