@@ -11,7 +11,7 @@ mod json;
 
 use std::collections::HashMap;
 
-use foretell_market::{Arrival, FeedEvent, Instrument, Timestamp, Trade};
+use foretell_market::{Arrival, Bar, FeedEvent, Instrument, Timestamp, Trade};
 use serde::{Deserialize, Serialize};
 
 use crate::rows::{Closed, FeatureRecord};
@@ -40,6 +40,11 @@ impl Refusal {
 
 /// Trades before this are no trades of the markets here: a clock that was never set.
 const EARLIEST: Timestamp = Timestamp::from_secs(946_684_800);
+/// Nothing is believed of times after this, the year 2200: sums of them stay numbers.
+const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
+/// How far what a record says of itself may be ahead of when it was written, microseconds: two
+/// clocks differ.
+const SKEW: i64 = 60_000_000;
 
 /// Instruments that were met, so that a name is parsed once.
 #[derive(Debug, Default)]
@@ -94,15 +99,34 @@ pub fn decode_arrival(
         Some(b'{') => json::read_arrival(value, written, instruments)?,
         _ => return Err(Refusal::new("neither a JSON object nor Avro with its schema's mark")),
     };
-    check(&arrival, ahead)?;
+    check(&arrival, written, ahead)?;
     Ok(arrival)
 }
 
-fn check(arrival: &Arrival, ahead: i64) -> Result<(), Refusal> {
+/// Refuses a time that no clock of a market shows.
+fn sane(name: &str, time: Timestamp) -> Result<(), Refusal> {
+    if time < EARLIEST {
+        return Err(Refusal::new(format!("{name} {time} is before 2000: a clock not set?")));
+    }
+    if time > LATEST {
+        return Err(Refusal::new(format!("{name} is {} us, after 2200", time.micros())));
+    }
+    Ok(())
+}
+
+/// Refuses what claims to be known long after it was written down.
+fn written_after(name: &str, time: Timestamp, written: Timestamp) -> Result<(), Refusal> {
+    sane(name, time)?;
+    if time.micros() > written.micros().saturating_add(SKEW) {
+        return Err(Refusal::new(format!("{name} {time} is after it was written, at {written}")));
+    }
+    Ok(())
+}
+
+fn check(arrival: &Arrival, written: Timestamp, ahead: i64) -> Result<(), Refusal> {
+    written_after("the arrival", arrival.at, written)?;
     let timely = |name: &str, time: Timestamp| {
-        if time < EARLIEST {
-            return Err(Refusal::new(format!("{name} {time} is before 2000: a clock not set?")));
-        }
+        sane(name, time)?;
         if time.micros().saturating_sub(ahead) > arrival.at.micros() {
             let at = arrival.at;
             return Err(Refusal::new(format!("{name} {time} is ahead of its arrival at {at}")));
@@ -125,7 +149,8 @@ fn check(arrival: &Arrival, ahead: i64) -> Result<(), Refusal> {
             if from >= to {
                 return Err(Refusal::new(format!("the span from {from} to {to} is empty")));
             }
-            timely("the start", *from)
+            timely("the start", *from)?;
+            timely("the end", *to)
         }
     }
 }
@@ -138,17 +163,38 @@ pub fn encode_closed(closed: &Closed, encoding: Encoding, out: &mut Vec<u8>) {
     }
 }
 
-/// What a window came to, checked.
+/// What a window came to, checked: nothing is known before it is over, or after it was written.
+/// A record that does not say when it was known was known when it was written, `written`.
 ///
 /// # Errors
 /// What is wrong, in words for an operator.
-pub fn decode_closed(value: &[u8], instruments: &mut Instruments) -> Result<Closed, Refusal> {
+pub fn decode_closed(
+    value: &[u8],
+    written: Timestamp,
+    instruments: &mut Instruments,
+) -> Result<Closed, Refusal> {
     let closed = match value.first() {
         Some(&avro::MARKER) => avro::read_closed(value, instruments)?,
-        Some(b'{') => json::read_closed(value, instruments)?,
+        Some(b'{') => json::read_closed(value, written, instruments)?,
         _ => return Err(Refusal::new("neither a JSON object nor Avro with its schema's mark")),
     };
-    if let foretell_market::Bar::Candle(version) = &closed.bar {
+    let (end, known_at) = match &closed.bar {
+        Bar::Candle(version) => {
+            sane("the start", version.candle.open_time)?;
+            (version.candle.open_time + closed.interval, version.known_at)
+        }
+        Bar::Silent { from, to, known_at, .. } => {
+            sane("the start", *from)?;
+            (*to, *known_at)
+        }
+        Bar::TooLate { time, known_at, .. } => (*time, *known_at),
+    };
+    sane("the end", end)?;
+    written_after("known_at", known_at, written)?;
+    if known_at < end && !matches!(closed.bar, Bar::TooLate { .. }) {
+        return Err(Refusal::new(format!("it was known at {known_at}, before its end at {end}")));
+    }
+    if let Bar::Candle(version) = &closed.bar {
         version.candle.check().map_err(|e| Refusal::new(e.to_string()))?;
         if !closed.interval.is_on_grid(version.candle.open_time) {
             let (time, interval) = (version.candle.open_time, closed.interval);

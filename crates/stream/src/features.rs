@@ -9,7 +9,7 @@ use foretell_panel::{Column, Frame, RowMeta};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Encoding, Instruments, Refusal, decode_closed, encode_features, product_id};
-use crate::log::Stored;
+use crate::log::{Record, Stored};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 use crate::rows::FeatureRecord;
 use crate::saved;
@@ -301,7 +301,8 @@ impl Operator for FeatureOperator {
         let mut order: Vec<Bytes> = Vec::new();
         let mut by_lane: HashMap<Bytes, (Instrument, Vec<CandleVersion>)> = HashMap::new();
         for stored in records {
-            match decode_closed(&stored.record.value, &mut self.instruments) {
+            let Record { value, time, .. } = &stored.record;
+            match decode_closed(value, *time, &mut self.instruments) {
                 Ok(closed) if closed.interval == self.settings.interval => {
                     let Bar::Candle(version) = closed.bar else { continue };
                     let key = Bytes::from(product_id(&closed.instrument));

@@ -28,4 +28,4 @@ pub use log::{
 pub use operator::{Chain, Operator, Outbox, StreamError, Topics};
 pub use rows::{Closed, FeatureRecord};
 pub use task::{MakeOperator, OnCommit, Task, TaskSettings};
-pub use view::{Seen, View};
+pub use view::View;

@@ -22,17 +22,6 @@ pub struct View {
     lanes: RwLock<HashMap<Key, Rows>>,
 }
 
-/// What a view knows about an instant.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
-    /// The row.
-    Row(Arc<FeatureRow>),
-    /// The instant is before the rows that are kept: the lake may have it.
-    Older,
-    /// No row was known then.
-    Nothing,
-}
-
 impl View {
     /// A view of `rows` row versions per instrument and interval.
     pub fn new(rows: usize) -> Self {
@@ -60,19 +49,20 @@ impl View {
         now: Timestamp,
         ttl: Option<i64>,
     ) -> Option<Arc<FeatureRow>> {
-        match self.as_of(instrument, interval, now) {
-            Seen::Row(row) if ttl.is_none_or(|s| row.as_of >= now.plus_secs(-s)) => Some(row),
-            _ => None,
-        }
+        let row = self.as_of(instrument, interval, now)?;
+        ttl.is_none_or(|s| row.as_of >= now.plus_secs(-s)).then_some(row)
     }
 
-    /// The newest row that was known at an instant, in the version that was known then.
-    pub fn as_of(&self, instrument: &Instrument, interval: Interval, at: Timestamp) -> Seen {
+    /// The newest row that was known at an instant, in the version that was known then. `None`
+    /// says that no such row is in memory, not that there is none: the lake may have it.
+    pub fn as_of(
+        &self,
+        instrument: &Instrument,
+        interval: Interval,
+        at: Timestamp,
+    ) -> Option<Arc<FeatureRow>> {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(lane) = lanes.get(&(instrument.clone(), interval)) else { return Seen::Nothing };
-        if let Some(row) = lane.values().rev().find(|row| row.known_at <= at) {
-            return Seen::Row(Arc::clone(row));
-        }
-        if lane.len() >= self.rows { Seen::Older } else { Seen::Nothing }
+        let lane = lanes.get(&(instrument.clone(), interval))?;
+        lane.values().rev().find(|row| row.known_at <= at).map(Arc::clone)
     }
 }

@@ -26,8 +26,9 @@ fn a_row_of_another_feature_set_market_or_columns_is_refused() {
     let message = error(&version, &daily).to_string();
     assert!(message.contains("of BTC-USD 1d, but btc-usd-hourly v3 forecasts BTC-USD 1h"));
 
-    let mut swapped = row();
-    swapped.names.swap(0, 1);
+    let mut names = row().names.to_vec();
+    names.swap(0, 1);
+    let swapped = FeatureRow { names: names.into(), ..row() };
     let schema = ForecastError::Model(ModelError::Schema {
         difference: "feature 0 was `rsi`, is `atr`".to_owned(),
     });

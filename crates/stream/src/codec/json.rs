@@ -100,8 +100,11 @@ pub(super) fn read_arrival(
     };
     let event = if let (Some(price), Some(quantity)) = (wire.price, wire.quantity) {
         let exact = wire.timestamp_us.map(Timestamp::from_micros);
-        let time = exact.or_else(|| wire.timestamp_ms.map(Timestamp::from_millis));
-        let time = time.ok_or_else(|| Refusal::new("a trade without `timestamp_ms`"))?;
+        let time = match (exact, wire.timestamp_ms) {
+            (Some(exact), _) => exact,
+            (None, Some(ms)) => millis("timestamp_ms", ms)?,
+            (None, None) => return Err(Refusal::new("a trade without `timestamp_ms`")),
+        };
         let (id, side) = (wire.trade_id, wire.side);
         FeedEvent::Trade(Trade { instrument, time, id, price, quantity, side })
     } else if let Some(time) = wire.heartbeat_us {
@@ -196,23 +199,35 @@ pub(super) fn closed(closed: &Closed, out: &mut Vec<u8>) {
     write(&wire, out);
 }
 
+/// A time of whole milliseconds.
+fn millis(name: &str, value: i64) -> Result<Timestamp, Refusal> {
+    let micros = value.checked_mul(1000);
+    let micros = micros.ok_or_else(|| Refusal::new(format!("`{name}` {value} is no time")))?;
+    Ok(Timestamp::from_micros(micros))
+}
+
 /// The value of a field, or the refusal that names it.
 fn need<T>(name: &str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal::new(format!("there is no field `{name}`")))
 }
 
-pub(super) fn read_closed(value: &[u8], instruments: &mut Instruments) -> Result<Closed, Refusal> {
+pub(super) fn read_closed(
+    value: &[u8],
+    written: Timestamp,
+    instruments: &mut Instruments,
+) -> Result<Closed, Refusal> {
     let wire: WireClosed<'_> = parse(value)?;
     let instrument = instruments.named(&wire.product_id)?;
     let (start, end) = (wire.start, wire.end);
-    let millis = |name, value| need(name, value).map(Timestamp::from_millis);
+    let millis = |name, value| need(name, value).and_then(|ms| millis(name, ms));
     // A stream of others names no interval; its windows do.
     let interval = match wire.interval {
         Some(interval) => interval,
-        None => Interval::from_secs((need("end", end)? - need("start", start)?) / 1000)
+        None => Interval::from_secs(need("end", end)?.saturating_sub(need("start", start)?) / 1000)
             .map_err(|e| Refusal::new(e.to_string()))?,
     };
-    let known_at = |or: Timestamp| wire.known_at_us.map_or(or, Timestamp::from_micros);
+    let known_at =
+        |end: Timestamp| wire.known_at_us.map_or(end.max(written), Timestamp::from_micros);
     let bar = if let Some(time) = wire.too_late_us {
         let time = Timestamp::from_micros(time);
         Bar::TooLate { time, id: wire.trade_id, known_at: known_at(time) }

@@ -24,8 +24,9 @@ use tokio::sync::Notify;
 
 use super::{Assignment, Commit, Log, LogError, Member, Polled, Record, Stored, TopicSpec, chunk};
 
-/// Writes between two looks at how much disk is used.
+/// Appends between two looks at how much disk is used, and bytes.
 const LOOK_EVERY: u64 = 256;
+const LOOK_AFTER: usize = 1 << 20;
 
 /// Where and how an embedded log is kept.
 #[derive(Debug, Clone)]
@@ -68,12 +69,17 @@ struct Shared {
 
 #[derive(Default)]
 struct Writer {
-    writes: u64,
+    /// Appends and their bytes since disk use was looked at.
+    appends: u64,
+    bytes: usize,
     used: u64,
 }
 
 struct Topic {
+    /// Name and partitions are those; what it keeps is in `keeps`.
     spec: TopicSpec,
+    /// The settings that may change.
+    keeps: Mutex<TopicSpec>,
     chunks: Keyspace,
     /// Per partition, the offset of the next record.
     next: Vec<AtomicU64>,
@@ -148,7 +154,7 @@ impl EmbeddedLog {
             offsets,
             state,
             topics: Mutex::new(topics),
-            writer: Mutex::new(Writer { writes: 0, used }),
+            writer: Mutex::new(Writer { appends: 0, bytes: 0, used }),
             epochs: Mutex::default(),
             unsynced: AtomicBool::new(false),
             broken: Mutex::default(),
@@ -176,11 +182,12 @@ impl EmbeddedLog {
         let topics: Vec<Arc<Topic>> = locked(&self.shared.topics).values().cloned().collect();
         let mut removed = 0;
         for topic in topics {
-            let Some(seconds) = topic.spec.retention_secs else { continue };
+            let keeps = locked(&topic.keeps).clone();
+            let Some(seconds) = keeps.retention_secs else { continue };
             let oldest = now.plus_secs(-seconds);
             for partition in 0..topic.spec.partitions {
                 let mut until = topic.end(partition);
-                for group in &topic.spec.kept_for {
+                for group in &keeps.kept_for {
                     until = until.min(self.shared.offset(group, &topic, partition)?.unwrap_or(0));
                 }
                 let range = chunk_key(partition, 0)..chunk_key(partition, until);
@@ -228,7 +235,8 @@ impl Topic {
             };
             next.push(AtomicU64::new(end));
         }
-        Ok(Self { spec, chunks, next, written: Notify::new() })
+        let keeps = Mutex::new(spec.clone());
+        Ok(Self { spec, keeps, chunks, next, written: Notify::new() })
     }
 
     fn check(&self, partition: u32) -> Result<(), LogError> {
@@ -288,30 +296,35 @@ impl Shared {
         }
     }
 
+    /// Whether the budget has room for more of what comes from outside. What follows from it
+    /// always has: a processor that cannot move on would keep old records from going.
+    fn room(&self, writer: &mut Writer, bytes: usize) -> Result<(), LogError> {
+        let Some(budget) = self.options.budget else { return Ok(()) };
+        (writer.appends, writer.bytes) = (writer.appends + 1, writer.bytes + bytes);
+        let look = writer.appends >= LOOK_EVERY || writer.bytes >= LOOK_AFTER;
+        if look || writer.used > budget {
+            writer.used = self.database.disk_space().map_err(storage)?;
+            (writer.appends, writer.bytes) = (0, 0);
+        }
+        if writer.used > budget {
+            return Err(LogError::Full { used: writer.used, budget });
+        }
+        Ok(())
+    }
+
     /// Writes records and whatever `more` adds, at once. `allowed` is asked while nobody else
     /// writes.
     fn write(
         &self,
         records: &[(Arc<Topic>, u32, Vec<Record>)],
-        allowed: impl FnOnce() -> Result<(), LogError>,
+        allowed: impl FnOnce(&mut Writer) -> Result<(), LogError>,
         more: impl FnOnce(&mut OwnedWriteBatch),
     ) -> Result<u64, LogError> {
         if let Some(reason) = locked(&self.broken).clone() {
             return Err(LogError::Storage(reason));
         }
         let mut writer = locked(&self.writer);
-        allowed()?;
-        if let Some(budget) = self.options.budget
-            && !records.is_empty()
-        {
-            if writer.writes.is_multiple_of(LOOK_EVERY) || writer.used > budget {
-                writer.used = self.database.disk_space().map_err(storage)?;
-            }
-            if writer.used > budget {
-                return Err(LogError::Full { used: writer.used, budget });
-            }
-        }
-        writer.writes += 1;
+        allowed(&mut writer)?;
         let mut batch = self.database.batch();
         let mut ends: Vec<(&Topic, u32, u64)> = Vec::with_capacity(records.len());
         let mut first = None;
@@ -383,9 +396,11 @@ impl Log for EmbeddedLog {
         }
         let text = serde_json::to_vec(spec).map_err(storage)?;
         self.shared.meta.insert(spec.name.as_bytes(), text).map_err(storage)?;
-        let topic = Topic::open(spec.clone(), &self.shared.database)?;
-        let known = topics.get(&spec.name).is_some_and(|t| t.spec == *spec);
-        if !known {
+        if let Some(topic) = topics.get(&spec.name) {
+            // Members and writers hold it: it stays, with other settings.
+            *locked(&topic.keeps) = spec.clone();
+        } else {
+            let topic = Topic::open(spec.clone(), &self.shared.database)?;
             topics.insert(spec.name.clone(), Arc::new(topic));
         }
         Ok(())
@@ -402,7 +417,9 @@ impl Log for EmbeddedLog {
         records: Vec<Record>,
     ) -> Result<u64, LogError> {
         let topic = self.shared.topic(topic)?;
-        self.shared.write(&[(topic, partition, records)], || Ok(()), |_| {})
+        let bytes = records.iter().map(|r| r.key.len() + r.value.len()).sum();
+        let room = |writer: &mut Writer| self.shared.room(writer, bytes);
+        self.shared.write(&[(topic, partition, records)], room, |_| {})
     }
 
     async fn read(
@@ -478,6 +495,8 @@ struct EmbeddedMember {
 
 impl EmbeddedMember {
     fn assign(&mut self) -> Result<Vec<Assignment>, LogError> {
+        // Offset and state are of one commit: nobody may write in between.
+        let _writer = locked(&self.shared.writer);
         let mut assigned = Vec::new();
         for partition in 0..self.topic.spec.partitions {
             let committed = self.shared.offset(&self.group, &self.topic, partition)?;
@@ -531,7 +550,7 @@ impl Member for EmbeddedMember {
         }
         let prefix = place(&self.group, &self.topic.spec.name, partition);
         let key = (self.group.clone(), self.topic.spec.name.clone());
-        let allowed = || {
+        let allowed = |_: &mut Writer| {
             let newest = locked(&self.shared.epochs).get(&key).copied();
             if newest == Some(self.epoch) { Ok(()) } else { Err(LogError::Fenced(key.0.clone())) }
         };

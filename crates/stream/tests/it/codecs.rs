@@ -112,14 +112,14 @@ proptest! {
         for encoding in [Encoding::Json, Encoding::Avro] {
             let mut bytes = Vec::new();
             encode_arrival(&arrival, encoding, &mut bytes);
-            prop_assert_eq!(&decode_arrival(&bytes, AT, 0, &mut names).unwrap(), &arrival);
+            prop_assert_eq!(&decode_arrival(&bytes, AT, 2_000_000, &mut names).unwrap(), &arrival);
             let short = &bytes[..cut.min(bytes.len() - 1)];
-            prop_assert!(decode_arrival(short, AT, 0, &mut names).is_err());
+            prop_assert!(decode_arrival(short, AT, 2_000_000, &mut names).is_err());
             bytes.clear();
             encode_closed(&closed, encoding, &mut bytes);
-            prop_assert_eq!(&decode_closed(&bytes, &mut names).unwrap(), &closed);
+            prop_assert_eq!(&decode_closed(&bytes, AT, &mut names).unwrap(), &closed);
             let short = &bytes[..cut.min(bytes.len() - 1)];
-            prop_assert!(decode_closed(short, &mut names).is_err());
+            prop_assert!(decode_closed(short, AT, &mut names).is_err());
             bytes.clear();
             encode_features(&record, encoding, &mut bytes);
             prop_assert_eq!(&decode_features(&bytes).unwrap(), &record);
@@ -137,7 +137,7 @@ proptest! {
             value = marked;
         }
         let _ = decode_arrival(&value, AT, 0, &mut names);
-        let _ = decode_closed(&value, &mut names);
+        let _ = decode_closed(&value, AT, &mut names);
         prop_assert!(decode_features(&value).is_err());
     }
 }
@@ -151,10 +151,10 @@ fn records_of_other_programs_are_read() {
     assert_eq!((trade.instrument.as_str(), trade.price, trade.quantity), ("BTC-EUR", 60123.4, 0.5));
     assert_eq!((trade.time, arrival.at), (Timestamp::from_millis(1_718_616_960_000), AT));
     let text = br#"{"product_id":"BTC/EUR","start":1718616960000,"end":1718617020000,"open":1,"high":2,"low":1,"close":2,"volume":3}"#;
-    let closed = decode_closed(text, &mut Instruments::default()).unwrap();
+    let closed = decode_closed(text, AT, &mut Instruments::default()).unwrap();
     assert_eq!(closed.interval, Interval::MINUTE);
     let wrong = br#"{"product_id":"BTC/EUR","ts":1,"price":2}"#;
-    let refusal = decode_closed(wrong, &mut Instruments::default()).unwrap_err();
+    let refusal = decode_closed(wrong, AT, &mut Instruments::default()).unwrap_err();
     assert_eq!(refusal.to_string(), "there is no field `end`");
 }
 
@@ -226,9 +226,9 @@ fn avro_is_what_another_program_writes() {
         interval: Interval::MINUTE,
         as_of: minute,
         known_at: AT,
-        names: vec!["log_return_1".into(), "é".into()],
+        names: ["log_return_1", "é"].map(str::to_owned).into(),
         features: vec![-0.001, 1e300],
-        context_names: Vec::new(),
+        context_names: [].into(),
         context: Vec::new(),
         base_price: 3401.25,
         flags: RowFlags::from_bits(5),
@@ -245,4 +245,38 @@ fn avro_is_what_another_program_writes() {
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(expected[name], hex, "{name}");
     }
+}
+
+/// Times with which sums would run over, or which would close every window for good.
+#[test]
+fn times_that_no_clock_shows_are_refused() {
+    let mut names = Instruments::default();
+    let far = i64::MAX;
+    for (text, says) in [
+        (format!(r#"{{"product_id":"BTC/USD","gap":{{"from_us":1718616960000000,"to_us":{far}}}}}"#), "after 2200"),
+        (r#"{"product_id":"BTC/USD","heartbeat_us":7000000000000000,"arrived_us":7000000000000000}"#.to_owned(), "after it was written"),
+        (format!(r#"{{"product_id":"BTC/USD","price":1,"quantity":1,"timestamp_ms":{far}}}"#), "is no time"),
+        (format!(r#"{{"product_id":"BTC/USD","price":1,"quantity":1,"timestamp_ms":1718616960000,"arrived_us":{far}}}"#), "after 2200"),
+    ] {
+        let refusal = decode_arrival(text.as_bytes(), AT, 0, &mut names).unwrap_err();
+        assert!(refusal.to_string().contains(says), "{refusal}");
+    }
+    let candle = |start: i64, known: &str| {
+        format!(
+            r#"{{"product_id":"BTC/USD","interval":"1m","start":{start},"open":1,"high":2,"low":1,"close":2,"volume":3{known}}}"#
+        )
+    };
+    let known = |us: i64| format!(r#","known_at_us":{us}"#);
+    for (text, says) in [
+        (candle(4_102_444_800_000, ""), "after it was written"),
+        (candle(1_718_616_900_000, &known(1_718_616_930_000_000)), "before its end"),
+        (candle(1_718_616_900_000, &known(1_818_616_930_000_000)), "after it was written"),
+    ] {
+        let refusal = decode_closed(text.as_bytes(), AT, &mut names).unwrap_err();
+        assert!(refusal.to_string().contains(says), "{refusal}");
+    }
+    let late = candle(1_718_616_780_000, "");
+    let closed = decode_closed(late.as_bytes(), AT, &mut names).unwrap();
+    let Bar::Candle(version) = closed.bar else { panic!("it is a candle") };
+    assert_eq!(version.known_at, AT, "known when it was written, not at its end");
 }

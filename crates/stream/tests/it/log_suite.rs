@@ -206,3 +206,22 @@ async fn at_its_budget_a_log_takes_nothing_in_and_says_so() {
     assert!(matches!(refused, LogError::Full { budget: 1_048_576, .. }), "{refused}");
     assert_eq!(log.bounds("trade", 0).await.unwrap(), 0..written);
 }
+
+#[tokio::test]
+async fn settings_of_a_topic_change_under_those_who_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(folder.path())).unwrap();
+    log.create(&spec("trade", 1)).await.unwrap();
+    let mut member = log.join("g", "trade").await.unwrap();
+    assert!(matches!(member.poll(100, Duration::ZERO).await.unwrap(), Polled::Assigned(_)));
+    log.append("trade", 0, vec![record("k", "1")]).await.unwrap();
+    assert_eq!(records(&mut *member).await, (0, vec!["1".to_owned()]));
+    log.create(&TopicSpec { retention_secs: Some(60), ..spec("trade", 1) }).await.unwrap();
+    assert_eq!(log.append("trade", 0, vec![record("k", "2")]).await.unwrap(), 1);
+    assert_eq!(records(&mut *member).await, (0, vec!["2".to_owned()]));
+    let later = Timestamp::from_secs(1_718_616_960 + 3600);
+    assert_eq!(log.expire(later).unwrap(), 1);
+    drop((member, log));
+    let log = EmbeddedLog::open(options(folder.path())).unwrap();
+    assert_eq!(log.bounds("trade", 0).await.unwrap(), 1..2, "the settings were kept");
+}

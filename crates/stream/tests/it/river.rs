@@ -153,7 +153,7 @@ async fn trades_become_candles_and_rows_with_their_corrections() {
     let mut names = Instruments::default();
     let mut seen = [0; 6];
     for stored in all(&*log, "ohlcv").await {
-        match decode_closed(&stored.record.value, &mut names).unwrap().bar {
+        match decode_closed(&stored.record.value, stored.record.time, &mut names).unwrap().bar {
             Bar::Candle(v) => {
                 seen[0] += 1;
                 seen[1] += usize::from(v.flags.contains(RowFlags::CORRECTED));
