@@ -83,7 +83,8 @@ fn a_network_that_diverges_fails_alone_and_takes_its_ensembles_with_it() {
     let broken = ensemble("broken", &[&others[0], &lost]);
     let plan = EvaluationPlan { seeds: 3, threads: 2, shuffles: 1, ..plan(20, 10) };
     let without: Vec<Recipe> = others.iter().cloned().chain([both.clone()]).collect();
-    let with: Vec<Recipe> = [&[lost.clone()], &others[..], &[broken.clone(), both]].concat();
+    let with: Vec<Recipe> =
+        [std::slice::from_ref(&lost), &others[..], &[broken.clone(), both]].concat();
     let (without, with) = (run(&without, &plan), run(&with, &plan));
     let failed: Vec<_> = with.failed.iter().map(|f| (&f.name[..], &f.at)).collect();
     let member = FailedAt::Member { member: "network".to_owned() };

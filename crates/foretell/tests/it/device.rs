@@ -26,8 +26,8 @@ fn a_network_is_trained_on_the_device_of_its_file_or_the_file_is_refused() {
     market.ok(&["check", "pipeline.toml"]);
     let report = market.json(&["run", "pipeline.toml"]);
     let row = |name: &str| {
-        let lines = report["table"].as_array().unwrap().iter();
-        lines.filter(|line| line["name"] == name).cloned().next().unwrap()
+        let mut lines = report["table"].as_array().unwrap().iter();
+        lines.find(|line| line["name"] == name).cloned().unwrap()
     };
     // The same network, drawn and seen in the same order: the table tells them apart in
     // digits that nobody reads.
