@@ -299,6 +299,8 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn every_key_that_an_error_of_a_source_names_exists() {
     let mut files = Vec::new();
     rust_files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../source/src")), &mut files);
+    // Live feeds speak of wire messages, and have no keys in a pipeline yet.
+    files.retain(|file| !file.components().any(|part| part.as_os_str() == "live"));
     let known = keys_of_sources();
     let roles = serde_json::to_value(foretell_source::ColumnMap::default()).unwrap();
     // Values of Kraken's wire format, not keys.

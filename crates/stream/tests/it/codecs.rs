@@ -47,7 +47,7 @@ fn events() -> impl Strategy<Value = FeedEvent> {
 
 fn bars() -> impl Strategy<Value = Bar> {
     let known_at = AT;
-    let minute = (0i64..20_000_000).prop_map(|m| Timestamp::from_secs(m * 60));
+    let minute = (16_000_000i64..20_000_000).prop_map(|m| Timestamp::from_secs(m * 60));
     let numbers = (1.0f64..1e6, 0.0f64..1e6, prop::option::of(any::<u32>()), 1u32..9, 0u32..512);
     prop_oneof![
         (minute.clone(), numbers).prop_map(

@@ -189,7 +189,7 @@ async fn what_is_not_understood_is_put_aside_with_its_reason() {
         r#"{"product_id":"BTC/USD","price":-1.0,"quantity":1,"timestamp_ms":1718616990000}"#,
         r#"{"product_id":"BTC/USD","price":1.0,"quantity":-1,"timestamp_ms":1718616990000}"#,
         r#"{"product_id":"BTC/USD","price":1.0,"quantity":1,"timestamp_ms":1000}"#,
-        r#"{"product_id":"BTC/USD","price":1.0,"quantity":1,"timestamp_ms":99718616990000}"#,
+        r#"{"product_id":"BTC/USD","price":1.0,"quantity":1,"timestamp_ms":1918616990000}"#,
         r#"{"product_id":"bitcoin","price":1.0,"quantity":1,"timestamp_ms":1718616990000}"#,
         r#"{"product_id":"BTC/USD","price":1.0,"quantity":1}"#,
         r#"{"product_id":"BTC/USD"}"#,
