@@ -174,10 +174,11 @@ pub struct Chain<A, B> {
     second: B,
     /// The topic between them.
     between: TopicName,
-    /// A prefix of the keys of each one's state.
+    /// How many records went between them, for what the second puts aside.
     offsets: u64,
 }
 
+/// What the keys of each one's state begin with.
 const FIRST: u8 = b'1';
 const SECOND: u8 = b'2';
 
