@@ -325,12 +325,6 @@ impl Operator for FeatureOperator {
     }
 
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)> {
-        let changed = self.lanes.iter_mut().filter(|(_, lane)| lane.changed);
-        changed
-            .map(|(key, lane)| {
-                lane.changed = false;
-                (key.clone(), Some(saved::save(lane)))
-            })
-            .collect()
+        saved::changes(&mut self.lanes, |lane| std::mem::take(&mut lane.changed))
     }
 }

@@ -1,5 +1,7 @@
 //! State as bytes: a version, then `postcard`.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,9 +12,19 @@ use crate::operator::StreamError;
 const VERSION: u8 = 1;
 
 /// The bytes of a state.
-pub(crate) fn save(state: &impl Serialize) -> Bytes {
+fn save(state: &impl Serialize) -> Bytes {
     let out = postcard::to_extend(state, vec![VERSION]);
     out.expect("plain fields are written to memory").into()
+}
+
+/// The bytes of the lanes that changed since they were saved last; `changed` takes that mark
+/// from a lane.
+pub(crate) fn changes<L: Serialize>(
+    lanes: &mut HashMap<Bytes, L>,
+    changed: impl Fn(&mut L) -> bool,
+) -> Vec<(Bytes, Option<Bytes>)> {
+    let since = lanes.iter_mut().filter_map(|(key, lane)| changed(lane).then_some((key, lane)));
+    since.map(|(key, lane)| (key.clone(), Some(save(lane)))).collect()
 }
 
 /// The state of some bytes.
