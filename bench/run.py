@@ -38,7 +38,7 @@ class Table:
         self.rows = []
 
     def add(self, what, ours, peer="", ratio="", bar="", met=True):
-        self.rows.append({"what": what, "ours": ours, "peer": peer, "ratio": ratio, "bar": bar, "met": met})
+        self.rows.append({"what": what, "ours": ours, "peer": peer, "ratio": ratio, "bar": bar, "met": bool(met)})
         print(f"  {what}: {ours}" + (f" against {peer} ({ratio})" if peer else "") + ("" if met else "  BAR MISSED"), flush=True)
 
     def text(self):
@@ -118,8 +118,13 @@ def bench_neural(table, programs, _):
 def bench_sets(table, programs, scratch):
     """The 50 recorded parameter sets of a search, one after the other."""
     data = scratch / "sets.bin"
-    peer = ask([sys.executable, "bench/boosting_sets.py", data, 2])
-    ours = ask([programs / "examples/bench_boosting_sets", data, "bench/boosting_sets.json", 2])
+    # In turns, each its best of two: what else the machine does meets both alike.
+    pairs = []
+    for _ in range(2):
+        peer = ask([sys.executable, "bench/boosting_sets.py", data, 2])
+        pairs.append((peer, ask([programs / "examples/bench_boosting_sets", data, "bench/boosting_sets.json", 2])))
+    peer = min((peer for peer, _ in pairs), key=lambda run: run["seconds"])
+    ours = min((ours for _, ours in pairs), key=lambda run: run["seconds"])
     ratio = peer["seconds"] / ours["seconds"]
     table.add("50 boosting sets, 100,000 x 62, 2 threads", f"{ours['seconds']:.1f} s", f"{peer['seconds']:.1f} s ({peer['peer']})",
               f"{ratio:.2f}x", "at least 1.5x", ratio >= 1.5)

@@ -1,6 +1,7 @@
 //! The command line as typed, before anything is looked up.
 
 mod interop;
+mod river;
 mod simulate;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ pub(crate) use interop::{
     RetrainArguments, WindowArguments,
 };
 
+pub(crate) use river::{LogArguments, PartArguments, UpArguments};
 pub(crate) use simulate::{SimulateArguments, Speed};
 
 const EXTRACT_HELP: &str = "\
@@ -152,6 +154,15 @@ pub(crate) enum Command {
     /// Serve the API over HTTP.
     #[command(after_help = "Example:\n  foretell serve --listen 127.0.0.1:8080")]
     Serve(ServeArguments),
+    /// Follow live trades: candles, features and a forecast at every close, in one process.
+    #[command(after_help = river::UP_HELP)]
+    Up(UpArguments),
+    /// Take live trades into a log that other processes read (see `foretell up`).
+    #[command(after_help = river::PART_HELP)]
+    Ingest(PartArguments),
+    /// Make candles of the trades of a log that other processes write.
+    #[command(after_help = river::PART_HELP)]
+    Transform(PartArguments),
     /// Take in new rows of a live pipeline and forecast from them.
     #[command(after_help = "Example:\n  foretell advance my-live.toml")]
     Advance(PipelineArgument),
@@ -364,6 +375,12 @@ pub(crate) struct FeaturesArguments {
     /// List the features with their definitions and sources instead.
     #[arg(long)]
     pub(crate) list: bool,
+    /// Compute them live from the candles of this log, kafka://host:9092, until Ctrl-C.
+    #[arg(long, conflicts_with_all = ["list", "input", "output"])]
+    pub(crate) log: Option<foretell_platform::river::LogAddress>,
+    /// With --log: the name of this process there.
+    #[arg(long, requires = "log", default_value = "foretell")]
+    pub(crate) instance: String,
 }
 
 /// Arguments of `evaluate`.

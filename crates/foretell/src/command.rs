@@ -6,6 +6,7 @@ mod interop;
 mod pipelines;
 mod questions;
 mod records;
+mod rivers;
 mod searches;
 mod serving;
 mod simulating;
@@ -15,6 +16,7 @@ mod stations;
 use std::sync::Arc;
 
 use clap::CommandFactory as _;
+use foretell_platform::river::Part;
 use foretell_platform::{Connection, Place, PlatformError, Stop, connect, connect_existing};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -85,6 +87,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Report(args) => questions::report(&session, &args).await,
         Command::Forecast(args) => questions::forecast(&session, &args).await,
         Command::Serve(args) => serving::serve(&session, args).await,
+        Command::Up(args) => rivers::up(&session, args).await,
+        Command::Ingest(args) => rivers::part(&session, Part::Ingest, &args).await,
+        Command::Transform(args) => rivers::part(&session, Part::Transform, &args).await,
         Command::Advance(args) => pipelines::advance(&session, &args).await,
         Command::Backfill(args) => pipelines::backfill(&session, &args).await,
         Command::Verify(args) => questions::verify(&session, &args.id).await,

@@ -79,6 +79,7 @@ fn step_error(error: &PlatformError) -> StepError {
         | PlatformError::Model { .. }
         | PlatformError::Lake { .. }
         | PlatformError::Registry(_)
+        | PlatformError::Stream(_)
         | PlatformError::Forecast(_)
         | PlatformError::Remote(_)
         | PlatformError::Gone(_)

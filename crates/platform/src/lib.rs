@@ -41,6 +41,7 @@ mod rate;
 mod remote;
 mod report;
 mod retrain;
+pub mod river;
 mod run;
 mod searches;
 mod service;

@@ -72,6 +72,17 @@ pub struct Pipeline {
     pub alpha: f64,
     /// Age after which a forecast abstains.
     pub time_to_live: Interval,
+    /// Whose trades are followed live.
+    pub live: Option<LiveSettings>,
+}
+
+/// Whose trades are followed live, and how patiently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LiveSettings {
+    /// The venue's name.
+    pub venue: String,
+    /// For how long after its close a candle still takes late trades.
+    pub lateness: Interval,
 }
 
 /// What counts as the present of a pipeline.
@@ -332,6 +343,11 @@ impl Pipeline {
         let promotion = sections.open("promotion");
         let time_to_live = serve.interval("time_to_live", sections.faults);
         let twice = Interval::from_secs(2 * label.horizon.secs()).unwrap_or(label.horizon);
+        let live = root.iter().any(|(key, _)| key.get_ref() == "live").then(|| {
+            let live = sections.open("live");
+            let lateness = live.interval("lateness", sections.faults).unwrap_or(Interval::MINUTE);
+            LiveSettings { venue: live.text("venue", sections.faults), lateness }
+        });
         let alpha = promotion.number("alpha", sections.faults);
         let evaluation = Self::read_evaluation(&mut sections);
         let models = Self::read_models(&mut sections, evaluation.epochs);
@@ -357,6 +373,7 @@ impl Pipeline {
             models,
             alpha,
             time_to_live: time_to_live.unwrap_or(twice),
+            live,
         }
         .with_costs()
     }

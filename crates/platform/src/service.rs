@@ -25,6 +25,7 @@ use crate::market;
 use crate::observer::{Observer, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::prove::{config_json, pipeline_of};
+use crate::river;
 use crate::run::{Made, Run};
 use crate::store::Store;
 use crate::training::run_cpu;
@@ -63,6 +64,8 @@ pub struct Service {
     known: Mutex<Option<Vec<(RunRecord, Pipeline)>>>,
     /// Imported models that have answered.
     loaded: Arc<LoadedModels>,
+    /// The live river of this process.
+    river: Mutex<Option<river::Running>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -112,6 +115,7 @@ impl Service {
             stop: Arc::new(Stop::default()),
             known: Mutex::new(None),
             loaded: Arc::default(),
+            river: Mutex::new(None),
         };
         for (_, pipeline) in service.pipelines().await? {
             service.show_stored(&pipeline).await?;
@@ -144,6 +148,15 @@ impl Service {
             self.board.put(StoredForecast::read(record)?.forecast);
         }
         Ok(())
+    }
+
+    /// The live river of this process, while one runs.
+    pub(crate) fn running_river(&self) -> Option<river::Running> {
+        self.river.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_river(&self, river: Option<river::Running>) {
+        *self.river.lock().unwrap_or_else(PoisonError::into_inner) = river;
     }
 
     /// Tells other processes where this one's API is, and whether it is served until

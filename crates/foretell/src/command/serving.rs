@@ -30,7 +30,7 @@ fn token(path: &Path) -> Result<Token, PlatformError> {
     })
 }
 
-async fn bind(args: &ServeArguments) -> Result<Server, PlatformError> {
+pub(super) async fn bind(args: &ServeArguments) -> Result<Server, PlatformError> {
     let hint = match args.listen.ip().is_loopback() {
         true => "name another port with --listen, or stop the other process",
         false => "give --token-file, or listen on 127.0.0.1",
@@ -42,7 +42,7 @@ async fn bind(args: &ServeArguments) -> Result<Server, PlatformError> {
     })
 }
 
-async fn own(s: &Session, command: &str) -> Result<Arc<Service>, PlatformError> {
+pub(super) async fn own(s: &Session, command: &str) -> Result<Arc<Service>, PlatformError> {
     match s.take(command).await? {
         Connection::Local(service) => Ok(Arc::new(*service)),
         Connection::Remote(remote) => {
@@ -112,7 +112,7 @@ pub(super) async fn serve(s: &Session, args: ServeArguments) -> Result<(), Platf
 }
 
 /// Waits for the last answers, but not for a client that does not read its own.
-async fn finish(
+pub(super) async fn finish(
     mut answering: tokio::task::JoinHandle<Result<(), foretell_server::ServerError>>,
 ) -> Result<(), PlatformError> {
     match tokio::time::timeout(LAST_ANSWERS, &mut answering).await {

@@ -5,8 +5,8 @@ use std::path::Path;
 use foretell_platform::stations::Trained;
 use foretell_platform::{Connection, PlatformError, StationInput, stations, wording};
 
-use super::Session;
-use crate::arguments::{FeaturesArguments, GateArguments, StationArguments};
+use super::{Session, rivers};
+use crate::arguments::{FeaturesArguments, GateArguments, LogArguments, StationArguments};
 use crate::output::{aligned, aligned_left, say, say_json};
 use crate::progress::Progress;
 
@@ -92,6 +92,10 @@ pub(super) async fn profile(s: &Session, args: &StationArguments) -> Result<(), 
 }
 
 pub(super) async fn features(s: &Session, args: &FeaturesArguments) -> Result<(), PlatformError> {
+    if let Some(log) = &args.log {
+        let log = LogArguments { log: log.clone(), instance: args.instance.clone() };
+        return rivers::features(s, &args.station.pipeline, &log).await;
+    }
     let input = input(&args.station)?;
     if args.list {
         let listed = stations::feature_list(&input)?;

@@ -452,6 +452,21 @@ const PROMOTION: &[Key] = &[key(
     "Family-wise rate of false promotions over all candidates and all retrains.",
 )];
 
+const LIVE: &[Key] = &[
+    key(
+        "venue",
+        Kind::OneOf(&["kraken", "binance", "coinbase"]),
+        None,
+        "The exchange whose trades of the instrument are followed.",
+    ),
+    key(
+        "lateness",
+        Kind::Interval,
+        Some("\"30s\""),
+        "For how long after its close a candle still takes late trades and corrections.",
+    ),
+];
+
 const SERVE: &[Key] = &[key(
     "time_to_live",
     Kind::Interval,
@@ -925,6 +940,14 @@ pub const TABLES: &[Table] = &[
         optional: true,
         doc: "How forecasts are served.",
         keys: SERVE,
+        kinds: &[],
+    },
+    Table {
+        name: "live",
+        repeated: false,
+        optional: true,
+        doc: "Whose trades are followed live, by `foretell up`.",
+        keys: LIVE,
         kinds: &[],
     },
 ];

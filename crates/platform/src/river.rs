@@ -1,0 +1,22 @@
+//! The live river of a data directory: trades in, candles, feature rows and forecasts out.
+//!
+//! The pieces are those of `stream`; here they are given their settings by pipeline files,
+//! put together in one process ([`Service::up`](crate::Service::up)) or run apart on a Kafka
+//! cluster ([`Part`]), and joined to the lake, the registry and whoever reads.
+
+mod address;
+mod columns;
+mod history;
+mod ingest;
+mod lake;
+mod parts;
+mod plan;
+mod status;
+mod up;
+
+pub use address::{LogAddress, OpenLog};
+pub use parts::{Part, Processes};
+pub use plan::RiverPlan;
+pub use status::{FeedView, GroupView, RiverStatus, RiverView};
+pub(crate) use up::Running;
+pub use up::{Ready, RiverOptions, RiverStarted, run_part};

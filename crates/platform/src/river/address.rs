@@ -1,0 +1,99 @@
+//! Where the log is: in the data directory, or on a Kafka cluster.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_stream::{EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log};
+
+use crate::error::PlatformError;
+
+/// How often the embedded log is forced to the disk: what a power cut may take. A process
+/// that is killed loses nothing.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// The log of a river.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LogAddress {
+    /// In the data directory, for one process.
+    #[default]
+    Embedded,
+    /// On a Kafka cluster: `kafka://host:9092[,host:9092]`.
+    Kafka(String),
+}
+
+impl FromStr for LogAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            kafka if kafka.starts_with("kafka://") && kafka.len() > "kafka://".len() => {
+                Ok(Self::Kafka(kafka.to_owned()))
+            }
+            _ => Err("write kafka://host:9092, more brokers behind commas, or `embedded`".into()),
+        }
+    }
+}
+
+impl fmt::Display for LogAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Kafka(url) => f.write_str(url),
+        }
+    }
+}
+
+/// A log that is open.
+#[derive(Debug)]
+pub struct OpenLog {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The same, when it is in a folder of this process.
+    pub embedded: Option<EmbeddedLog>,
+}
+
+impl LogAddress {
+    /// Opens it. `instance` names this process on a cluster; `budget` are the bytes that an
+    /// embedded log may hold.
+    ///
+    /// # Errors
+    /// When another process has it, it is damaged, or the cluster does not answer.
+    pub async fn open(
+        &self,
+        data_dir: &Path,
+        instance: &str,
+        budget: Option<u64>,
+    ) -> Result<OpenLog, PlatformError> {
+        Ok(match self {
+            Self::Embedded => {
+                let path = data_dir.join("log");
+                let options = EmbeddedOptions { path, budget, sync_every: Some(SYNC_EVERY) };
+                let log = EmbeddedLog::open(options)?;
+                OpenLog { log: Arc::new(log.clone()), embedded: Some(log) }
+            }
+            Self::Kafka(url) => {
+                let log = KafkaLog::connect(url, KafkaOptions::new(instance)).await?;
+                OpenLog { log: Arc::new(log), embedded: None }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_it_is_written() {
+        for text in ["embedded", "kafka://one:9092,two:9092"] {
+            assert_eq!(text.parse::<LogAddress>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "kafka://", "localhost:9092"] {
+            assert!(wrong.parse::<LogAddress>().unwrap_err().contains("kafka://host:9092"));
+        }
+    }
+}

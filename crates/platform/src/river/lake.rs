@@ -1,0 +1,168 @@
+//! The lake's copy of the river: trades, candles and feature rows, each record once.
+//!
+//! A member of a group of its own reads each topic, writes what came to a table and commits.
+//! A process that dies between the two finds the same records again: those whose keys the
+//! table has already are left out, so that each is there once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_lake::{AsOf, CommitInfo, Lake, LakeError, Layer, Version};
+use foretell_market::{Clock, Timestamp};
+use foretell_panel::arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
+use foretell_panel::arrow::compute::filter_record_batch;
+use foretell_panel::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use foretell_stream::{Commit, Log, Member, Polled, Stored};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::columns::Rows;
+use crate::error::PlatformError;
+
+/// The longest time between a record and its copy.
+pub(super) const WRITE_EVERY: Duration = Duration::from_secs(30);
+/// The most records that wait for their copy.
+const AT_ONCE: usize = 100_000;
+const POLL_BYTES: usize = 4 << 20;
+/// How many versions of a table lie between two rounds of upkeep.
+const VERSIONS_BETWEEN_UPKEEP: Version = 32;
+
+/// What turns records of one topic into rows of tables.
+pub(super) trait Sink: Send {
+    /// Adds a record of a partition. What is not understood is left to those who refuse it.
+    fn add(&mut self, partition: u32, record: &Stored);
+
+    /// The rows since the last call, by layer and table.
+    fn take(&mut self) -> BTreeMap<(Layer, String), Rows>;
+}
+
+/// Copies one topic into the lake until `stop` is true; then what was read is written.
+///
+/// # Errors
+/// When the log fails, or the lake does: what was not committed is read again.
+pub(super) async fn copy(
+    log: Arc<dyn Log>,
+    lake: Lake,
+    clock: Arc<dyn Clock>,
+    (group, topic): (&str, &str),
+    mut sink: Box<dyn Sink>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), PlatformError> {
+    let mut member = log.join(group, topic).await?;
+    let mut next: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut waiting = 0;
+    let mut since: Option<Instant> = None;
+    loop {
+        let left = since.map_or(WRITE_EVERY, |s| WRITE_EVERY.saturating_sub(s.elapsed()));
+        let polled = tokio::select! {
+            polled = member.poll(POLL_BYTES, left) => polled?,
+            _ = stop.changed() => Polled::Idle,
+        };
+        match polled {
+            Polled::Assigned(_) | Polled::Idle => {}
+            Polled::Revoked(partitions) => {
+                // Whoever has them now reads them again; their keys tell what is there.
+                next.retain(|p, _| !partitions.contains(p));
+            }
+            Polled::Records(partition, records) => {
+                let Some(last) = records.last() else { continue };
+                next.insert(partition, last.offset + 1);
+                waiting += records.len();
+                since.get_or_insert_with(Instant::now);
+                for record in &records {
+                    sink.add(partition, record);
+                }
+            }
+        }
+        let stopping = *stop.borrow() || stop.has_changed().is_err();
+        let due = since.is_some_and(|s| s.elapsed() >= WRITE_EVERY) || waiting >= AT_ONCE;
+        if !next.is_empty() && (due || stopping) {
+            let tables = sink.take();
+            for ((layer, name), rows) in tables {
+                write(&lake, layer, &name, &rows.batch()?, &*clock).await?;
+            }
+            commit(&mut *member, std::mem::take(&mut next)).await?;
+            (waiting, since) = (0, None);
+        }
+        if stopping {
+            return Ok(member.leave().await?);
+        }
+    }
+}
+
+async fn commit(member: &mut dyn Member, next: BTreeMap<u32, u64>) -> Result<(), PlatformError> {
+    for (partition, next) in next {
+        match member.commit(partition, Commit { next, ..Commit::default() }).await {
+            // Another member has it now and reads the same records again.
+            Err(foretell_stream::LogError::Rebalanced { .. }) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Appends the rows that are not there.
+async fn write(
+    lake: &Lake,
+    layer: Layer,
+    name: &str,
+    batch: &RecordBatch,
+    clock: &dyn Clock,
+) -> Result<(), PlatformError> {
+    let table = lake.table(layer, name);
+    let what = format!("copying the river to {layer}/{name}");
+    let fail = |error: LakeError| PlatformError::lake(&what)(error);
+    let times = times(batch, "time");
+    let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
+        return Ok(());
+    };
+    let span = Timestamp::from_micros(*first)..Timestamp::from_micros(*last + 1);
+    let there = match table.read_versioned(AsOf::Latest, Some(span)).await {
+        Ok((_, there)) => keys(&there).into_iter().collect(),
+        Err(LakeError::NoTable { .. }) => HashSet::new(),
+        Err(error) => return Err(fail(error)),
+    };
+    let own = keys(batch);
+    // Of versions that became known at one instant the last one stands.
+    let mut last_of = std::collections::HashMap::new();
+    for (row, key) in own.iter().enumerate() {
+        last_of.insert(key, row);
+    }
+    let new: BooleanArray = (0..own.len())
+        .map(|row| Some(!there.contains(&own[row]) && last_of[&own[row]] == row))
+        .collect();
+    if new.true_count() == 0 {
+        return Ok(());
+    }
+    let new = filter_record_batch(batch, &new)
+        .map_err(|e| PlatformError::Mismatch(format!("{layer}/{name}: {e}")))?;
+    let info = CommitInfo::new("river", clock.now());
+    let version = table.append(&new, &info).await.map_err(fail)?;
+    if version > 0 && version.is_multiple_of(VERSIONS_BETWEEN_UPKEEP) {
+        table.compact(&info).await.map_err(fail)?;
+        table.checkpoint().await.map_err(fail)?;
+    }
+    Ok(())
+}
+
+type Key = (i64, String, i64, i64);
+
+fn times(batch: &RecordBatch, column: &str) -> Vec<i64> {
+    let found = batch.column_by_name(column);
+    found.map_or_else(Vec::new, |c| c.as_primitive::<TimestampMicrosecondType>().values().to_vec())
+}
+
+/// Time, instrument, known-at and position of each row: what rows are told apart by.
+fn keys(batch: &RecordBatch) -> Vec<Key> {
+    let (times, known) = (times(batch, "time"), times(batch, "known_at"));
+    let names = batch.column_by_name("instrument").map(|c| c.as_string::<i32>());
+    let positions = batch.column_by_name("position").map(|c| c.as_primitive::<Int64Type>());
+    (0..batch.num_rows())
+        .map(|row| {
+            let name = names.filter(|n| n.is_valid(row)).map_or("", |n| n.value(row));
+            let position = positions.map_or(0, |p| p.value(row));
+            (times[row], name.to_owned(), known.get(row).copied().unwrap_or(0), position)
+        })
+        .collect()
+}

@@ -1,0 +1,272 @@
+//! The processors of a river: one consumer group each, in one process or in many.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_market::{Clock, Instrument};
+use foretell_source::live::LiveSettings;
+use foretell_stream::codec::{decode_features, product_id};
+use foretell_stream::{
+    CandleOperator, CandleSettings, FeatureOperator, Log, Operator, Outbox, Stored, StreamError,
+    Task, TaskSettings, TopicSpec, Topics, View,
+};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::ingest::Ingest;
+use super::plan::RiverPlan;
+use super::status::RiverStatus;
+use crate::error::PlatformError;
+
+/// The longest time between a record and the commit of what follows on it.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// How many bytes a processor reads at once.
+const POLL_BYTES: usize = 1 << 20;
+/// The group for which no trade may go before the lake has it.
+pub(super) const LAKE_GROUP: &str = "lake";
+
+/// A part of a river that can run in a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Venues to `trade`.
+    Ingest,
+    /// `trade` to `ohlcv`.
+    Transform,
+    /// `ohlcv` to `feature`.
+    Features,
+}
+
+/// Records of some instruments alone.
+struct Of<O> {
+    keys: Vec<String>,
+    operator: O,
+}
+
+impl<O: Operator> Operator for Of<O> {
+    fn restore(&mut self, state: &[(bytes::Bytes, bytes::Bytes)]) -> Result<(), StreamError> {
+        self.operator.restore(state)
+    }
+
+    fn process(&mut self, records: &[Stored], out: &mut Outbox) -> Result<(), StreamError> {
+        let is_ours = |r: &Stored| self.keys.iter().any(|k| r.record.key == *k.as_bytes());
+        if records.iter().all(is_ours) {
+            return self.operator.process(records, out);
+        }
+        let ours: Vec<Stored> = records.iter().filter(|r| is_ours(r)).cloned().collect();
+        self.operator.process(&ours, out)
+    }
+
+    fn save(&mut self) -> Vec<(bytes::Bytes, Option<bytes::Bytes>)> {
+        self.operator.save()
+    }
+}
+
+fn of<O: Operator>(instrument: &Instrument, operator: O) -> Of<O> {
+    Of { keys: vec![product_id(instrument)], operator }
+}
+
+/// The processors that run in this process, until the first of them fails or all have
+/// stopped.
+pub struct Processes {
+    log: Arc<dyn Log>,
+    topics: Topics,
+    clock: Arc<dyn Clock>,
+    status: Arc<RiverStatus>,
+    stop: watch::Sender<bool>,
+    running: JoinSet<(String, Result<(), PlatformError>)>,
+}
+
+impl std::fmt::Debug for Processes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Processes").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+impl Processes {
+    /// None yet, on a log whose topics are made where they are not there. Records go after
+    /// `retain` seconds, where that is given; a trade never before the lake has it.
+    ///
+    /// # Errors
+    /// When a topic exists with other partitions, or the log fails.
+    pub async fn on(
+        log: Arc<dyn Log>,
+        plan: &RiverPlan,
+        retain: Option<i64>,
+        clock: Arc<dyn Clock>,
+        status: Arc<RiverStatus>,
+    ) -> Result<Self, PlatformError> {
+        let topics = plan.topics();
+        for name in topics.all() {
+            let kept_for = if *name == topics.trade && retain.is_some() {
+                vec![LAKE_GROUP.to_owned()]
+            } else {
+                Vec::new()
+            };
+            let (name, partitions) = (name.to_string(), topics.partitions);
+            log.create(&TopicSpec { name, partitions, retention_secs: retain, kept_for }).await?;
+        }
+        let (stop, _) = watch::channel(false);
+        Ok(Self { log, topics, clock, status, stop, running: JoinSet::new() })
+    }
+
+    /// Starts a part for every venue, interval or pipeline of the plan.
+    ///
+    /// # Errors
+    /// When it cannot be set up.
+    pub fn start(
+        &mut self,
+        part: Part,
+        plan: &RiverPlan,
+        live: &LiveSettings,
+        view: Option<&Arc<View>>,
+    ) -> Result<(), PlatformError> {
+        match part {
+            Part::Ingest => self.ingest(plan, live),
+            Part::Transform => {
+                self.transform(plan);
+                Ok(())
+            }
+            Part::Features => self.features(plan, view),
+        }
+    }
+
+    fn ingest(&mut self, plan: &RiverPlan, live: &LiveSettings) -> Result<(), PlatformError> {
+        for spec in plan.feeds()? {
+            let ingest = Ingest {
+                log: Arc::clone(&self.log),
+                topics: self.topics.clone(),
+                encoding: plan.encoding,
+                settings: live.clone(),
+                clock: Arc::clone(&self.clock),
+                status: Arc::clone(&self.status),
+            };
+            let stop = self.stop.subscribe();
+            self.running.spawn(async move { ("ingest".to_owned(), ingest.run(spec, stop).await) });
+        }
+        Ok(())
+    }
+
+    fn transform(&mut self, plan: &RiverPlan) {
+        let all = plan.candles();
+        for interval in &all.intervals {
+            let settings = CandleSettings { intervals: vec![*interval], ..all.clone() };
+            let topics = self.topics.clone();
+            let make = move || -> Result<Box<dyn Operator>, StreamError> {
+                Ok(Box::new(CandleOperator::new(settings.clone(), topics.clone())))
+            };
+            let topic = self.topics.trade.clone();
+            self.task(format!("candles-{interval}"), topic, Box::new(make), None);
+        }
+    }
+
+    fn features(
+        &mut self,
+        plan: &RiverPlan,
+        view: Option<&Arc<View>>,
+    ) -> Result<(), PlatformError> {
+        for pipeline in plan.pipelines() {
+            let settings = plan.features(pipeline)?;
+            let (topics, instrument) = (self.topics.clone(), pipeline.instrument.clone());
+            let make = move || -> Result<Box<dyn Operator>, StreamError> {
+                let operator = FeatureOperator::new(settings.clone(), topics.clone())?;
+                Ok(Box::new(of(&instrument, operator)))
+            };
+            let topic = self.topics.ohlcv.clone();
+            let group = format!("features-{}", pipeline.name);
+            self.task(group, topic, Box::new(make), view);
+        }
+        Ok(())
+    }
+
+    /// Runs a task as a process of this river.
+    pub(super) fn task(
+        &mut self,
+        group: String,
+        topic: foretell_stream::TopicName,
+        make: foretell_stream::MakeOperator,
+        view: Option<&Arc<View>>,
+    ) {
+        self.status.group(&group, &topic);
+        let settings = TaskSettings {
+            group: group.clone(),
+            topic,
+            commit_every: COMMIT_EVERY,
+            poll_bytes: POLL_BYTES,
+        };
+        let (status, view, feature) =
+            (Arc::clone(&self.status), view.cloned(), self.topics.feature.clone());
+        let mut task = Task::new(Arc::clone(&self.log), self.topics.clone(), settings, make)
+            .on_commit(Box::new(move |records| {
+                for (topic, _, record) in records {
+                    status.wrote(topic, 1);
+                    if let Some(view) = &view
+                        && *topic == feature
+                        && let Ok(row) = decode_features(&record.value)
+                    {
+                        view.take(row);
+                    }
+                }
+            }));
+        let stop = self.stop.subscribe();
+        self.running.spawn(async move {
+            let ended = task.run(stop).await;
+            (group, ended.map_err(PlatformError::from))
+        });
+    }
+
+    /// Has the lag of a group shown.
+    pub(super) fn watch_group(&self, group: &str, topic: &foretell_stream::TopicName) {
+        self.status.group(group, topic);
+    }
+
+    /// Runs anything else as a process of this river.
+    pub(super) fn spawn(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = Result<(), PlatformError>> + Send + 'static,
+    ) {
+        let name = name.to_owned();
+        self.running.spawn(async move { (name, work.await) });
+    }
+
+    /// Is told when the river stops.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Works until `until` ends, then lets every processor commit what it has done.
+    ///
+    /// # Errors
+    /// What the first processor failed with; the others have committed.
+    pub async fn until(mut self, until: impl Future<Output = ()>) -> Result<(), PlatformError> {
+        tokio::pin!(until);
+        let mut outcome = Ok(());
+        loop {
+            let ended = tokio::select! {
+                ended = self.running.join_next() => ended,
+                () = &mut until, if !*self.stop.borrow() => {
+                    self.stop.send_replace(true);
+                    continue;
+                }
+            };
+            let failed = match ended {
+                None => return outcome,
+                Some(Ok((_, Ok(())))) => continue,
+                Some(Ok((name, Err(error)))) => {
+                    tracing::error!(
+                        part = name,
+                        error = error.chain(),
+                        "a part of the river ended"
+                    );
+                    error
+                }
+                Some(Err(panicked)) => {
+                    PlatformError::Remote(format!("a part of the river ended: {panicked}"))
+                }
+            };
+            // One without the others would only let them wait for it.
+            self.stop.send_replace(true);
+            outcome = outcome.and(Err(failed));
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Everything in one process: `foretell up`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_lake::Layer;
+use foretell_market::{Clock, Instrument, Interval, Timestamp};
+use foretell_registry::RunFilter;
+use foretell_source::live::LiveSettings;
+use foretell_stream::{FeatureRecord, Log, View};
+use serde::{Deserialize, Serialize};
+
+use super::address::{LogAddress, OpenLog};
+use super::columns::{Candles, Features, Trades, feature_row};
+use super::lake;
+use super::parts::{LAKE_GROUP, Part, Processes};
+use super::plan::RiverPlan;
+use super::status::{RiverStatus, RiverView};
+use crate::error::PlatformError;
+use crate::forecasting::CHAMPION;
+use crate::observer::{Event, Observer, Station, Stop};
+use crate::pipeline::{Pipeline, Present};
+use crate::service::{RunOptions, Service};
+
+/// How often records that are old enough are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// How a river is run.
+#[derive(Debug, Clone)]
+pub struct RiverOptions {
+    /// Where its log is.
+    pub log: LogAddress,
+    /// The name of this process on a cluster, of its own and the same after a restart.
+    pub instance: String,
+    /// Records older than this go; all stay without it. On a cluster its own settings hold.
+    pub retain: Option<Interval>,
+    /// How many bytes an embedded log may hold.
+    pub budget: Option<u64>,
+    /// How patient feeds are.
+    pub live: LiveSettings,
+    /// Row versions per instrument that reads find in memory; older ones are in the lake.
+    pub rows_in_memory: usize,
+}
+
+impl Default for RiverOptions {
+    fn default() -> Self {
+        Self {
+            log: LogAddress::Embedded,
+            instance: "foretell".to_owned(),
+            retain: Some(Interval::from_secs(7 * 86_400).expect("a week is an interval")),
+            budget: None,
+            live: LiveSettings::default(),
+            rows_in_memory: 1_000,
+        }
+    }
+}
+
+/// What a running river shares with those who ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) status: Arc<RiverStatus>,
+    pub(crate) view: Arc<View>,
+    pub(crate) pipelines: Arc<[Pipeline]>,
+}
+
+/// How the river of a process began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RiverStarted {
+    /// Where its log is.
+    pub log: String,
+    /// What it follows.
+    pub instruments: Vec<Instrument>,
+    /// Candles of the past that were put into the log.
+    pub history: usize,
+}
+
+impl Service {
+    /// Makes a river ready: every pipeline has run once, its rows are as new as its source
+    /// has them, and the log has the past. [`Ready::until`] runs it.
+    ///
+    /// # Errors
+    /// When a pipeline cannot run, or the log fails.
+    pub async fn ready_river(
+        self: &Arc<Self>,
+        plan: RiverPlan,
+        options: RiverOptions,
+        observer: Arc<dyn Observer>,
+        stop: Arc<Stop>,
+    ) -> Result<Ready, PlatformError> {
+        for pipeline in plan.pipelines() {
+            self.ready(pipeline, &observer, &stop).await?;
+        }
+        let OpenLog { log, embedded } =
+            options.log.open(self.store.dir.path(), &options.instance, options.budget).await?;
+        let status = Arc::new(RiverStatus::default());
+        let clock: Arc<dyn Clock> = Arc::clone(&self.store.clock) as _;
+        // A cluster does not know for whom a trade is kept.
+        let retain = options.retain.filter(|_| embedded.is_some()).map(Interval::secs);
+        let mut processes =
+            Processes::on(Arc::clone(&log), &plan, retain, Arc::clone(&clock), Arc::clone(&status))
+                .await?;
+        let history = self.seed_history(&log, &plan).await?;
+        let view = Arc::new(View::new(options.rows_in_memory));
+        let pipelines: Arc<[Pipeline]> = plan.pipelines().into();
+        let running = Running { log, status, view: Arc::clone(&view), pipelines };
+        self.copy_to_lake(&mut processes, &plan, &running.log, &clock)?;
+        if let Some(embedded) = embedded {
+            let (mut stopping, clock) = (processes.stopping(), Arc::clone(&clock));
+            processes.spawn("retention", async move {
+                loop {
+                    let now = clock.now();
+                    let log = embedded.clone();
+                    // Removing files waits for the disk.
+                    let expired = tokio::task::spawn_blocking(move || log.expire(now)).await;
+                    let gone = expired.map_err(|e| PlatformError::Remote(e.to_string()))??;
+                    tracing::debug!(gone, "records were old enough to go");
+                    tokio::select! {
+                        _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+                        () = tokio::time::sleep(EXPIRE_EVERY) => {}
+                    }
+                }
+            });
+        }
+        processes.start(Part::Features, &plan, &options.live, Some(&view))?;
+        processes.start(Part::Transform, &plan, &options.live, None)?;
+        processes.start(Part::Ingest, &plan, &options.live, None)?;
+        let started = RiverStarted {
+            log: options.log.to_string(),
+            instruments: plan.pipelines().iter().map(|p| p.instrument.clone()).collect(),
+            history,
+        };
+        self.set_river(Some(running));
+        Ok(Ready { service: Arc::clone(self), processes, started })
+    }
+
+    /// Lets a pipeline run that never did, and takes in what its source has had since.
+    async fn ready(
+        &self,
+        pipeline: &Pipeline,
+        observer: &Arc<dyn Observer>,
+        stop: &Arc<Stop>,
+    ) -> Result<(), PlatformError> {
+        let registry = &self.store.registry;
+        let filter = RunFilter {
+            pipeline: Some(pipeline.name.clone()),
+            kind: Some("run".to_owned()),
+            limit: Some(1),
+            ..RunFilter::default()
+        };
+        let champion = registry.aliased(&pipeline.name, CHAMPION).await?;
+        if champion.is_none() || registry.runs(&filter).await?.is_empty() {
+            let (observer, stop) = (Arc::clone(observer), Arc::clone(stop));
+            self.run(pipeline.clone(), RunOptions::default(), observer, stop).await?;
+            return Ok(());
+        }
+        if pipeline.as_of == Present::Now {
+            match self.advance(pipeline, Arc::clone(observer), stop).await {
+                Ok(_) => {}
+                Err(PlatformError::Interrupted) => return Err(PlatformError::Interrupted),
+                // The river does not depend on the other source.
+                Err(error) => observer.event(Event::Warning {
+                    message: format!(
+                        "{}: {}; the river begins with the rows there are",
+                        pipeline.name,
+                        error.chain()
+                    ),
+                }),
+            }
+            observer.event(Event::Done {
+                station: Station::Extract,
+                summary: format!("{} has the latest rows", pipeline.name),
+                seconds: 0.0,
+            });
+        }
+        Ok(())
+    }
+
+    fn copy_to_lake(
+        &self,
+        processes: &mut Processes,
+        plan: &RiverPlan,
+        log: &Arc<dyn Log>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(), PlatformError> {
+        let topics = plan.topics();
+        let mut tables_of = BTreeMap::new();
+        for pipeline in plan.pipelines() {
+            let set = pipeline.features.feature_set()?.fingerprint();
+            let key = (pipeline.instrument.clone(), pipeline.interval, set);
+            tables_of.insert(key, live_table(pipeline));
+        }
+        let features = Features { tables_of, tables: BTreeMap::new() };
+        let mut copy = |topic: foretell_stream::TopicName, sink: Box<dyn lake::Sink>| {
+            let (log, lake, clock) = (Arc::clone(log), self.store.lake.clone(), Arc::clone(clock));
+            let stop = processes.stopping();
+            processes.watch_group(LAKE_GROUP, &topic);
+            processes.spawn(&format!("lake-{topic}"), async move {
+                lake::copy(log, lake, clock, (LAKE_GROUP, &topic), sink, stop).await
+            });
+        };
+        copy(topics.trade, Box::new(Trades::default()));
+        copy(topics.ohlcv, Box::new(Candles::default()));
+        copy(topics.feature, Box::new(features));
+        Ok(())
+    }
+
+    /// The river of this process as an operator sees it; `None` where none runs.
+    pub async fn river(&self) -> Option<RiverView> {
+        let running = self.running_river()?;
+        Some(running.status.view(&*running.log).await)
+    }
+
+    /// The latest feature row of an instrument, or the one that was known at an instant:
+    /// from memory, and where that does not reach so far, from the lake.
+    ///
+    /// # Errors
+    /// When no river follows the instrument, there is no such row, or the lake fails.
+    pub async fn live_row(
+        &self,
+        instrument: &Instrument,
+        interval: Option<Interval>,
+        at: Option<Timestamp>,
+    ) -> Result<FeatureRecord, PlatformError> {
+        let Some(running) = self.running_river() else {
+            return Err(PlatformError::not_found(
+                format!("live row of {instrument}"),
+                "no river runs here: start one with `foretell up`",
+            ));
+        };
+        let is_it =
+            |p: &&Pipeline| p.instrument == *instrument && interval.is_none_or(|i| i == p.interval);
+        let Some(pipeline) = running.pipelines.iter().filter(is_it).min_by_key(|p| p.interval)
+        else {
+            let names: Vec<String> = running
+                .pipelines
+                .iter()
+                .map(|p| format!("{} {}", p.instrument, p.interval))
+                .collect();
+            return Err(PlatformError::not_found(
+                format!("live row of {instrument}"),
+                format!("the river follows {}", names.join(", ")),
+            ));
+        };
+        let at_or_now = at.unwrap_or_else(|| self.store.clock.now());
+        if let Some(found) = running.view.as_of(instrument, pipeline.interval, at_or_now) {
+            // Versions are counted per decision; the view keeps the rows themselves.
+            return Ok(FeatureRecord { hash: found.hash(), version: 1, row: (*found).clone() });
+        }
+        self.stored_row(pipeline, at_or_now).await?.ok_or_else(|| {
+            PlatformError::not_found(
+                format!("row of {instrument} that was known at {}", at_or_now.human()),
+                "rows begin when the windows of its features are full",
+            )
+        })
+    }
+
+    /// The newest row in the lake that was known at an instant.
+    async fn stored_row(
+        &self,
+        pipeline: &Pipeline,
+        at: Timestamp,
+    ) -> Result<Option<FeatureRecord>, PlatformError> {
+        let fail = PlatformError::lake("reading a live row");
+        let table = self.store.lake.table(Layer::Features, &live_table(pipeline));
+        // A row is known soon after its close: a day back finds one where there is any of
+        // use; before that a forecast would be stale.
+        let span = at.plus_secs(-86_400.max(100 * pipeline.interval.secs()))..at;
+        let batch = match table.read_versioned(foretell_lake::AsOf::Latest, Some(span)).await {
+            Ok((_, batch)) => batch,
+            Err(foretell_lake::LakeError::NoTable { .. }) => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        let rows = (0..batch.num_rows()).rev();
+        let mut rows = rows.filter_map(|row| feature_row(&batch, row, pipeline.interval));
+        Ok(rows.find(|record| record.row.known_at <= at))
+    }
+}
+
+/// The name of a pipeline's live tables.
+fn live_table(pipeline: &Pipeline) -> String {
+    format!("live-{}", pipeline.name)
+}
+
+/// A river whose parts run.
+#[derive(Debug)]
+pub struct Ready {
+    service: Arc<Service>,
+    processes: Processes,
+    /// How it began.
+    pub started: RiverStarted,
+}
+
+impl Ready {
+    /// Runs until `until` ends; then everything is committed.
+    ///
+    /// # Errors
+    /// What the first part failed with; the others have committed.
+    pub async fn until(self, until: impl Future<Output = ()>) -> Result<(), PlatformError> {
+        let outcome = self.processes.until(until).await;
+        self.service.set_river(None);
+        outcome
+    }
+}
+
+/// Runs one part of a river in this process until `until` ends.
+///
+/// # Errors
+/// When there is no cluster to share the work on, or the part fails.
+pub async fn run_part(
+    part: Part,
+    plan: &RiverPlan,
+    options: &RiverOptions,
+    clock: Arc<dyn Clock>,
+    status: Arc<RiverStatus>,
+    until: impl Future<Output = ()>,
+) -> Result<(), PlatformError> {
+    if options.log == LogAddress::Embedded {
+        return Err(PlatformError::Usage {
+            message: "the embedded log is for one process".to_owned(),
+            hint: "name a cluster with --log kafka://host:9092, or run everything in one process \
+                   with `foretell up`"
+                .to_owned(),
+        });
+    }
+    let nowhere = std::path::Path::new("");
+    let OpenLog { log, .. } = options.log.open(nowhere, &options.instance, None).await?;
+    let mut processes = Processes::on(log, plan, None, clock, status).await?;
+    processes.start(part, plan, &options.live, None)?;
+    processes.until(until).await
+}
