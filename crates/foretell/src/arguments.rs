@@ -15,7 +15,9 @@ pub(crate) use interop::{
     RetrainArguments, WindowArguments,
 };
 
-pub(crate) use river::{LogArguments, PartArguments, UpArguments};
+pub(crate) use river::{
+    LogArguments, PartArguments, PeriodArguments, ReplayArguments, UpArguments,
+};
 pub(crate) use simulate::{SimulateArguments, Speed};
 
 const EXTRACT_HELP: &str = "\
@@ -163,6 +165,12 @@ pub(crate) enum Command {
     /// Make candles of the trades of a log that other processes write.
     #[command(after_help = river::PART_HELP)]
     Transform(PartArguments),
+    /// Play a recorded period of the log again, as a job with topics of its own.
+    #[command(after_help = river::REPLAY_HELP)]
+    Replay(ReplayArguments),
+    /// Compute a streamed period again in batch and compare it bit by bit.
+    #[command(after_help = river::PARITY_HELP)]
+    Parity(PeriodArguments),
     /// Take in new rows of a live pipeline and forecast from them.
     #[command(after_help = "Example:\n  foretell advance my-live.toml")]
     Advance(PipelineArgument),

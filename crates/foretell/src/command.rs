@@ -90,6 +90,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<(), PlatformError> {
         Command::Up(args) => rivers::up(&session, args).await,
         Command::Ingest(args) => rivers::part(&session, Part::Ingest, &args).await,
         Command::Transform(args) => rivers::part(&session, Part::Transform, &args).await,
+        Command::Replay(args) => rivers::replay(&session, args).await,
+        Command::Parity(args) => rivers::parity(&session, args).await,
         Command::Advance(args) => pipelines::advance(&session, &args).await,
         Command::Backfill(args) => pipelines::backfill(&session, &args).await,
         Command::Verify(args) => questions::verify(&session, &args.id).await,

@@ -9,14 +9,20 @@ mod columns;
 mod history;
 mod ingest;
 mod lake;
+mod parity;
 mod parts;
 mod plan;
+mod replay;
 mod status;
 mod up;
 
+pub use foretell_stream::Log;
+
 pub use address::{LogAddress, OpenLog};
+pub use parity::{ParityReport, parity};
 pub use parts::{Part, Processes};
 pub use plan::RiverPlan;
+pub use replay::{ReplayOptions, ReplayReport, replay};
 pub use status::{FeedView, GroupView, RiverStatus, RiverView};
 pub(crate) use up::Running;
 pub use up::{Ready, RiverOptions, RiverStarted, run_part};

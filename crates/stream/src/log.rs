@@ -229,6 +229,13 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// # Errors
     /// An unknown topic, or when storage fails.
     async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError>;
+
+    /// Removes a topic with its records and what groups have committed on it. One that is not
+    /// there is removed already. Nobody may be at work on it.
+    ///
+    /// # Errors
+    /// When storage fails.
+    async fn remove(&self, topic: &str) -> Result<(), LogError>;
 }
 
 /// A member of a consumer group: what it is given to read, and the commit.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use foretell_market::Interval;
+use foretell_market::{Interval, Timestamp};
 use foretell_platform::river::LogAddress;
 
 use super::ServeArguments;
@@ -88,4 +88,70 @@ pub(crate) struct PartArguments {
     pub(crate) feed: FeedArguments,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+}
+
+pub(super) const REPLAY_HELP: &str = "\
+Examples:
+  The last hour again, a thousand times as fast, and its topics removed at the end:
+    foretell replay my.toml --from 2026-11-21T10:00Z --to 2026-11-21T11:00Z --speed 1000
+  As fast as it goes, with topics that stay (trade_check, ohlcv_check, feature_check):
+    foretell replay my.toml --from 2026-11-21 --to 2026-11-22 --job check --keep
+
+It reads the log of the data directory, or of --log, and writes nothing else there.";
+
+pub(super) const PARITY_HELP: &str = "\
+Example:
+  foretell parity my.toml --from 2026-11-21T10:00Z --to 2026-11-21T11:00Z
+
+Every version of every candle is made again from the trades of its window in the order in
+which they came, and every feature row by the batch functions from the candles that were
+known then. Exit code 1 when one differs.";
+
+/// How fast a replay is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times(pub(crate) Option<f64>);
+
+impl std::str::FromStr for Times {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self(None));
+        }
+        let times = text.parse::<f64>().ok().filter(|times| times.is_finite() && *times > 0.0);
+        let times = times.ok_or("write a number above 0, such as 1000, or max")?;
+        Ok(Self(Some(times)))
+    }
+}
+
+/// A recorded period.
+#[derive(Debug, Args)]
+pub(crate) struct PeriodArguments {
+    /// Pipeline files with a table [live].
+    #[arg(required = true)]
+    pub(crate) pipelines: Vec<PathBuf>,
+    /// The period's first instant of event time: a date (UTC) or RFC 3339.
+    #[arg(long)]
+    pub(crate) from: Timestamp,
+    /// The first instant after it.
+    #[arg(long)]
+    pub(crate) to: Timestamp,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    #[command(flatten)]
+    pub(crate) period: PeriodArguments,
+    /// So many times as fast as it came, or `max`.
+    #[arg(long, default_value = "max")]
+    pub(crate) speed: Times,
+    /// The name of the job, which its topics end with; a new one when left out.
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    /// Leave the job's topics in the log.
+    #[arg(long)]
+    pub(crate) keep: bool,
 }

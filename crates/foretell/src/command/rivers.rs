@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Session;
 use super::serving::{bind, finish, own, until_stopped};
-use crate::arguments::{LogArguments, PartArguments, UpArguments};
+use crate::arguments::{
+    LogArguments, PartArguments, PeriodArguments, ReplayArguments, UpArguments,
+};
 use crate::output::{say, say_json};
 use crate::progress::Progress;
 
@@ -103,4 +105,100 @@ async fn run(
     }
     let status = Arc::new(RiverStatus::default());
     run_part(part, &plan, &options, Arc::new(SystemClock), status, until_stopped(s)).await
+}
+
+/// Does something with the log of a data directory that this process owns, or of a cluster.
+async fn with_log<T>(
+    s: &Session,
+    command: &str,
+    log: &LogArguments,
+    work: impl AsyncFnOnce(Arc<dyn Log>) -> Result<T, PlatformError>,
+) -> Result<T, PlatformError> {
+    // Kept until the end: nobody else may have the log meanwhile.
+    let _owned = match log.log {
+        LogAddress::Embedded => Some(own(s, command).await?),
+        LogAddress::Kafka(_) => None,
+    };
+    let opened = log.log.open(&s.data_dir, &log.instance, None).await?;
+    work(opened.log).await
+}
+
+pub(super) async fn replay(s: &Session, args: ReplayArguments) -> Result<(), PlatformError> {
+    let PeriodArguments { pipelines, from, to, log } = args.period;
+    let plan = plan(&pipelines, None)?;
+    let job = args.job.unwrap_or_else(|| {
+        let now = SystemClock.now().micros() / 1_000_000;
+        format!("replay-{now}")
+    });
+    let options = ReplayOptions { from, to, speed: args.speed.0, job, keep: args.keep };
+    let progress = Progress::new(s.json);
+    let told = std::sync::atomic::AtomicU64::new(0);
+    let show = |share: u64| {
+        if told.swap(share, std::sync::atomic::Ordering::Relaxed) != share {
+            progress.event(Event::Progress {
+                station: Station::Extract,
+                doing: "replay".to_owned(),
+                done: share,
+                total: Some(100),
+            });
+        }
+    };
+    let report = with_log(s, "foretell replay", &log, async |log| {
+        let clock = Arc::new(SystemClock);
+        foretell_platform::river::replay(log, &plan, &options, clock, &show, &s.stop).await
+    });
+    let report = report.await?;
+    progress.clear();
+    if s.json {
+        say_json(&report);
+        return Ok(());
+    }
+    let (events, history) = (wording::thousands(report.events), wording::thousands(report.history));
+    say(&format!(
+        " replayed     {events} events in {:.1} s, on {history} candles of the past",
+        report.seconds
+    ));
+    for (topic, records) in &report.written {
+        say(&format!("              {} records of {topic}", wording::thousands(*records)));
+    }
+    if !options.keep {
+        say("              its topics are removed; --keep leaves them");
+    }
+    Ok(())
+}
+
+pub(super) async fn parity(s: &Session, args: PeriodArguments) -> Result<(), PlatformError> {
+    let plan = plan(&args.pipelines, None)?;
+    let period = (args.from, args.to);
+    let report = with_log(s, "foretell parity", &args.log, async |log| {
+        foretell_platform::river::parity(&*log, &plan, period, &s.stop).await
+    });
+    let report = report.await?;
+    if s.json {
+        say_json(&report);
+    } else {
+        let [trades, candles, rows] =
+            [report.trades, report.candles, report.rows].map(wording::thousands);
+        let mark = if report.is_equal() { "✔" } else { "✘" };
+        let outcome = match report.different {
+            0 => "equal, to the bit".to_owned(),
+            n => format!("{} differ", wording::thousands(n)),
+        };
+        say(&format!(
+            " {mark} parity     {candles} candle versions and {rows} rows made again from {trades} trades: {outcome}"
+        ));
+        if report.gone > 0 {
+            let gone = wording::thousands(report.gone);
+            say(&format!(
+                "              {gone} candles are older than the log's trades: not compared"
+            ));
+        }
+        for line in &report.differences {
+            say(&format!("              {line}"));
+        }
+    }
+    if report.is_equal() {
+        return Ok(());
+    }
+    Err(PlatformError::Mismatch(format!("{} records differ from their batch", report.different)))
 }

@@ -155,7 +155,7 @@ impl Processes {
                 Ok(Box::new(CandleOperator::new(settings.clone(), topics.clone())))
             };
             let topic = self.topics.trade.clone();
-            self.task(format!("candles-{interval}"), topic, Box::new(make), None);
+            self.task(plan.group(&format!("candles-{interval}")), topic, Box::new(make), None);
         }
     }
 
@@ -172,7 +172,7 @@ impl Processes {
                 Ok(Box::new(of(&instrument, operator)))
             };
             let topic = self.topics.ohlcv.clone();
-            let group = format!("features-{}", pipeline.name);
+            let group = plan.group(&format!("features-{}", pipeline.name));
             self.task(group, topic, Box::new(make), view);
         }
         Ok(())

@@ -25,7 +25,7 @@ pub struct RiverPlan {
     /// How records are written.
     pub encoding: Encoding,
     /// A back-fill with topics of its own.
-    pub job: Option<String>,
+    job: Option<String>,
 }
 
 impl RiverPlan {
@@ -71,6 +71,13 @@ impl RiverPlan {
         Ok(Self { pipelines, url, encoding: Encoding::Json, job: None })
     }
 
+    /// The same as a job with topics and groups of its own.
+    #[must_use]
+    pub fn as_job(mut self, job: &str) -> Self {
+        self.job = Some(job.to_owned());
+        self
+    }
+
     /// The pipelines.
     pub fn pipelines(&self) -> &[Pipeline] {
         &self.pipelines
@@ -79,6 +86,11 @@ impl RiverPlan {
     /// The names of its topics.
     pub fn topics(&self) -> Topics {
         Topics::new(PARTITIONS, self.job.as_deref())
+    }
+
+    /// The name of a consumer group; a back-fill has groups of its own.
+    pub(crate) fn group(&self, name: &str) -> String {
+        self.job.as_ref().map_or_else(|| name.to_owned(), |job| format!("{name}_{job}"))
     }
 
     /// What is followed, a feed for each venue.

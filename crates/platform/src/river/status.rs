@@ -82,6 +82,17 @@ impl RiverStatus {
         locked(&self.groups).insert((group.to_owned(), topic.clone()));
     }
 
+    /// The groups at work, those that read first before those that read what they write.
+    pub(super) fn groups(&self) -> Vec<String> {
+        let mut groups: Vec<(String, TopicName)> = locked(&self.groups).iter().cloned().collect();
+        let order = |topic: &str| {
+            let rank = |name| topic.starts_with(name);
+            ["trade", "ohlcv", "feature", "forecast"].into_iter().position(rank)
+        };
+        groups.sort_by_key(|(_, topic)| order(topic));
+        groups.into_iter().map(|(group, _)| group).collect()
+    }
+
     pub(super) fn found(&self, finding: Finding) {
         let mut findings = locked(&self.findings);
         *findings.counts.entry((finding.venue.clone(), finding.kind.name())).or_default() += 1;

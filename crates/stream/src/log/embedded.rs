@@ -120,6 +120,17 @@ fn place(group: &str, topic: &str, partition: u32) -> Vec<u8> {
     key
 }
 
+/// The topic of a [`place`] or of what begins with one.
+fn topic_of(key: &[u8]) -> Option<&[u8]> {
+    let name = |from: usize| -> Option<(&[u8], usize)> {
+        let length = u32::from_be_bytes(key.get(from..from + 4)?.try_into().ok()?) as usize;
+        let end = from + 4 + length;
+        Some((key.get(from + 4..end)?, end))
+    };
+    let (_, behind) = name(0)?;
+    Some(name(behind)?.0)
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -478,6 +489,24 @@ impl Log for EmbeddedLog {
             topic,
             epoch,
         }))
+    }
+
+    async fn remove(&self, topic: &str) -> Result<(), LogError> {
+        let shared = &self.shared;
+        let Some(found) = locked(&shared.topics).remove(topic) else { return Ok(()) };
+        let mut batch = shared.database.batch();
+        // What stands under a group begins with the group's name, so all of it is looked at.
+        for keyspace in [&shared.offsets, &shared.state] {
+            for entry in keyspace.iter() {
+                let key = entry.key().map_err(storage)?;
+                if topic_of(&key) == Some(topic.as_bytes()) {
+                    batch.remove(keyspace, key);
+                }
+            }
+        }
+        batch.remove(&shared.meta, topic.as_bytes());
+        batch.commit().map_err(storage)?;
+        shared.database.delete_keyspace(found.chunks.clone()).map_err(storage)
     }
 }
 

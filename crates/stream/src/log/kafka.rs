@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use krafka::admin::{
-    AdminClient, CreateTopicsOptions, DescribeTopicsOptions, ListConsumerGroupOffsetsOptions,
-    ListOffsetsOptions, NewTopic, OffsetSpec,
+    AdminClient, CreateTopicsOptions, DeleteTopicsOptions, DescribeTopicsOptions,
+    ListConsumerGroupOffsetsOptions, ListOffsetsOptions, ListTopicsOptions, NewTopic, OffsetSpec,
 };
 use krafka::consumer::TopicPartition;
 use krafka::error::{ErrorCode, KrafkaError};
@@ -384,6 +384,29 @@ impl Log for KafkaLog {
 
     async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {
         Ok(Box::new(member::KafkaMember::join(&self.shared, group, topic).await?))
+    }
+
+    async fn remove(&self, topic: &str) -> Result<(), LogError> {
+        let shared = &self.shared;
+        let changelog = format!("-{topic}-changelog");
+        let all = patiently(shared.options.patience, "topics are listed", || {
+            shared.admin.list_topics(ListTopicsOptions::default())
+        });
+        let all = all.await?.map_err(|e| failed(&e))?;
+        let gone: Vec<String> =
+            all.into_iter().filter(|t| t == topic || t.ends_with(&changelog)).collect();
+        let removed = patiently(shared.options.patience, "a topic is removed", || {
+            shared.admin.delete_topics(gone.clone(), DeleteTopicsOptions::default())
+        });
+        for (name, outcome) in removed.await?.map_err(|e| failed(&e))? {
+            locked(&shared.topics).remove(&name);
+            match outcome {
+                Ok(())
+                | Err(KrafkaError::Broker { code: ErrorCode::UnknownTopicOrPartition, .. }) => {}
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        Ok(())
     }
 }
 

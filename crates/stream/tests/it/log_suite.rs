@@ -225,3 +225,46 @@ async fn settings_of_a_topic_change_under_those_who_read_it() {
     let log = EmbeddedLog::open(options(folder.path())).unwrap();
     assert_eq!(log.bounds("trade", 0).await.unwrap(), 1..2, "the settings were kept");
 }
+
+/// A topic that is removed leaves nothing behind, on either log.
+async fn removal(log: Arc<dyn Log>) {
+    log.create(&spec("passing", 2)).await.unwrap();
+    log.create(&spec("staying", 2)).await.unwrap();
+    for topic in ["passing", "staying"] {
+        log.append(topic, 0, vec![record("k", "1"), record("k", "2")]).await.unwrap();
+        let mut member = log.join(&format!("g-{topic}"), topic).await.unwrap();
+        let state = vec![("s".into(), Some("1".into()))];
+        while !matches!(
+            member.poll(1000, Duration::from_secs(5)).await.unwrap(),
+            Polled::Records(0, _)
+        ) {}
+        member.commit(0, Commit { next: 1, state, ..Commit::default() }).await.unwrap();
+        member.leave().await.unwrap();
+    }
+    log.remove("passing").await.unwrap();
+    log.remove("passing").await.unwrap();
+    assert!(matches!(log.partitions("passing").await, Err(LogError::NoTopic(_))));
+    assert_eq!(values(&*log, "staying", 0).await, ["1", "2"]);
+    assert_eq!(log.committed("g-staying", "staying", 0).await.unwrap(), Some(1));
+    log.create(&spec("passing", 3)).await.unwrap();
+    assert_eq!(log.partitions("passing").await.unwrap(), 3);
+    assert_eq!(log.bounds("passing", 0).await.unwrap(), 0..0);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_removed_from_the_embedded_log_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(folder.path())).unwrap();
+    removal(Arc::new(log.clone())).await;
+    assert_eq!(log.committed("g-passing", "passing", 0).await.unwrap(), None);
+    drop(log);
+    let log = EmbeddedLog::open(options(folder.path())).unwrap();
+    assert_eq!(log.bounds("passing", 0).await.unwrap(), 0..0);
+    assert_eq!(log.bounds("staying", 0).await.unwrap(), 0..2);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_removed_from_a_cluster_leaves_nothing() {
+    let cluster = crate::cluster::Cluster::start().await;
+    removal(cluster.log("one").await).await;
+}

@@ -1,0 +1,347 @@
+//! Parity: a streamed period computed again in batch from what came in, and compared.
+//!
+//! Nothing of the stream's operators is used: candles are made of the trades of their window
+//! in the order of arrival, rows by the batch functions over the candles that were known.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use foretell_feature::feature_row_as_known;
+use foretell_market::{
+    Arrival, Bar, Candle, CandleVersion, FeedEvent, Instrument, Interval, RowFlags, Timestamp,
+    Trade,
+};
+use foretell_panel::{Column, Frame, RowMeta};
+use foretell_stream::codec::{Instruments, decode_arrival, decode_closed, decode_features};
+use foretell_stream::{Log, Record, Stored};
+use serde::{Deserialize, Serialize};
+
+use super::plan::RiverPlan;
+use crate::error::PlatformError;
+use crate::observer::Stop;
+use crate::pipeline::Pipeline;
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 4 << 20;
+/// How many differences are told.
+const TOLD: usize = 20;
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParityReport {
+    /// Start of the period (UTC).
+    pub from: Timestamp,
+    /// Its end, exclusive (UTC).
+    pub to: Timestamp,
+    /// Trades that were read.
+    pub trades: u64,
+    /// Candle versions that were made again.
+    pub candles: u64,
+    /// Feature rows that were made again.
+    pub rows: u64,
+    /// Candles and rows whose trades or candles are not in the log any more.
+    pub gone: u64,
+    /// What differs, the first of them.
+    pub differences: Vec<String>,
+    /// How many differ.
+    pub different: u64,
+}
+
+impl ParityReport {
+    /// Whether everything that was compared is equal.
+    pub fn is_equal(&self) -> bool {
+        self.different == 0
+    }
+
+    fn differs(&mut self, what: String) {
+        self.different += 1;
+        if self.differences.len() < TOLD {
+            self.differences.push(what);
+        }
+    }
+}
+
+/// A trade as it came: the event and when.
+type Came = (Trade, Timestamp);
+/// What a window is told apart by.
+type Window = (Instrument, Interval, Timestamp);
+
+/// Computes `[from, to)` of event time again and compares.
+///
+/// # Errors
+/// When the log cannot be read, or the user stopped it.
+pub async fn parity(
+    log: &dyn Log,
+    plan: &RiverPlan,
+    (from, to): (Timestamp, Timestamp),
+    stop: &Stop,
+) -> Result<ParityReport, PlatformError> {
+    let mut report = ParityReport { from, to, ..ParityReport::default() };
+    let topics = plan.topics();
+    for partition in 0..topics.partitions {
+        let trades = read(log, &topics.trade, partition, stop).await?;
+        let closed = read(log, &topics.ohlcv, partition, stop).await?;
+        let rows = read(log, &topics.feature, partition, stop).await?;
+        stop.check()?;
+        let arrived = Arrived::of(&trades, &mut report);
+        let (versions, too_late) = versions(&closed);
+        candles(&arrived, &versions, &too_late, (from, to), &mut report);
+        for pipeline in plan.pipelines() {
+            let key = (pipeline.instrument.clone(), pipeline.interval);
+            if let Some(known) = versions.get(&key) {
+                features(pipeline, known, &rows, (from, to), &mut report)?;
+            }
+        }
+    }
+    Ok(report)
+}
+
+async fn read(
+    log: &dyn Log,
+    topic: &str,
+    partition: u32,
+    stop: &Stop,
+) -> Result<Vec<Stored>, PlatformError> {
+    let bounds = log.bounds(topic, partition).await?;
+    let (mut at, mut all) = (bounds.start, Vec::new());
+    while at < bounds.end {
+        stop.check()?;
+        let records = log.read(topic, partition, at, READ_BYTES, Duration::ZERO).await?;
+        let Some(last) = records.last() else { break };
+        at = last.offset + 1;
+        all.extend(records);
+    }
+    Ok(all)
+}
+
+/// The trades of a partition by instrument, in the order of their arrival, each id once.
+struct Arrived {
+    by_instrument: HashMap<Instrument, Vec<Came>>,
+    /// When the first record of an instrument came: older trades may be gone.
+    first: HashMap<Instrument, Timestamp>,
+}
+
+impl Arrived {
+    fn of(records: &[Stored], report: &mut ParityReport) -> Self {
+        let mut names = Instruments::default();
+        let mut ids: HashMap<Instrument, HashSet<i64>> = HashMap::new();
+        let mut came = Self { by_instrument: HashMap::new(), first: HashMap::new() };
+        // A clock that stepped back makes nothing known earlier.
+        let mut now: HashMap<Instrument, Timestamp> = HashMap::new();
+        for Stored { record: Record { value, time, .. }, .. } in records {
+            let Ok(Arrival { event, at, .. }) =
+                decode_arrival(value, *time, 60_000_000, &mut names)
+            else {
+                continue;
+            };
+            let instrument = event.instrument().clone();
+            let latest = now.entry(instrument.clone()).or_insert(at);
+            *latest = at.max(*latest);
+            let at = *latest;
+            let FeedEvent::Trade(trade) = event else { continue };
+            came.first.entry(instrument.clone()).or_insert(trade.time);
+            if let Some(id) = trade.id
+                && !ids.entry(instrument.clone()).or_default().insert(id)
+            {
+                continue;
+            }
+            report.trades += 1;
+            came.by_instrument.entry(instrument).or_default().push((trade, at));
+        }
+        came
+    }
+}
+
+type Versions = BTreeMap<(Instrument, Interval), Vec<CandleVersion>>;
+
+/// Every version of a candle in the order of the log, and the trades that came too late.
+fn versions(records: &[Stored]) -> (Versions, HashSet<(Instrument, Interval, Option<i64>)>) {
+    let (mut names, mut versions, mut too_late) =
+        (Instruments::default(), Versions::new(), HashSet::new());
+    for Stored { record: Record { value, time, .. }, .. } in records {
+        let Ok(closed) = decode_closed(value, *time, &mut names) else { continue };
+        match closed.bar {
+            Bar::Candle(version) => {
+                versions.entry((closed.instrument, closed.interval)).or_default().push(version);
+            }
+            Bar::TooLate { id, .. } => {
+                too_late.insert((closed.instrument, closed.interval, id));
+            }
+            Bar::Silent { .. } => {}
+        }
+    }
+    (versions, too_late)
+}
+
+/// Makes every candle version of the period again.
+fn candles(
+    arrived: &Arrived,
+    versions: &Versions,
+    too_late: &HashSet<(Instrument, Interval, Option<i64>)>,
+    (from, to): (Timestamp, Timestamp),
+    report: &mut ParityReport,
+) {
+    for ((instrument, interval), known) in versions {
+        let none = Vec::new();
+        let trades = arrived.by_instrument.get(instrument).unwrap_or(&none);
+        let mut windows: HashMap<Window, Vec<&Came>> = HashMap::new();
+        for one in trades {
+            let left_out = too_late.contains(&(instrument.clone(), *interval, one.0.id));
+            let open_time = interval.floor(one.0.time);
+            if !left_out && (from..to).contains(&open_time) {
+                let window = (instrument.clone(), *interval, open_time);
+                windows.entry(window).or_default().push(one);
+            }
+        }
+        let first = arrived.first.get(instrument).copied().unwrap_or(Timestamp::MAX);
+        let in_period = |v: &&CandleVersion| {
+            (from..to).contains(&v.candle.open_time) && !v.flags.contains(RowFlags::BACKFILLED)
+        };
+        for version in known.iter().filter(in_period) {
+            let open_time = version.candle.open_time;
+            if open_time < first {
+                report.gone += 1;
+                continue;
+            }
+            report.candles += 1;
+            let key = (instrument.clone(), *interval, open_time);
+            let of_window = windows.get(&key).map_or(&[][..], Vec::as_slice);
+            if let Err(why) = check(version, of_window) {
+                let number = version.version;
+                let time = open_time.human();
+                report.differs(format!(
+                    "{instrument} {interval} candle of {time}, version {number}: {why}"
+                ));
+            }
+        }
+    }
+}
+
+/// Whether a version is what its window's trades, in the order of their arrival, make.
+fn check(version: &CandleVersion, trades: &[&Came]) -> Result<(), String> {
+    let count = version.candle.trades.unwrap_or(0) as usize;
+    if count == 0 || count > trades.len() {
+        return Err(format!("it counts {count} trades, the log has {}", trades.len()));
+    }
+    let (inside, rest) = trades.split_at(count);
+    if let Some((trade, at)) = inside.iter().find(|(_, at)| *at > version.known_at) {
+        let (time, at) = (trade.time, at.human());
+        return Err(format!(
+            "it counts the trade of {time}, which came at {at}, after it was known"
+        ));
+    }
+    if let Some((trade, at)) = rest.iter().find(|(_, at)| *at < version.known_at) {
+        let (time, at) = (trade.time, at.human());
+        return Err(format!(
+            "it lacks the trade of {time}, which came at {at}, before it was known"
+        ));
+    }
+    let (candle, notional) = batch(version.candle.open_time, inside);
+    let bits = |c: &Candle| [c.open, c.high, c.low, c.close, c.volume].map(f64::to_bits);
+    if bits(&candle) != bits(&version.candle) || notional.to_bits() != version.notional.to_bits() {
+        return Err(format!("the log has {:?}, its trades make {candle:?}", version.candle));
+    }
+    Ok(())
+}
+
+/// Open, high, low, close, volume and notional of trades in the order of their arrival.
+fn batch(open_time: Timestamp, trades: &[&Came]) -> (Candle, f64) {
+    // Of equal times the first and the last to arrive: `min_by_key` takes the first of equals,
+    // `max_by_key` the last.
+    let first = trades.iter().min_by_key(|(trade, _)| trade.time);
+    let last = trades.iter().max_by_key(|(trade, _)| trade.time);
+    let prices = || trades.iter().map(|(trade, _)| trade.price);
+    let sum = |of: fn(&Trade) -> f64| {
+        trades.iter().map(|(trade, _)| of(trade)).reduce(|a, b| a + b).unwrap_or(0.0)
+    };
+    let candle = Candle {
+        open_time,
+        open: first.map_or(f64::NAN, |(trade, _)| trade.price),
+        high: prices().fold(f64::NEG_INFINITY, f64::max),
+        low: prices().fold(f64::INFINITY, f64::min),
+        close: last.map_or(f64::NAN, |(trade, _)| trade.price),
+        volume: sum(|t| t.quantity),
+        trades: Some(trades.len() as u64),
+    };
+    (candle, sum(|t| t.price * t.quantity))
+}
+
+/// Makes every feature row of the period again.
+fn features(
+    pipeline: &Pipeline,
+    known: &[CandleVersion],
+    records: &[Stored],
+    (from, to): (Timestamp, Timestamp),
+    report: &mut ParityReport,
+) -> Result<(), PlatformError> {
+    let set = pipeline.features.feature_set()?;
+    let (context, label) = (pipeline.context_spec(), pipeline.label_spec());
+    for Stored { record, .. } in records {
+        let Ok(found) = decode_features(&record.value) else { continue };
+        let row = &found.row;
+        let ours = row.instrument == pipeline.instrument
+            && row.interval == pipeline.interval
+            && row.feature_set == set.fingerprint();
+        if !ours || !(from..to).contains(&(row.as_of - row.interval)) {
+            continue;
+        }
+        report.rows += 1;
+        let mut latest: BTreeMap<Timestamp, &CandleVersion> = BTreeMap::new();
+        for version in known.iter().filter(|v| v.known_at <= row.known_at) {
+            if version.candle.open_time < row.as_of {
+                latest.insert(version.candle.open_time, version);
+            }
+        }
+        let frame = frame(pipeline, &latest)?;
+        let again = feature_row_as_known(&set, &frame, &context, &label, row.as_of, row.known_at);
+        let why = match again {
+            Ok(again) if again.hash() == found.hash => continue,
+            Ok(again) => {
+                let differ = |(a, b): (&f64, &f64)| a.to_bits() != b.to_bits();
+                let names = row.names.iter().zip(row.features.iter().zip(&again.features));
+                let name = names.filter(|(_, pair)| differ(*pair)).map(|(n, _)| n.as_str()).next();
+                name.map_or_else(
+                    || "other marks or times".to_owned(),
+                    |name| format!("`{name}` differs"),
+                )
+            }
+            Err(error) => error.to_string(),
+        };
+        let (instrument, interval, time) = (&row.instrument, row.interval, row.as_of.human());
+        let number = found.version;
+        report.differs(format!("{instrument} {interval} row of {time}, version {number}: {why}"));
+    }
+    Ok(())
+}
+
+/// Candles as the rows of a frame, with the columns that clean rows have.
+fn frame(
+    pipeline: &Pipeline,
+    candles: &BTreeMap<Timestamp, &CandleVersion>,
+) -> Result<Frame, PlatformError> {
+    let all: Vec<&CandleVersion> = candles.values().copied().collect();
+    let rows = all.iter().map(|v| RowMeta {
+        time: v.candle.open_time,
+        known_at: v.known_at,
+        ingested_at: v.known_at,
+        flags: v.flags,
+    });
+    let column = |name: &str, of: fn(&CandleVersion) -> f64| {
+        Column::new(name, all.iter().map(|v| of(v)).collect())
+    };
+    let columns = vec![
+        column("open", |v| v.candle.open),
+        column("high", |v| v.candle.high),
+        column("low", |v| v.candle.low),
+        column("close", |v| v.candle.close),
+        column("price", |v| v.candle.close),
+        column("volume", |v| v.candle.volume),
+        column("total_volume", |v| v.notional),
+        column("quote_volume", |v| v.notional),
+        column("vwap", CandleVersion::vwap),
+        column("trades", |v| v.candle.trades.map_or(f64::NAN, |n| n as f64)),
+    ];
+    let (instrument, interval) = (pipeline.instrument.clone(), pipeline.interval);
+    let frame = Frame::new(instrument, interval, rows.collect(), columns);
+    Ok(frame.map_err(foretell_feature::FeatureError::from)?)
+}

@@ -1,0 +1,249 @@
+//! A recorded period once more, as a job with topics of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foretell_market::{Bar, Clock, FeedEvent, Interval, RowFlags, Timestamp};
+use foretell_source::live::LiveSettings;
+use foretell_stream::codec::{Instruments, decode_arrival, decode_closed, encode_closed};
+use foretell_stream::{Closed, Log, Record, Stored};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::parts::{Part, Processes};
+use super::plan::RiverPlan;
+use super::status::RiverStatus;
+use crate::error::PlatformError;
+use crate::observer::Stop;
+
+const READ_BYTES: usize = 4 << 20;
+/// The most records that are handed on at once when nothing is paced.
+const AT_ONCE: usize = 10_000;
+/// How often the processors are asked whether they have caught up.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What is played again, and how.
+#[derive(Debug, Clone)]
+pub struct ReplayOptions {
+    /// Start of event time (UTC).
+    pub from: Timestamp,
+    /// End of event time, exclusive (UTC).
+    pub to: Timestamp,
+    /// So many times as fast as it came; as fast as it goes without it.
+    pub speed: Option<f64>,
+    /// The name of the job: what its topics end with.
+    pub job: String,
+    /// Leave its topics in the log.
+    pub keep: bool,
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplayReport {
+    /// The job.
+    pub job: String,
+    /// Events that were played: trades, heartbeats, gaps.
+    pub events: u64,
+    /// Candles of the past that it began with.
+    pub history: u64,
+    /// Records that followed, by topic.
+    pub written: std::collections::BTreeMap<String, u64>,
+    /// How long it took, seconds.
+    pub seconds: f64,
+}
+
+/// Plays a recorded period again. Whatever becomes of it, its topics are removed, unless they
+/// are to be kept.
+///
+/// # Errors
+/// When the log fails, or the user stopped it.
+pub async fn replay(
+    log: Arc<dyn Log>,
+    plan: &RiverPlan,
+    options: &ReplayOptions,
+    clock: Arc<dyn Clock>,
+    progress: &(dyn Fn(u64) + Send + Sync),
+    stop: &Stop,
+) -> Result<ReplayReport, PlatformError> {
+    let job = plan.clone().as_job(&options.job);
+    let outcome = play(&log, plan, &job, options, clock, progress, stop).await;
+    if !options.keep {
+        for topic in job.topics().all() {
+            log.remove(topic).await?;
+        }
+    }
+    outcome
+}
+
+async fn play(
+    log: &Arc<dyn Log>,
+    plan: &RiverPlan,
+    job: &RiverPlan,
+    options: &ReplayOptions,
+    clock: Arc<dyn Clock>,
+    progress: &(dyn Fn(u64) + Send + Sync),
+    stop: &Stop,
+) -> Result<ReplayReport, PlatformError> {
+    let status = Arc::new(RiverStatus::default());
+    let mut processes =
+        Processes::on(Arc::clone(log), job, None, clock, Arc::clone(&status)).await?;
+    let mut history = 0;
+    for partition in 0..plan.topics().partitions {
+        history += past(&**log, plan, job, partition, options.from).await?;
+    }
+    let live = LiveSettings::default();
+    processes.start(Part::Features, job, &live, None)?;
+    processes.start(Part::Transform, job, &live, None)?;
+    let began = Instant::now();
+    let mut events = 0;
+    let work = async {
+        events = feed(&**log, plan, job, options, progress, stop).await?;
+        // A commit moves what was written and what was read together, so a processor that has
+        // caught up has written all there is for the next.
+        for group in status.groups() {
+            loop {
+                stop.check()?;
+                let view = status.view(&**log).await;
+                let is_it = |g: &&super::GroupView| g.group == group;
+                if view.groups.iter().find(is_it).is_some_and(|g| g.lag == 0) {
+                    break;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok::<(), PlatformError>(())
+    };
+    let mut played = Ok(());
+    let ran = processes.until(async { played = work.await }).await;
+    ran?;
+    played?;
+    Ok(ReplayReport {
+        job: options.job.clone(),
+        events,
+        history,
+        written: status.view(&**log).await.written,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// The candles that were over before the period, marked as of the past.
+async fn past(
+    log: &dyn Log,
+    plan: &RiverPlan,
+    job: &RiverPlan,
+    partition: u32,
+    from: Timestamp,
+) -> Result<u64, PlatformError> {
+    let (source, target) = (plan.topics().ohlcv, job.topics().ohlcv);
+    let (mut names, mut latest) = (Instruments::default(), std::collections::BTreeMap::new());
+    each(log, &source, partition, |stored| {
+        let Record { key, value, time } = &stored.record;
+        if let Ok(closed) = decode_closed(value, *time, &mut names)
+            && let Bar::Candle(mut version) = closed.bar
+            && version.candle.open_time + closed.interval <= from
+            && version.known_at <= from
+        {
+            version.flags |= RowFlags::BACKFILLED;
+            let place = (key.clone(), closed.interval, version.candle.open_time);
+            latest.insert(place, (Closed { bar: Bar::Candle(version), ..closed }, *time));
+        }
+    })
+    .await?;
+    let mut records = Vec::with_capacity(latest.len());
+    for ((key, ..), (closed, time)) in latest {
+        let mut value = Vec::new();
+        encode_closed(&closed, plan.encoding, &mut value);
+        records.push(Record { key, value: Bytes::from(value), time });
+    }
+    let count = records.len() as u64;
+    for part in records.chunks(AT_ONCE) {
+        log.append(&target, partition, part.to_vec()).await?;
+    }
+    Ok(count)
+}
+
+async fn each(
+    log: &dyn Log,
+    topic: &str,
+    partition: u32,
+    mut take: impl FnMut(&Stored),
+) -> Result<(), PlatformError> {
+    let bounds = log.bounds(topic, partition).await?;
+    let mut at = bounds.start;
+    while at < bounds.end {
+        let records = log.read(topic, partition, at, READ_BYTES, Duration::ZERO).await?;
+        let Some(last) = records.last() else { break };
+        at = last.offset + 1;
+        records.iter().for_each(&mut take);
+    }
+    Ok(())
+}
+
+/// When something happened at the venue.
+fn event_time(event: &FeedEvent) -> Timestamp {
+    match event {
+        FeedEvent::Trade(trade) => trade.time,
+        FeedEvent::Heartbeat { time, .. } => *time,
+        FeedEvent::Gap { from, .. } | FeedEvent::Repaired { from, .. } => *from,
+    }
+}
+
+/// Hands the recorded events of the period on, all partitions in step.
+async fn feed(
+    log: &dyn Log,
+    plan: &RiverPlan,
+    job: &RiverPlan,
+    options: &ReplayOptions,
+    progress: &(dyn Fn(u64) + Send + Sync),
+    stop: &Stop,
+) -> Result<u64, PlatformError> {
+    let (source, target) = (plan.topics().trade, job.topics().trade);
+    let longest = plan.pipelines().iter().map(|p| p.interval).max().unwrap_or(Interval::MINUTE);
+    // The first window is whole.
+    let from = longest.floor(options.from);
+    let mut names = Instruments::default();
+    let mut recorded: Vec<(Timestamp, u32, Record)> = Vec::new();
+    for partition in 0..plan.topics().partitions {
+        stop.check()?;
+        each(log, &source, partition, |stored| {
+            let Record { value, time, .. } = &stored.record;
+            if let Ok(arrival) = decode_arrival(value, *time, i64::MAX / 4, &mut names)
+                && (from..options.to).contains(&event_time(&arrival.event))
+            {
+                recorded.push((arrival.at, partition, stored.record.clone()));
+            }
+        })
+        .await?;
+    }
+    // A stable order: records of one partition stay as they came.
+    recorded.sort_by_key(|(at, ..)| *at);
+    let Some(first) = recorded.first().map(|(at, ..)| *at) else { return Ok(0) };
+    let began = Instant::now();
+    let (mut done, count) = (0, recorded.len());
+    while done < count {
+        stop.check()?;
+        let due = match options.speed {
+            None => (done + AT_ONCE).min(count),
+            Some(speed) => {
+                let played = began.elapsed().as_secs_f64() * speed * 1e6;
+                let until = Timestamp::from_micros(first.micros().saturating_add(played as i64));
+                recorded.partition_point(|(at, ..)| *at <= until).min(done + AT_ONCE)
+            }
+        };
+        if due == done {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
+        for partition in 0..plan.topics().partitions {
+            let here = recorded[done..due].iter().filter(|(_, p, _)| *p == partition);
+            let records: Vec<Record> = here.map(|(.., record)| record.clone()).collect();
+            if !records.is_empty() {
+                log.append(&target, partition, records).await?;
+            }
+        }
+        done = due;
+        progress((100 * done / count) as u64);
+    }
+    Ok(count as u64)
+}
