@@ -115,7 +115,8 @@ struct Window {
 /// answered otherwise until event time is the allowed lateness past it (the rule of Flink's
 /// `allowedLateness`): by late trades, by gaps that are told of later and by repairs. Of trades
 /// out of order, `open` is the earliest and `close` the latest in event time; of equal times
-/// the first and the last to arrive. What was before the first event is not known.
+/// the first and the last to arrive. Windows are answered for from the first trade or heartbeat
+/// on; what was before it is not known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tumbling {
@@ -123,7 +124,7 @@ pub struct Tumbling {
     lateness: Lateness,
     /// Event time.
     watermark: Timestamp,
-    /// Up to where windows have been answered for; `None` before the first event.
+    /// Up to where windows have been answered for; `None` before the first trade or heartbeat.
     answered: Option<Timestamp>,
     /// The windows that have trades and may still change, oldest first.
     windows: VecDeque<Window>,
@@ -155,7 +156,7 @@ impl Tumbling {
         self.interval
     }
 
-    /// How far event time has come; `None` before the first event.
+    /// How far event time has come; `None` before the first trade or heartbeat.
     pub fn watermark(&self) -> Option<Timestamp> {
         self.answered.map(|_| self.watermark)
     }
@@ -179,7 +180,7 @@ impl Tumbling {
         }
     }
 
-    /// What was before the first event is not known; windows that event time has passed by
+    /// What was before the first trade or heartbeat is not known; windows that event time has passed by
     /// then are not asked for.
     fn begin(&mut self, time: Timestamp, watermark: Timestamp) {
         if self.answered.is_none() {
@@ -308,10 +309,6 @@ impl Tumbling {
     }
 
     fn gap(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
-        if from >= to {
-            return;
-        }
-        self.begin(from, self.delayed(from));
         self.gaps.add(from, to);
         self.remark(from, to, out);
     }
