@@ -70,6 +70,9 @@ RECORDS = {
             ("foretell.Gap", {"from_us": MINUTE, "to_us": AT, "reason": "the cable, häufig"})
         ),
         "repaired": arrival(("foretell.Repaired", {"from_us": MINUTE, "to_us": AT})),
+        "renumbered": arrival(
+            ("foretell.Renumbered", {"time_us": AT, "reason": "1 came after 9"})
+        ),
     },
     "CLOSED": {
         "candle": closed(("foretell.Candle", CANDLE)),
@@ -77,13 +80,25 @@ RECORDS = {
             ("foretell.Candle", CANDLE | {"trades": None, "version": 300, "flags": 511})
         ),
         "no trade": closed(
-            ("foretell.Silent", {"from_us": MINUTE, "to_us": AT, "reason": "no_trade"})
+            ("foretell.Silent", {"from_us": MINUTE, "to_us": AT, "reason": "no_trade", "version": 1})
         ),
         "feed down": closed(
-            ("foretell.Silent", {"from_us": MINUTE, "to_us": AT, "reason": "feed_down"})
+            ("foretell.Silent", {"from_us": MINUTE, "to_us": AT, "reason": "feed_down", "version": 2})
         ),
         "too late": closed(("foretell.TooLate", {"time_us": -1, "trade_id": 7})),
         "too late, no id": closed(("foretell.TooLate", {"time_us": MINUTE, "trade_id": None})),
+    },
+    "COUNTED": {
+        "count bar": {
+            "product_id": "BTC/USD",
+            "bar": "dollar-1000000.5",
+            "number": 300,
+            "known_at_us": AT,
+            "start_us": MINUTE,
+            "end_us": AT,
+            **{name: value for name, value in CANDLE.items() if name not in ("start_us", "version")},
+            "flags": 64,
+        }
     },
     "FEATURES": {"row": FEATURES},
 }

@@ -38,6 +38,16 @@ pub enum FeedEvent {
         /// The end of it, exclusive (UTC).
         to: Timestamp,
     },
+    /// The venue numbers its trades anew: the ids of trades from `time` on are of a new
+    /// numbering, and say nothing about those before.
+    Renumbered {
+        /// What the feed follows.
+        instrument: Instrument,
+        /// When the first trade with a new number happened (UTC).
+        time: Timestamp,
+        /// How that was noticed, in words for an operator.
+        reason: String,
+    },
 }
 
 impl FeedEvent {
@@ -47,7 +57,8 @@ impl FeedEvent {
             Self::Trade(trade) => &trade.instrument,
             Self::Heartbeat { instrument, .. }
             | Self::Gap { instrument, .. }
-            | Self::Repaired { instrument, .. } => instrument,
+            | Self::Repaired { instrument, .. }
+            | Self::Renumbered { instrument, .. } => instrument,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod candle;
 mod clock;
+mod counted;
 mod feed;
 mod fingerprint;
 mod flags;
@@ -18,6 +19,7 @@ mod tumbling;
 
 pub use candle::{Candle, CandleBuilder, CandleError};
 pub use clock::{Clock, FixedClock};
+pub use counted::{BarSpec, BarSpecError, CountBar, CountSpec, Counting};
 pub use feed::{Arrival, FeedEvent};
 pub use fingerprint::{Fingerprint, FingerprintHasher, ParseFingerprintError};
 pub use flags::RowFlags;

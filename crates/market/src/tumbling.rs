@@ -1,10 +1,15 @@
 //! Candles in event time: windows close when event time has passed them, and trades that come
 //! late make new versions of them.
 
+mod silences;
+mod spans;
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use self::silences::{Run, Silences};
+use self::spans::Spans;
 use crate::{Arrival, Candle, FeedEvent, Interval, RowFlags, Timestamp, Trade};
 
 /// When windows close and how long they can still change.
@@ -14,7 +19,8 @@ pub struct Lateness {
     /// How far event time stays behind the latest trade, microseconds: trades that are out of
     /// order by less do not even come late.
     pub delay: i64,
-    /// For how long after its close a candle still takes late trades, microseconds.
+    /// For how long after its close a window can still be answered otherwise, by late trades,
+    /// gaps and repairs, microseconds.
     pub allowed: i64,
 }
 
@@ -27,7 +33,8 @@ pub struct CandleVersion {
     pub notional: f64,
     /// When this version became known (UTC): the arrival of what closed or changed it.
     pub known_at: Timestamp,
-    /// 1 for the first, and one more for every correction.
+    /// 1 for the first answer of the window, silences included, and one more for every
+    /// correction.
     pub version: u32,
     /// Marks: late, corrected, tainted by a gap.
     pub flags: RowFlags,
@@ -61,7 +68,7 @@ pub enum Silence {
 pub enum Bar {
     /// A closed candle, or a correction of one.
     Candle(CandleVersion),
-    /// The windows of `[from, to)` have no candle.
+    /// The windows of `[from, to)` have no candle, in each of them.
     Silent {
         /// Start of the first window (UTC).
         from: Timestamp,
@@ -71,6 +78,9 @@ pub enum Bar {
         reason: Silence,
         /// When that was known (UTC).
         known_at: Timestamp,
+        /// 1 for the first answer of these windows, and one more for every correction: a gap
+        /// that was told of later, or its repair.
+        version: u32,
     },
     /// A trade that came when its window took none any more: counted nowhere.
     TooLate {
@@ -91,7 +101,7 @@ struct Window {
     /// Event times of the trades behind `open` and `close`.
     first: Timestamp,
     last: Timestamp,
-    /// How many versions were given out; none while it is open.
+    /// How often the window was answered for, as silent too; never while it is open.
     versions: u32,
     tainted: bool,
     late: bool,
@@ -101,10 +111,12 @@ struct Window {
 /// arrival. What comes out depends on that sequence alone.
 ///
 /// Event time is the latest time that a trade (less the delay) or a heartbeat named; it never
-/// goes back. A window `[t, t + interval)` closes when event time reaches its end, and takes
-/// trades until event time is the allowed lateness past it (the rule of Flink's
-/// `allowedLateness`). Of trades out of order, `open` is the earliest and `close` the latest
-/// in event time; of equal times the first and the last to arrive.
+/// goes back. A window `[t, t + interval)` closes when event time reaches its end, and can be
+/// answered otherwise until event time is the allowed lateness past it (the rule of Flink's
+/// `allowedLateness`): by late trades, by gaps that are told of later and by repairs. Of trades
+/// out of order, `open` is the earliest and `close` the latest in event time; of equal times
+/// the first and the last to arrive. Windows are answered for from the first trade or heartbeat
+/// on; what was before it is not known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tumbling {
@@ -112,12 +124,14 @@ pub struct Tumbling {
     lateness: Lateness,
     /// Event time.
     watermark: Timestamp,
-    /// Up to where windows have been answered for; `None` before the first event.
+    /// Up to where windows have been answered for; `None` before the first trade or heartbeat.
     answered: Option<Timestamp>,
     /// The windows that have trades and may still change, oldest first.
     windows: VecDeque<Window>,
-    /// What is not known and may still touch a window, `[from, to)`.
-    gaps: Vec<(Timestamp, Timestamp)>,
+    /// The windows that have none and may still change.
+    silences: Silences,
+    /// What is not known and may still touch a window.
+    gaps: Spans,
     /// The latest arrival so far: a clock that steps back makes nothing known earlier.
     now: Timestamp,
 }
@@ -131,7 +145,8 @@ impl Tumbling {
             watermark: Timestamp::from_micros(i64::MIN),
             answered: None,
             windows: VecDeque::new(),
-            gaps: Vec::new(),
+            silences: Silences::default(),
+            gaps: Spans::default(),
             now: Timestamp::from_micros(i64::MIN),
         }
     }
@@ -141,7 +156,7 @@ impl Tumbling {
         self.interval
     }
 
-    /// How far event time has come; `None` before the first event.
+    /// How far event time has come; `None` before the first trade or heartbeat.
     pub fn watermark(&self) -> Option<Timestamp> {
         self.answered.map(|_| self.watermark)
     }
@@ -152,27 +167,37 @@ impl Tumbling {
         match &arrival.event {
             FeedEvent::Trade(trade) => self.trade(trade, &mut out),
             FeedEvent::Heartbeat { time, .. } => {
-                self.begin(*time);
+                self.begin(*time, *time);
                 self.advance(*time, &mut out);
             }
             FeedEvent::Gap { from, to, .. } => self.gap(*from, *to, &mut out),
-            FeedEvent::Repaired { from, to, .. } => self.repaired(*from, *to, &mut out),
+            FeedEvent::Repaired { from, to, .. } => {
+                self.gaps.remove(*from, *to);
+                self.remark(*from, *to, &mut out);
+            }
+            // Numbers are the business of whoever counts each trade once.
+            FeedEvent::Renumbered { .. } => {}
         }
     }
 
-    /// The window that the feed began in is not known from its start.
-    fn begin(&mut self, time: Timestamp) {
+    /// What was before the first trade or heartbeat is not known; windows that event time has passed by
+    /// then are not asked for.
+    fn begin(&mut self, time: Timestamp, watermark: Timestamp) {
         if self.answered.is_none() {
-            let start = self.interval.floor(time);
-            self.answered = Some(start);
-            if start < time {
-                self.gaps.push((start, time));
-            }
+            self.watermark = watermark;
+            self.answered = Some(self.interval.floor(watermark));
+            self.gaps.add(Timestamp::from_micros(i64::MIN), time);
         }
+    }
+
+    /// Where event time is when a trade of `time` has come.
+    fn delayed(&self, time: Timestamp) -> Timestamp {
+        Timestamp::from_micros(time.micros().saturating_sub(self.lateness.delay))
     }
 
     fn trade(&mut self, trade: &Trade, out: &mut impl FnMut(Bar)) {
-        self.begin(trade.time);
+        let watermark = self.delayed(trade.time);
+        self.begin(trade.time, watermark);
         // The ordinary case: the next trade of the newest window.
         if let Some(window) = self.windows.back_mut()
             && window.versions == 0
@@ -183,8 +208,7 @@ impl Tumbling {
         } else {
             self.place(trade, out);
         }
-        let time = trade.time.micros().saturating_sub(self.lateness.delay);
-        self.advance(Timestamp::from_micros(time), out);
+        self.advance(watermark, out);
     }
 
     /// Adds a trade to whatever window it belongs to.
@@ -201,26 +225,23 @@ impl Tumbling {
                 index
             }
             Err(index) => {
-                self.windows.insert(index, Window::of(open_time, trade));
+                let mut window = Window::of(open_time, trade);
+                window.versions = self.silences.take(open_time, self.interval);
+                self.windows.insert(index, window);
                 index
             }
         };
         if end <= self.watermark {
-            let tainted = self.touches_gap(open_time, end);
+            let tainted = self.gaps.touches(open_time, end);
             let window = &mut self.windows[index];
             (window.late, window.tainted) = (true, tainted);
             out(Bar::Candle(window.version(self.now, end)));
         }
     }
 
-    /// Whether a window that ends here takes no trade any more.
+    /// Whether a window that ends here is answered for good.
     fn is_past(&self, end: Timestamp) -> bool {
-        self.answered.is_some()
-            && end.micros().saturating_add(self.lateness.allowed) <= self.watermark.micros()
-    }
-
-    fn touches_gap(&self, from: Timestamp, to: Timestamp) -> bool {
-        self.gaps.iter().any(|(a, b)| *a < to && from < *b)
+        end.micros().saturating_add(self.lateness.allowed) <= self.watermark.micros()
     }
 
     /// Moves event time on and closes what it has passed.
@@ -230,10 +251,10 @@ impl Tumbling {
         }
         self.watermark = time;
         let Some(mut answered) = self.answered else { return };
-        let reached = self.interval.floor(time);
-        if reached <= answered {
+        if time < answered + self.interval {
             return;
         }
+        let reached = self.interval.floor(time);
         let from = self.windows.partition_point(|w| w.candle.open_time < answered);
         for index in from..self.windows.len() {
             let open_time = self.windows[index].candle.open_time;
@@ -242,42 +263,31 @@ impl Tumbling {
                 break;
             }
             self.silence(answered, open_time, out);
-            let tainted = self.touches_gap(open_time, end);
+            let tainted = self.gaps.touches(open_time, end);
             let window = &mut self.windows[index];
             window.tainted = tainted;
             out(Bar::Candle(window.version(self.now, end)));
             answered = end;
         }
         self.silence(answered, reached, out);
-        self.answered = Some(reached.max(answered));
+        self.answered = Some(reached);
         self.forget();
     }
 
     /// Answers for windows without a trade, in runs of one reason.
-    fn silence(&self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
+    fn silence(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
         let mut start = from;
         while start < to {
-            let known_at = self.now.max(to);
-            // Up to where the reason stays the same.
-            let touching = |(a, b): &&(Timestamp, Timestamp)| *a < to && start < *b;
-            let (end, reason) = match self.gaps.iter().filter(touching).min() {
-                Some((a, b)) if *a < start + self.interval => {
-                    (self.ceil(*b).min(to), Silence::FeedDown)
-                }
-                Some((a, _)) => (self.interval.floor(*a).min(to), Silence::NoTrade),
-                None => (to, Silence::NoTrade),
-            };
-            out(Bar::Silent { from: start, to: end, reason, known_at });
+            let (end, reason) = reason(&self.gaps, self.interval, start, to);
+            let run = Run { from: start, to: end, reason, version: 1 };
+            // A run is known when its last window is.
+            out(run.bar(self.now.max(to)));
+            self.silences.push(run);
             start = end;
         }
     }
 
-    fn ceil(&self, time: Timestamp) -> Timestamp {
-        let floor = self.interval.floor(time);
-        if floor == time { time } else { floor + self.interval }
-    }
-
-    /// Drops windows and gaps that nothing can change any more.
+    /// Drops what nothing can change any more.
     fn forget(&mut self) {
         while let Some(window) = self.windows.front() {
             if window.versions == 0 || !self.is_past(window.candle.open_time + self.interval) {
@@ -285,51 +295,79 @@ impl Tumbling {
             }
             self.windows.pop_front();
         }
-        if !self.gaps.is_empty() {
-            let (interval, allowed) = (self.interval, self.lateness.allowed);
-            let limit = self.watermark.micros();
-            self.gaps.retain(|(_, to)| {
-                let last = interval.floor(*to) + interval;
-                last.micros().saturating_add(allowed) > limit
-            });
-        }
+        let horizon = self.horizon();
+        self.silences.forget(horizon);
+        self.gaps.forget(horizon);
     }
 
-    /// Marks what a gap touches, closed windows included.
+    /// Start of the first window that is not answered for good.
+    fn horizon(&self) -> Timestamp {
+        let limit = self.watermark.micros().saturating_sub(self.lateness.allowed);
+        // Far from both ends of the axis, where the grid has no place left.
+        let lowest = Timestamp::MIN.micros();
+        self.interval.floor(Timestamp::from_micros(limit.max(lowest)))
+    }
+
     fn gap(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
+        self.gaps.add(from, to);
+        self.remark(from, to, out);
+    }
+
+    /// Answers again for the windows that a gap or its repair changes.
+    fn remark(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
+        let Some(answered) = self.answered else { return };
+        let from = self.interval.floor(from.max(self.horizon()));
         if from >= to {
             return;
         }
-        self.begin(from);
-        self.gaps.push((from, to));
-        self.remark(from, to, out);
-    }
-
-    /// Takes marks away again where no other gap is left.
-    fn repaired(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
-        let mut left = Vec::with_capacity(self.gaps.len() + 1);
-        for (a, b) in self.gaps.drain(..) {
-            left.extend([(a, b.min(from)), (a.max(to), b)].into_iter().filter(|(a, b)| a < b));
-        }
-        self.gaps = left;
-        self.remark(from, to, out);
-    }
-
-    fn remark(&mut self, from: Timestamp, to: Timestamp, out: &mut impl FnMut(Bar)) {
-        for index in 0..self.windows.len() {
-            let (open_time, versions) =
-                (self.windows[index].candle.open_time, self.windows[index].versions);
-            let end = open_time + self.interval;
-            if versions == 0 || open_time >= to || end <= from {
-                continue;
+        let (gaps, interval) = (&self.gaps, self.interval);
+        let silent = (from, ceil(interval, to.min(answered)));
+        let changed = self.silences.again(silent, |from, to| reason(gaps, interval, from, to));
+        let mut changed = changed.into_iter().peekable();
+        let first = self.windows.partition_point(|w| w.candle.open_time < from);
+        for window in self.windows.range_mut(first..) {
+            let (open_time, end) = (window.candle.open_time, window.candle.open_time + interval);
+            if window.versions == 0 || open_time >= to {
+                break;
             }
-            let tainted = self.touches_gap(open_time, end);
-            let window = &mut self.windows[index];
+            while let Some(run) = changed.next_if(|run| run.from < open_time) {
+                out(run.bar(self.now.max(run.to)));
+            }
+            let tainted = gaps.touches(open_time, end);
             if window.tainted != tainted {
                 window.tainted = tainted;
                 out(Bar::Candle(window.version(self.now, end)));
             }
         }
+        for run in changed {
+            out(run.bar(self.now.max(run.to)));
+        }
+    }
+}
+
+/// Up to where windows without a trade, from `start` on and before `to`, have one reason.
+fn reason(
+    gaps: &Spans,
+    interval: Interval,
+    start: Timestamp,
+    to: Timestamp,
+) -> (Timestamp, Silence) {
+    match gaps.first_in(start, to) {
+        Some((a, b)) if a < start + interval => (ceil(interval, b).min(to), Silence::FeedDown),
+        Some((a, _)) => (interval.floor(a), Silence::NoTrade),
+        None => (to, Silence::NoTrade),
+    }
+}
+
+fn ceil(interval: Interval, time: Timestamp) -> Timestamp {
+    let floor = interval.floor(time);
+    if floor == time { time } else { floor + interval }
+}
+
+impl Run {
+    fn bar(&self, known_at: Timestamp) -> Bar {
+        let Self { from, to, reason, version } = *self;
+        Bar::Silent { from, to, reason, known_at, version }
     }
 }
 

@@ -96,8 +96,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let own = topics.clone();
     let make = move || -> Result<Box<dyn Operator>, StreamError> {
         let lateness = Lateness { delay: 0, allowed: 60_000_000 };
-        let (intervals, encoding) = (vec![Interval::MINUTE], Encoding::Json);
-        let settings = CandleSettings { intervals, lateness, ahead: 60_000_000, encoding };
+        let (bars, encoding) = (vec![Interval::MINUTE.into()], Encoding::Json);
+        let settings = CandleSettings { bars, lateness, ahead: 60_000_000, encoding };
         Ok(Box::new(CandleOperator::new(settings, own.clone())))
     };
     let since = (Instant::now(), cpu());

@@ -93,8 +93,8 @@ fn operator(
     encoding: Encoding,
 ) -> Result<Box<dyn Operator>, StreamError> {
     let lateness = Lateness { delay: 0, allowed: 0 };
-    let intervals = vec![Interval::MINUTE];
-    let settings = CandleSettings { intervals, lateness, ahead: 60_000_000, encoding };
+    let bars = vec![Interval::MINUTE.into()];
+    let settings = CandleSettings { bars, lateness, ahead: 60_000_000, encoding };
     let candles = CandleOperator::new(settings, topics.clone());
     if !with_rows {
         return Ok(Box::new(candles));

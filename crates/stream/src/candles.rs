@@ -1,23 +1,27 @@
-//! From what a feed brings to candles: one lane per instrument, several intervals at once.
+//! From what a feed brings to candles: one lane per instrument, several bars at once.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use foretell_market::{Arrival, Bar, FeedEvent, Instrument, Interval, Lateness, Tumbling};
+use foretell_market::{
+    Arrival, Bar, BarSpec, Counting, FeedEvent, Instrument, Lateness, Timestamp, Trade, Tumbling,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Encoding, Instruments, decode_arrival, encode_closed, product_id};
-use crate::ids::Ids;
-use crate::log::Stored;
+use crate::codec::{
+    Encoding, Instruments, Refusal, decode_arrival, encode_closed, encode_counted, product_id,
+};
+use crate::ids::{Ids, Seen};
+use crate::log::{Lost, Stored, partition_of};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
-use crate::rows::Closed;
+use crate::rows::{Closed, Counted};
 use crate::saved;
 
 /// What candles are made, and how.
 #[derive(Debug, Clone)]
 pub struct CandleSettings {
-    /// Their lengths.
-    pub intervals: Vec<Interval>,
+    /// Their lengths, or what they count.
+    pub bars: Vec<BarSpec>,
     /// When windows close.
     pub lateness: Lateness,
     /// How far a trade's time may be ahead of its arrival, microseconds.
@@ -30,11 +34,30 @@ pub struct CandleSettings {
 #[serde(deny_unknown_fields)]
 struct Lane {
     instrument: Instrument,
-    bars: Vec<Tumbling>,
+    bars: Vec<Bars>,
     ids: Ids,
     #[serde(skip)]
     changed: bool,
 }
+
+/// The bars of one kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Bars {
+    Time(Tumbling),
+    Count(Counting),
+}
+
+/// What is known of the whole partition, saved under a key that no product has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    /// Records went before they were read, all of them from before this instant.
+    lost_until: Option<Timestamp>,
+    #[serde(skip)]
+    changed: bool,
+}
+
+const PLACE: &[u8] = b"\0place";
 
 /// `trade` in, `ohlcv` out.
 #[derive(Debug)]
@@ -42,8 +65,104 @@ pub struct CandleOperator {
     settings: CandleSettings,
     topics: Topics,
     instruments: Instruments,
+    /// The partition it works on, of how many; `None` takes every record.
+    partition: Option<(u32, u32)>,
     lanes: HashMap<Bytes, Lane>,
+    place: Place,
     buffer: Vec<u8>,
+}
+
+impl Bars {
+    fn new(spec: BarSpec, lateness: Lateness) -> Self {
+        match spec {
+            BarSpec::Time(interval) => Self::Time(Tumbling::new(interval, lateness)),
+            BarSpec::Count(count) => Self::Count(Counting::new(count)),
+        }
+    }
+
+    fn spec(&self) -> BarSpec {
+        match self {
+            Self::Time(bars) => bars.interval().into(),
+            Self::Count(bars) => bars.spec().into(),
+        }
+    }
+}
+
+/// Where bars are written.
+struct Writer<'a> {
+    topics: &'a Topics,
+    encoding: Encoding,
+    buffer: &'a mut Vec<u8>,
+    out: &'a mut Outbox,
+}
+
+impl Writer<'_> {
+    fn write(
+        &mut self,
+        key: &Bytes,
+        known_at: Timestamp,
+        encode: impl FnOnce(Encoding, &mut Vec<u8>),
+    ) {
+        self.buffer.clear();
+        encode(self.encoding, self.buffer);
+        let value = Bytes::copy_from_slice(self.buffer);
+        self.out.write(&self.topics.ohlcv, key.clone(), value, known_at);
+    }
+}
+
+impl Lane {
+    fn new(instrument: Instrument, settings: &CandleSettings) -> Self {
+        let bars = settings.bars.iter().map(|spec| Bars::new(*spec, settings.lateness)).collect();
+        Self { instrument, bars, ids: Ids::default(), changed: false }
+    }
+
+    /// Hands an event to all bars, and writes what they answer.
+    fn feed(&mut self, arrival: &Arrival, key: &Bytes, writer: &mut Writer<'_>) {
+        self.changed = true;
+        for bars in &mut self.bars {
+            match bars {
+                Bars::Time(bars) => {
+                    let interval = bars.interval();
+                    bars.feed(arrival, |bar| {
+                        let known_at = match &bar {
+                            Bar::Candle(version) => version.known_at,
+                            Bar::Silent { known_at, .. } | Bar::TooLate { known_at, .. } => {
+                                *known_at
+                            }
+                        };
+                        let instrument = self.instrument.clone();
+                        let closed = Closed { instrument, interval, bar };
+                        writer.write(key, known_at, |e, out| encode_closed(&closed, e, out));
+                    });
+                }
+                Bars::Count(bars) => {
+                    if let Some(bar) = bars.feed(arrival) {
+                        let counted = Counted { instrument: self.instrument.clone(), bar };
+                        let known_at = bar.known_at;
+                        writer.write(key, known_at, |e, out| encode_counted(&counted, e, out));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What happened in `[from, to)` is not known, as of `at`.
+    fn miss(
+        &mut self,
+        (from, to): (Timestamp, Timestamp),
+        at: Timestamp,
+        key: &Bytes,
+        writer: &mut Writer<'_>,
+    ) {
+        let (instrument, reason) = (self.instrument.clone(), String::new());
+        let event = FeedEvent::Gap { instrument, from, to, reason };
+        self.feed(&Arrival { event, at, backfilled: false }, key, writer);
+    }
+}
+
+/// The first microsecond behind an instant.
+fn behind(time: Timestamp) -> Timestamp {
+    Timestamp::from_micros(time.micros().saturating_add(1))
 }
 
 impl CandleOperator {
@@ -53,60 +172,104 @@ impl CandleOperator {
             settings,
             topics,
             instruments: Instruments::default(),
+            partition: None,
             lanes: HashMap::new(),
+            place: Place::default(),
             buffer: Vec::new(),
         }
     }
 
-    fn take(&mut self, arrival: &Arrival, key: &Bytes, out: &mut Outbox) {
-        let lane = match self.lanes.get_mut(key) {
+    /// Takes what came, or says why not.
+    fn take(
+        &mut self,
+        arrival: &Arrival,
+        stored: &Stored,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        let instrument = arrival.event.instrument();
+        // The ordinary case: a record under the key of its product.
+        let known = self.lanes.get(&stored.record.key);
+        let key = if known.is_some_and(|lane| lane.instrument == *instrument) {
+            stored.record.key.clone()
+        } else {
+            self.belongs(instrument)?
+        };
+        let mut writer = Writer {
+            topics: &self.topics,
+            encoding: self.settings.encoding,
+            buffer: &mut self.buffer,
+            out,
+        };
+        let lane = match self.lanes.get_mut(&key) {
             Some(lane) => lane,
             None => {
-                let instrument = arrival.event.instrument().clone();
-                let lateness = self.settings.lateness;
-                let bars = self.settings.intervals.iter().map(|i| Tumbling::new(*i, lateness));
-                let bars = bars.collect();
-                let lane = Lane { instrument, bars, ids: Ids::default(), changed: false };
+                let mut lane = Lane::new(instrument.clone(), &self.settings);
+                if let Some(until) = self.place.lost_until {
+                    lane.miss((Timestamp::MIN, until), arrival.at, &key, &mut writer);
+                }
                 self.lanes.entry(key.clone()).or_insert(lane)
             }
         };
-        lane.changed = true;
-        // A trade that comes twice counts once.
-        if let FeedEvent::Trade(trade) = &arrival.event
-            && let Some(id) = trade.id
-            && !lane.ids.add(id)
-        {
-            return;
+        match &arrival.event {
+            FeedEvent::Trade(trade) => match lane.ids.add(trade) {
+                Seen::New => lane.feed(arrival, &key, &mut writer),
+                Seen::Again => writer.out.repeated(),
+                Seen::Unknown(doubt) => {
+                    // It may be missing in its candle.
+                    let Trade { id, time, .. } = trade;
+                    lane.miss((*time, behind(*time)), arrival.at, &key, &mut writer);
+                    return Err(Refusal(format!(
+                        "trade {} was not counted, and its candle is tainted: {doubt}",
+                        id.unwrap_or_default()
+                    )));
+                }
+            },
+            FeedEvent::Renumbered { time, .. } => {
+                lane.ids.renumbered(*time);
+                lane.feed(arrival, &key, &mut writer);
+            }
+            _ => lane.feed(arrival, &key, &mut writer),
         }
-        let Lane { instrument, bars, .. } = lane;
-        for bar in bars {
-            let interval = bar.interval();
-            bar.feed(arrival, |bar| {
-                let known_at = match &bar {
-                    Bar::Candle(version) => version.known_at,
-                    Bar::Silent { known_at, .. } | Bar::TooLate { known_at, .. } => *known_at,
-                };
-                let closed = Closed { instrument: instrument.clone(), interval, bar };
-                self.buffer.clear();
-                encode_closed(&closed, self.settings.encoding, &mut self.buffer);
-                let value = Bytes::copy_from_slice(&self.buffer);
-                out.write(&self.topics.ohlcv, key.clone(), value, known_at);
-            });
+        Ok(())
+    }
+
+    /// The key of an instrument whose records are of this partition.
+    fn belongs(&self, instrument: &Instrument) -> Result<Bytes, Refusal> {
+        let product = product_id(instrument);
+        if let Some((here, partitions)) = self.partition {
+            let there = partition_of(product.as_bytes(), partitions);
+            if there != here {
+                return Err(Refusal(format!(
+                    "{product} belongs to partition {there} of {partitions}, not to {here}: write \
+                     it under the key `{product}` with Kafka's default partitioner \
+                     (`partitioner=murmur2_random` in librdkafka)"
+                )));
+            }
         }
+        Ok(product.into())
     }
 }
 
 impl Operator for CandleOperator {
+    fn begin(&mut self, partition: u32, partitions: u32) {
+        self.partition = Some((partition, partitions));
+    }
+
     fn restore(&mut self, state: &[(Bytes, Bytes)]) -> Result<(), StreamError> {
         self.lanes.clear();
+        self.place = Place::default();
         for (key, value) in state {
+            if key == PLACE {
+                self.place = saved::restore(key, value)?;
+                continue;
+            }
             let lane: Lane = saved::restore(key, value)?;
-            let found: Vec<Interval> = lane.bars.iter().map(Tumbling::interval).collect();
-            if found != self.settings.intervals {
-                let wanted = &self.settings.intervals;
+            let found: Vec<BarSpec> = lane.bars.iter().map(Bars::spec).collect();
+            if found != self.settings.bars {
+                let wanted = &self.settings.bars;
                 return Err(StreamError::State {
                     key: String::from_utf8_lossy(key).into_owned(),
-                    reason: format!("it has candles of {found:?}, not of {wanted:?}"),
+                    reason: format!("it has bars of {found:?}, not of {wanted:?}"),
                 });
             }
             self.lanes.insert(key.clone(), lane);
@@ -114,29 +277,44 @@ impl Operator for CandleOperator {
         Ok(())
     }
 
+    /// Late trades, gaps and repairs may have been among them: nothing is known of any window
+    /// that was not final, up to when the first record behind them was written.
+    fn lost(&mut self, _: &Lost, until: Timestamp, out: &mut Outbox) -> Result<(), StreamError> {
+        let until = behind(until);
+        self.place = Place { lost_until: self.place.lost_until.max(Some(until)), changed: true };
+        let mut writer = Writer {
+            topics: &self.topics,
+            encoding: self.settings.encoding,
+            buffer: &mut self.buffer,
+            out,
+        };
+        // In an order that is the same in a replay.
+        let mut lanes: Vec<_> = self.lanes.iter_mut().collect();
+        lanes.sort_unstable_by_key(|(key, _)| *key);
+        for (key, lane) in lanes {
+            lane.miss((Timestamp::MIN, until), until, key, &mut writer);
+        }
+        Ok(())
+    }
+
     fn process(&mut self, records: &[Stored], out: &mut Outbox) -> Result<(), StreamError> {
         for stored in records {
-            let written = stored.record.time;
-            let ahead = self.settings.ahead;
+            let (written, ahead) = (stored.record.time, self.settings.ahead);
             let value = &stored.record.value;
-            match decode_arrival(value, written, ahead, &mut self.instruments) {
-                Ok(arrival) => {
-                    let instrument = arrival.event.instrument();
-                    // Records of others may have another key, or none.
-                    if stored.record.key == *product_id(instrument).as_bytes() {
-                        self.take(&arrival, &stored.record.key, out);
-                    } else {
-                        let key = Bytes::from(product_id(instrument));
-                        self.take(&arrival, &key, out);
-                    }
-                }
-                Err(refusal) => out.refuse(stored, &refusal),
+            let taken = decode_arrival(value, written, ahead, &mut self.instruments)
+                .and_then(|arrival| self.take(&arrival, stored, out));
+            if let Err(refusal) = taken {
+                out.refuse(stored, &refusal);
             }
         }
         Ok(())
     }
 
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)> {
-        saved::changes(&mut self.lanes, |lane| std::mem::take(&mut lane.changed))
+        let mut all = saved::changes(&mut self.lanes, |lane| std::mem::take(&mut lane.changed));
+        if std::mem::take(&mut self.place.changed) {
+            all.push((Bytes::from_static(PLACE), Some(saved::save(&self.place))));
+        }
+        all
     }
 }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use foretell_market::{Arrival, Bar, FeedEvent, Instrument, Timestamp, Trade};
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{Closed, FeatureRecord};
+use crate::rows::{Closed, Counted, FeatureRecord, Ohlcv};
 
 /// How values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -152,6 +152,7 @@ fn check(arrival: &Arrival, written: Timestamp, ahead: i64) -> Result<(), Refusa
             timely("the start", *from)?;
             timely("the end", *to)
         }
+        FeedEvent::Renumbered { time, .. } => timely("the time", *time),
     }
 }
 
@@ -163,21 +164,66 @@ pub fn encode_closed(closed: &Closed, encoding: Encoding, out: &mut Vec<u8>) {
     }
 }
 
-/// What a window came to, checked: nothing is known before it is over, or after it was written.
-/// A record that does not say when it was known was known when it was written, `written`.
+/// The bytes of a bar by count.
+pub fn encode_counted(counted: &Counted, encoding: Encoding, out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::Json => json::counted(counted, out),
+        Encoding::Avro => avro::counted(counted, out),
+    }
+}
+
+/// What a record of `ohlcv` says, checked: nothing is known before it is over, or after it was
+/// written. A record that does not say when it was known was known when it was written,
+/// `written`.
 ///
 /// # Errors
 /// What is wrong, in words for an operator.
+pub fn decode_ohlcv(
+    value: &[u8],
+    written: Timestamp,
+    instruments: &mut Instruments,
+) -> Result<Ohlcv, Refusal> {
+    let found = match value.first() {
+        Some(&avro::MARKER) => avro::read_ohlcv(value, instruments)?,
+        Some(b'{') => json::read_ohlcv(value, written, instruments)?,
+        _ => return Err(Refusal::new("neither a JSON object nor Avro with its schema's mark")),
+    };
+    match found {
+        Ohlcv::Closed(closed) => check_closed(closed, written).map(Ohlcv::Closed),
+        Ohlcv::Counted(counted) => {
+            let bar = &counted.bar;
+            sane("the start", bar.candle.open_time)?;
+            sane("the end", bar.end)?;
+            written_after("known_at", bar.known_at, written)?;
+            if bar.end < bar.candle.open_time || bar.known_at < bar.end {
+                let (start, end, known_at) = (bar.candle.open_time, bar.end, bar.known_at);
+                let text = format!("it starts at {start}, ends at {end}, known at {known_at}");
+                return Err(Refusal::new(text));
+            }
+            bar.candle.check().map_err(|e| Refusal::new(e.to_string()))?;
+            Ok(Ohlcv::Counted(counted))
+        }
+    }
+}
+
+/// What a window came to: [`decode_ohlcv()`] for who asks for nothing else.
+///
+/// # Errors
+/// What is wrong, in words for an operator, and that it is a bar by count.
 pub fn decode_closed(
     value: &[u8],
     written: Timestamp,
     instruments: &mut Instruments,
 ) -> Result<Closed, Refusal> {
-    let closed = match value.first() {
-        Some(&avro::MARKER) => avro::read_closed(value, instruments)?,
-        Some(b'{') => json::read_closed(value, written, instruments)?,
-        _ => return Err(Refusal::new("neither a JSON object nor Avro with its schema's mark")),
-    };
+    match decode_ohlcv(value, written, instruments)? {
+        Ohlcv::Closed(closed) => Ok(closed),
+        Ohlcv::Counted(counted) => {
+            Err(Refusal::new(format!("it is a bar of {}, not of a window", counted.bar.spec)))
+        }
+    }
+}
+
+fn check_closed(closed: Closed, written: Timestamp) -> Result<Closed, Refusal> {
     let (end, known_at) = match &closed.bar {
         Bar::Candle(version) => {
             sane("the start", version.candle.open_time)?;

@@ -8,10 +8,10 @@ use foretell_market::{Bar, CandleVersion, Instrument, Interval, Timestamp};
 use foretell_panel::{Column, Frame, RowMeta};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Encoding, Instruments, Refusal, decode_closed, encode_features, product_id};
+use crate::codec::{Encoding, Instruments, Refusal, decode_ohlcv, encode_features, product_id};
 use crate::log::{Record, Stored};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
-use crate::rows::FeatureRecord;
+use crate::rows::{FeatureRecord, Ohlcv};
 use crate::saved;
 
 /// What rows are made of the candles of one interval.
@@ -302,8 +302,8 @@ impl Operator for FeatureOperator {
         let mut by_lane: HashMap<Bytes, (Instrument, Vec<CandleVersion>)> = HashMap::new();
         for stored in records {
             let Record { value, time, .. } = &stored.record;
-            match decode_closed(value, *time, &mut self.instruments) {
-                Ok(closed) if closed.interval == self.settings.interval => {
+            match decode_ohlcv(value, *time, &mut self.instruments) {
+                Ok(Ohlcv::Closed(closed)) if closed.interval == self.settings.interval => {
                     let Bar::Candle(version) = closed.bar else { continue };
                     let key = Bytes::from(product_id(&closed.instrument));
                     let lane = by_lane.entry(key).or_insert_with_key(|key| {

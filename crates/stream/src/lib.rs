@@ -23,9 +23,9 @@ pub use candles::{CandleOperator, CandleSettings};
 pub use features::{FeatureOperator, FeatureSettings};
 pub use log::{
     Assignment, Commit, EmbeddedLog, EmbeddedOptions, GroupProtocol, KafkaLog, KafkaOptions, Log,
-    LogError, Member, Polled, Record, Stored, TopicName, TopicSpec, partition_of,
+    LogError, Lost, Member, Polled, Record, Stored, TopicName, TopicSpec, partition_of,
 };
 pub use operator::{Chain, Operator, Outbox, StreamError, Topics};
-pub use rows::{Closed, FeatureRecord};
+pub use rows::{Closed, Counted, FeatureRecord, Ohlcv};
 pub use task::{MakeOperator, OnCommit, Task, TaskSettings};
 pub use view::View;

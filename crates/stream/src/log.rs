@@ -78,6 +78,24 @@ pub struct Assignment {
     pub next: u64,
     /// The state as of there.
     pub state: Vec<(Bytes, Bytes)>,
+    /// What the group will never read, just before `next`.
+    pub lost: Option<Lost>,
+}
+
+/// Records that went from a topic before a group had read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The offset of the first of them.
+    pub from: u64,
+    /// The offset of the first record that is kept. Not each offset between was a record.
+    pub to: u64,
+}
+
+impl Lost {
+    /// What a group at `next` has lost of a topic whose first record is `first`.
+    fn between(next: u64, first: u64) -> Option<Self> {
+        (next < first).then_some(Self { from: next, to: first })
+    }
 }
 
 /// What a poll brought.
@@ -246,7 +264,8 @@ pub trait Member: Send {
     /// was given. Dropped before it ends, it has done nothing.
     ///
     /// # Errors
-    /// Damage, or when storage fails.
+    /// [`LogError::Rebalanced`] when records went before they were read, damage, or when
+    /// storage fails.
     async fn poll(&mut self, bytes: usize, wait: Duration) -> Result<Polled, LogError>;
 
     /// Moves on: all of the commit, or nothing.

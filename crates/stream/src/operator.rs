@@ -5,7 +5,7 @@ use foretell_market::Timestamp;
 use serde::Serialize;
 
 use crate::codec::Refusal;
-use crate::log::{LogError, Record, Stored, TopicName, partition_of};
+use crate::log::{LogError, Lost, Record, Stored, TopicName, partition_of};
 
 /// Why a task stopped.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,7 @@ pub struct Outbox {
     refused_to: TopicName,
     written: Vec<(TopicName, u32, Record)>,
     refusals: u64,
+    repeats: u64,
 }
 
 #[derive(Serialize)]
@@ -95,6 +96,7 @@ impl Outbox {
             refused_to: topics.refused.clone(),
             written: Vec::new(),
             refusals: 0,
+            repeats: 0,
         }
     }
 
@@ -119,6 +121,31 @@ impl Outbox {
         let bytes = serde_json::to_vec(&wire).expect("plain fields are written to memory");
         let topic = self.refused_to.clone();
         self.write(&topic, key.clone(), bytes.into(), *time);
+    }
+
+    /// Says where an operator sees it that records went before they were read; `time` is when
+    /// the first record behind them was written.
+    pub(crate) fn lost(&mut self, topic: &str, partition: u32, lost: &Lost, time: Timestamp) {
+        let Lost { from, to } = *lost;
+        let (key, value) = (Bytes::new(), Bytes::new());
+        let record = Stored { offset: from, record: Record { key, value, time } };
+        let text = format!(
+            "{} offsets of {topic} {partition}, from {from} to before {to}, went before they were \
+             read: candles that they may belong to are tainted. Keep records for longer, or name \
+             this group in `kept_for` of the topic",
+            to - from
+        );
+        self.refuse(&record, &Refusal(text));
+    }
+
+    /// Counts a record that says again what was processed before.
+    pub(crate) fn repeated(&mut self) {
+        self.repeats += 1;
+    }
+
+    /// How many records said again what was processed before, so far.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     /// Whether nothing was written.
@@ -157,6 +184,23 @@ pub trait Operator: Send {
     /// [`StreamError::State`].
     fn restore(&mut self, state: &[(Bytes, Bytes)]) -> Result<(), StreamError>;
 
+    /// Is told once, before any record, which partition it works on, and how many there are.
+    fn begin(&mut self, _partition: u32, _partitions: u32) {}
+
+    /// Is told before the next records that some before them went unread; `until` is when the
+    /// first of the next was written. That it happened is on record already.
+    ///
+    /// # Errors
+    /// As [`Operator::process()`].
+    fn lost(
+        &mut self,
+        _lost: &Lost,
+        _until: Timestamp,
+        _out: &mut Outbox,
+    ) -> Result<(), StreamError> {
+        Ok(())
+    }
+
     /// Takes the next records.
     ///
     /// # Errors
@@ -187,6 +231,18 @@ impl<A: Operator, B: Operator> Chain<A, B> {
     pub fn new(first: A, between: TopicName, second: B) -> Self {
         Self { first, second, between, offsets: 0 }
     }
+
+    /// Hands what the first wrote since `before` to the second.
+    fn follow(&mut self, before: usize, out: &mut Outbox) -> Result<(), StreamError> {
+        let mut between = Vec::new();
+        for (topic, _, record) in out.since(before) {
+            if *topic == self.between {
+                between.push(Stored { offset: self.offsets, record: record.clone() });
+                self.offsets += 1;
+            }
+        }
+        self.second.process(&between, out)
+    }
 }
 
 impl<A: Operator, B: Operator> Operator for Chain<A, B> {
@@ -199,17 +255,21 @@ impl<A: Operator, B: Operator> Operator for Chain<A, B> {
         self.second.restore(&of(SECOND))
     }
 
+    fn begin(&mut self, partition: u32, partitions: u32) {
+        self.first.begin(partition, partitions);
+        self.second.begin(partition, partitions);
+    }
+
+    fn lost(&mut self, lost: &Lost, until: Timestamp, out: &mut Outbox) -> Result<(), StreamError> {
+        let before = out.len();
+        self.first.lost(lost, until, out)?;
+        self.follow(before, out)
+    }
+
     fn process(&mut self, records: &[Stored], out: &mut Outbox) -> Result<(), StreamError> {
         let before = out.len();
         self.first.process(records, out)?;
-        let mut between = Vec::new();
-        for (topic, _, record) in out.since(before) {
-            if *topic == self.between {
-                between.push(Stored { offset: self.offsets, record: record.clone() });
-                self.offsets += 1;
-            }
-        }
-        self.second.process(&between, out)
+        self.follow(before, out)
     }
 
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)> {

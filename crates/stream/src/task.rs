@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::log::{Commit, Log, LogError, Member, Polled, Record, TopicName};
+use crate::log::{Commit, Log, LogError, Lost, Member, Polled, Record, Stored, TopicName};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 
 /// How a task reads and commits.
@@ -57,8 +57,35 @@ struct Work {
     operator: Box<dyn Operator>,
     out: Outbox,
     next: u64,
+    /// What the group never read, until it is on record.
+    lost: Option<Lost>,
     /// When the first record since the last commit was processed.
     since: Option<Instant>,
+}
+
+impl Work {
+    /// What was lost is put on record together with the first records behind it, whose time
+    /// is the only one that a replay knows too.
+    fn process(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        records: &[Stored],
+    ) -> Result<(), StreamError> {
+        if let (Some(lost), Some(first)) = (self.lost, records.first()) {
+            self.lost = None;
+            let time = first.record.time;
+            tracing::warn!(
+                "{topic} {partition}: {} offsets from {} on went before they were read; what \
+                 they may change is tainted",
+                lost.to - lost.from,
+                lost.from
+            );
+            self.out.lost(topic, partition, &lost, time);
+            self.operator.lost(&lost, time, &mut self.out)?;
+        }
+        self.operator.process(records, &mut self.out)
+    }
 }
 
 /// What a step came to.
@@ -177,9 +204,10 @@ impl Task {
             Polled::Assigned(assignments) => {
                 for assigned in assignments {
                     let mut operator = (self.make)()?;
+                    operator.begin(assigned.partition, self.topics.partitions);
                     operator.restore(&assigned.state)?;
-                    let out = Outbox::new(&self.topics);
-                    let work = Work { operator, out, next: assigned.next, since: None };
+                    let (out, lost) = (Outbox::new(&self.topics), assigned.lost);
+                    let work = Work { operator, out, next: assigned.next, lost, since: None };
                     works.insert(assigned.partition, work);
                 }
             }
@@ -187,7 +215,7 @@ impl Task {
             Polled::Revoked(partitions) => works.retain(|p, _| !partitions.contains(p)),
             Polled::Records(partition, records) => {
                 let Some(work) = works.get_mut(&partition) else { return Ok(Step::On) };
-                work.operator.process(&records, &mut work.out)?;
+                work.process(&self.settings.topic, partition, &records)?;
                 let size: usize = records.iter().map(|r| r.record.value.len()).sum();
                 work.next = records.last().map_or(work.next, |r| r.offset + 1);
                 work.since.get_or_insert_with(Instant::now);

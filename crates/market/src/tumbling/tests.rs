@@ -43,6 +43,20 @@ fn minute(allowed: i64) -> Tumbling {
     Tumbling::new(Interval::MINUTE, Lateness { delay: 0, allowed: allowed * SECOND })
 }
 
+fn repaired(from: i64, to: i64, at: i64) -> Arrival {
+    let (from, to) = (secs(from), secs(to));
+    arrival(FeedEvent::Repaired { instrument: instrument(), from, to }, at)
+}
+
+fn silent(bar: &Bar) -> (i64, i64, Silence, u32) {
+    match bar {
+        Bar::Silent { from, to, reason, version, .. } => {
+            (from.secs(), to.secs(), *reason, *version)
+        }
+        other => panic!("{other:?} is no silence"),
+    }
+}
+
 fn run(bars: &mut Tumbling, events: &[Arrival]) -> Vec<Bar> {
     let mut out = Vec::new();
     for event in events {
@@ -74,15 +88,11 @@ fn no_trade_and_no_feed_are_told_apart() {
     let events =
         [trade(0, 10.0, 1.0), heartbeat(180), gap(250, 290, 291), heartbeat(420), heartbeat(430)];
     let out = run(&mut bars, &events);
-    let silent = |bar: &Bar| match bar {
-        Bar::Silent { from, to, reason, .. } => (from.secs(), to.secs(), *reason),
-        other => panic!("{other:?}"),
-    };
     assert_eq!(candle(&out[0]).candle.open_time, secs(0));
-    assert_eq!(silent(&out[1]), (60, 180, Silence::NoTrade));
-    assert_eq!(silent(&out[2]), (180, 240, Silence::NoTrade));
-    assert_eq!(silent(&out[3]), (240, 300, Silence::FeedDown));
-    assert_eq!(silent(&out[4]), (300, 420, Silence::NoTrade));
+    assert_eq!(silent(&out[1]), (60, 180, Silence::NoTrade, 1));
+    assert_eq!(silent(&out[2]), (180, 240, Silence::NoTrade, 1));
+    assert_eq!(silent(&out[3]), (240, 300, Silence::FeedDown, 1));
+    assert_eq!(silent(&out[4]), (300, 420, Silence::NoTrade, 1));
     assert_eq!(out.len(), 5);
 }
 
@@ -108,8 +118,7 @@ fn a_gap_taints_what_it_touches_and_a_repair_takes_it_back() {
     let tainted = run(&mut bars, &[gap(50, 70, 75), trade(121, 12.0, 1.0)]);
     let flags: Vec<_> = tainted.iter().map(|b| candle(b).flags).collect();
     assert_eq!(flags, [RowFlags::CORRECTED | RowFlags::TAINTED, RowFlags::TAINTED]);
-    let repaired = FeedEvent::Repaired { instrument: instrument(), from: secs(50), to: secs(70) };
-    let whole = run(&mut bars, &[late(55, 9.0, 1.0, 130), arrival(repaired, 131)]);
+    let whole = run(&mut bars, &[late(55, 9.0, 1.0, 130), repaired(50, 70, 131)]);
     let versions: Vec<_> = whole.iter().map(|b| (candle(b).version, candle(b).flags)).collect();
     let (late, corrected) = (RowFlags::LATE, RowFlags::CORRECTED);
     assert_eq!(
@@ -123,6 +132,44 @@ fn the_window_that_a_feed_began_in_is_tainted() {
     let out = run(&mut minute(0), &[trade(30, 10.0, 1.0), trade(61, 9.0, 1.0), heartbeat(120)]);
     let flags: Vec<_> = out.iter().map(|b| candle(b).flags).collect();
     assert_eq!(flags, [RowFlags::TAINTED, RowFlags::NONE]);
+}
+
+#[test]
+fn silences_are_corrected_by_gaps_and_repairs_that_are_told_of_later() {
+    let (up, down) = (Silence::NoTrade, Silence::FeedDown);
+    let mut bars = minute(600);
+    let told = run(&mut bars, &[trade(0, 1.0, 1.0), heartbeat(360)]);
+    assert_eq!(told[1..].iter().map(silent).collect::<Vec<_>>(), [(60, 360, up, 1)]);
+    let told = run(&mut bars, &[gap(130, 200, 370)]);
+    assert_eq!(told.iter().map(silent).collect::<Vec<_>>(), [(120, 240, down, 2)]);
+    assert!(matches!(told[0], Bar::Silent { known_at, .. } if known_at == secs(370)));
+    // A part of it was up after all.
+    let told = run(&mut bars, &[repaired(100, 185, 380), repaired(130, 185, 381)]);
+    assert_eq!(told.iter().map(silent).collect::<Vec<_>>(), [(120, 180, up, 3)]);
+    // A trade that comes into a silence is its correction.
+    let told = run(&mut bars, &[late(190, 5.0, 1.0, 390), late(70, 5.0, 1.0, 391)]);
+    let versions: Vec<_> = told.iter().map(|b| (candle(b).version, candle(b).flags)).collect();
+    let corrected = RowFlags::LATE | RowFlags::CORRECTED;
+    assert_eq!(versions, [(3, corrected | RowFlags::TAINTED), (2, corrected)]);
+    // What is answered for good stays: [0, 60) and [60, 120) by now.
+    let told = run(&mut bars, &[heartbeat(720), gap(0, 400, 730)]);
+    assert_eq!(silent(&told[0]), (360, 720, up, 1));
+    assert_eq!(
+        told[1..].iter().map(silent).collect::<Vec<_>>(),
+        [(120, 180, down, 4), (240, 420, down, 2)]
+    );
+}
+
+#[test]
+fn a_trade_before_the_first_window_is_answered_at_the_first_close() {
+    let lateness = Lateness { delay: 60 * SECOND, allowed: 0 };
+    let mut bars = Tumbling::new(Interval::MINUTE, lateness);
+    let events = [trade(130, 10.0, 1.0), late(70, 9.0, 1.0, 132), trade(241, 11.0, 1.0)];
+    let out = run(&mut bars, &events);
+    let told: Vec<_> =
+        out.iter().map(|b| (candle(b).candle.open_time.secs(), candle(b).flags)).collect();
+    assert_eq!(told, [(60, RowFlags::TAINTED), (120, RowFlags::TAINTED)]);
+    assert_eq!(bars.windows.len(), 1);
 }
 
 /// Trades in event time, each delivered up to 30 seconds out of order.
@@ -147,16 +194,25 @@ proptest! {
         let mut out = run(&mut bars, &events);
         out.extend(run(&mut bars, &[heartbeat(time + 120)]));
         let mut last = std::collections::BTreeMap::new();
+        let mut answers = std::collections::BTreeMap::new();
         let mut known_at = secs(i64::MIN / 2_000_000);
         for bar in &out {
             match bar {
                 Bar::Candle(version) => {
                     prop_assert!(version.known_at >= known_at);
                     known_at = version.known_at;
-                    let before = last.insert(version.candle.open_time, *version);
-                    prop_assert_eq!(version.version, before.map_or(1, |b: CandleVersion| b.version + 1));
+                    let open_time = version.candle.open_time;
+                    last.insert(open_time, *version);
+                    let answers: &mut u32 = answers.entry(open_time).or_default();
+                    *answers += 1;
+                    prop_assert_eq!(version.version, *answers);
                 }
-                Bar::Silent { .. } => {}
+                Bar::Silent { from, to, version, .. } => {
+                    prop_assert_eq!(*version, 1);
+                    for start in (from.secs()..to.secs()).step_by(60) {
+                        *answers.entry(secs(start)).or_default() += 1;
+                    }
+                }
                 Bar::TooLate { .. } => prop_assert!(false, "{bar:?}"),
             }
         }
@@ -206,7 +262,7 @@ proptest! {
                 Bar::Candle(v) if v.version == 1 && !v.flags.contains(RowFlags::LATE) => {
                     spans.push((v.candle.open_time.secs(), v.candle.open_time.secs() + 60));
                 }
-                Bar::Silent { from, to, .. } => spans.push((from.secs(), to.secs())),
+                Bar::Silent { from, to, version: 1, .. } => spans.push((from.secs(), to.secs())),
                 _ => {}
             }
         }
@@ -214,5 +270,45 @@ proptest! {
             prop_assert_eq!(pair[0].1, pair[1].0);
         }
         prop_assert_eq!(spans.last().map(|s| s.1), Some((time + 600) / 60 * 60));
+    }
+
+    #[test]
+    fn every_trade_is_in_one_candle_or_too_late_and_memory_is_bounded(
+        steps in prop::collection::vec((0i64..900, 0u32..1000, any::<bool>()), 1..120),
+        delay in 0i64..300, allowed in 0i64..300,
+    ) {
+        let lateness = Lateness { delay: delay * SECOND, allowed: allowed * SECOND };
+        let mut bars = Tumbling::new(Interval::MINUTE, lateness);
+        let mut out = Vec::new();
+        // In any order whatever.
+        let mut drift = 0;
+        for (n, (time, quantity, beat)) in steps.iter().enumerate() {
+            drift += i64::from(*beat) * 40;
+            let event = if *beat && n % 3 == 0 {
+                heartbeat(time + drift)
+            } else {
+                late(time + drift, 1.0, f64::from(*quantity), 10_000 + n as i64)
+            };
+            out.extend(run(&mut bars, &[event]));
+            let most = ((delay + allowed) / 60 + 3) as usize;
+            prop_assert!(bars.windows.len() <= most, "{} windows", bars.windows.len());
+            prop_assert!(bars.silences.len() <= most, "{} silences", bars.silences.len());
+            prop_assert!(bars.gaps.len() <= 1);
+        }
+        out.extend(run(&mut bars, &[heartbeat(100_000)]));
+        prop_assert_eq!((bars.windows.len(), bars.gaps.len()), (0, 0));
+        let mut last = std::collections::BTreeMap::new();
+        let mut too_late = 0;
+        for bar in &out {
+            match bar {
+                Bar::Candle(v) => {
+                    last.insert(v.candle.open_time, v.candle.trades.unwrap());
+                }
+                Bar::TooLate { .. } => too_late += 1,
+                Bar::Silent { from, .. } => prop_assert!(!last.contains_key(from)),
+            }
+        }
+        let trades = steps.iter().enumerate().filter(|(n, s)| !(s.2 && n % 3 == 0)).count();
+        prop_assert_eq!(last.values().sum::<u64>() + too_late, trades as u64);
     }
 }

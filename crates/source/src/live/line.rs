@@ -360,12 +360,16 @@ impl Line {
         self.strange = 0;
         let from = self.mark.map_or(trade.time, |mark| mark.time);
         let reason = format!("the venue numbers its trades anew: {id} came after {last}");
-        self.gap(from, behind(trade.time.max(from)), reason, out);
+        self.gap(from, behind(trade.time.max(from)), reason.clone(), out);
         for (_, held) in std::mem::take(&mut self.held) {
             // They were missing something before them, and still are.
             out.push(Out::Event(FeedEvent::Trade(held.trade), held.backfilled));
         }
         (self.hole, self.doubt, self.known) = (None, None, None);
+        // Old numbers name other trades now: what is still missing of them stays missing.
+        self.owed.clear();
+        let (instrument, time) = (self.instrument.clone(), trade.time);
+        out.push(Out::Event(FeedEvent::Renumbered { instrument, time, reason }, false));
         self.hand_on(id, trade, false, now, out);
     }
 

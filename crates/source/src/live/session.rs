@@ -511,6 +511,7 @@ impl Session<'_> {
             FeedEvent::Heartbeat { .. } => self.tally.add(|c| &c.heartbeats, 1),
             FeedEvent::Gap { .. } => self.tally.add(|c| &c.gaps, 1),
             FeedEvent::Repaired { .. } => self.tally.add(|c| &c.repaired, 1),
+            FeedEvent::Renumbered { .. } => self.tally.add(|c| &c.renumbered, 1),
         }
     }
 }

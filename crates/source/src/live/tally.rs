@@ -18,6 +18,7 @@ pub(super) struct Counters {
     pub(super) heartbeats: AtomicU64,
     pub(super) gaps: AtomicU64,
     pub(super) repaired: AtomicU64,
+    pub(super) renumbered: AtomicU64,
     pub(super) findings: AtomicU64,
     pub(super) connections: AtomicU64,
     pub(super) requests: AtomicU64,
@@ -41,6 +42,8 @@ pub struct FeedCounts {
     pub gaps: u64,
     /// Holes closed by back-filling.
     pub repaired: u64,
+    /// New numberings of a venue.
+    pub renumbered: u64,
     /// Findings handed on.
     pub findings: u64,
     /// Connections made.
@@ -64,6 +67,7 @@ impl FeedTally {
             heartbeats: read(&all.heartbeats),
             gaps: read(&all.gaps),
             repaired: read(&all.repaired),
+            renumbered: read(&all.renumbered),
             findings: read(&all.findings),
             connections: read(&all.connections),
             requests: read(&all.requests),

@@ -7,32 +7,40 @@
 
 use foretell_feature::FeatureRow;
 use foretell_market::{
-    Arrival, Bar, Candle, CandleVersion, FeedEvent, Fingerprint, Instrument, Interval, RowFlags,
-    Side, Silence, Timestamp, Trade,
+    Arrival, Bar, Candle, CandleVersion, CountBar, FeedEvent, Fingerprint, Instrument, Interval,
+    RowFlags, Side, Silence, Timestamp, Trade,
 };
 
 use super::{Instruments, Refusal};
-use crate::rows::{Closed, FeatureRecord};
+use crate::rows::{Closed, Counted, FeatureRecord, Ohlcv};
 
 /// The first byte of every record.
 pub const MARKER: u8 = 0xC3;
 const SECOND: u8 = 0x01;
 
 /// The schema of what a feed brings, in parsing canonical form.
-pub const ARRIVAL: &str = r#"{"name":"foretell.Arrival","type":"record","fields":[{"name":"product_id","type":"string"},{"name":"arrived_us","type":"long"},{"name":"backfilled","type":"boolean"},{"name":"event","type":[{"name":"foretell.Trade","type":"record","fields":[{"name":"time_us","type":"long"},{"name":"price","type":"double"},{"name":"quantity","type":"double"},{"name":"trade_id","type":["null","long"]},{"name":"side","type":["null",{"name":"foretell.Side","type":"enum","symbols":["buy","sell"]}]}]},{"name":"foretell.Heartbeat","type":"record","fields":[{"name":"time_us","type":"long"}]},{"name":"foretell.Gap","type":"record","fields":[{"name":"from_us","type":"long"},{"name":"to_us","type":"long"},{"name":"reason","type":"string"}]},{"name":"foretell.Repaired","type":"record","fields":[{"name":"from_us","type":"long"},{"name":"to_us","type":"long"}]}]}]}"#;
+pub const ARRIVAL: &str = r#"{"name":"foretell.Arrival","type":"record","fields":[{"name":"product_id","type":"string"},{"name":"arrived_us","type":"long"},{"name":"backfilled","type":"boolean"},{"name":"event","type":[{"name":"foretell.Trade","type":"record","fields":[{"name":"time_us","type":"long"},{"name":"price","type":"double"},{"name":"quantity","type":"double"},{"name":"trade_id","type":["null","long"]},{"name":"side","type":["null",{"name":"foretell.Side","type":"enum","symbols":["buy","sell"]}]}]},{"name":"foretell.Heartbeat","type":"record","fields":[{"name":"time_us","type":"long"}]},{"name":"foretell.Gap","type":"record","fields":[{"name":"from_us","type":"long"},{"name":"to_us","type":"long"},{"name":"reason","type":"string"}]},{"name":"foretell.Repaired","type":"record","fields":[{"name":"from_us","type":"long"},{"name":"to_us","type":"long"}]},{"name":"foretell.Renumbered","type":"record","fields":[{"name":"time_us","type":"long"},{"name":"reason","type":"string"}]}]}]}"#;
 
 /// The schema of what a window came to, in parsing canonical form.
-pub const CLOSED: &str = r#"{"name":"foretell.Closed","type":"record","fields":[{"name":"product_id","type":"string"},{"name":"interval_s","type":"long"},{"name":"known_at_us","type":"long"},{"name":"bar","type":[{"name":"foretell.Candle","type":"record","fields":[{"name":"start_us","type":"long"},{"name":"open","type":"double"},{"name":"high","type":"double"},{"name":"low","type":"double"},{"name":"close","type":"double"},{"name":"volume","type":"double"},{"name":"notional","type":"double"},{"name":"trades","type":["null","long"]},{"name":"version","type":"long"},{"name":"flags","type":"long"}]},{"name":"foretell.Silent","type":"record","fields":[{"name":"from_us","type":"long"},{"name":"to_us","type":"long"},{"name":"reason","type":{"name":"foretell.Silence","type":"enum","symbols":["no_trade","feed_down"]}}]},{"name":"foretell.TooLate","type":"record","fields":[{"name":"time_us","type":"long"},{"name":"trade_id","type":["null","long"]}]}]}]}"#;
+pub const CLOSED: &str = r#"{"name":"foretell.Closed","type":"record","fields":[{"name":"product_id","type":"string"},{"name":"interval_s","type":"long"},{"name":"known_at_us","type":"long"},{"name":"bar","type":[{"name":"foretell.Candle","type":"record","fields":[{"name":"start_us","type":"long"},{"name":"open","type":"double"},{"name":"high","type":"double"},{"name":"low","type":"double"},{"name":"close","type":"double"},{"name":"volume","type":"double"},{"name":"notional","type":"double"},{"name":"trades","type":["null","long"]},{"name":"version","type":"long"},{"name":"flags","type":"long"}]},{"name":"foretell.Silent","type":"record","fields":[{"name":"from_us","type":"long"},{"name":"to_us","type":"long"},{"name":"reason","type":{"name":"foretell.Silence","type":"enum","symbols":["no_trade","feed_down"]}},{"name":"version","type":"long"}]},{"name":"foretell.TooLate","type":"record","fields":[{"name":"time_us","type":"long"},{"name":"trade_id","type":["null","long"]}]}]}]}"#;
+
+/// The schema of a bar by count, in parsing canonical form.
+pub const COUNTED: &str = r#"{"name":"foretell.CountBar","type":"record","fields":[{"name":"product_id","type":"string"},{"name":"bar","type":"string"},{"name":"number","type":"long"},{"name":"known_at_us","type":"long"},{"name":"start_us","type":"long"},{"name":"end_us","type":"long"},{"name":"open","type":"double"},{"name":"high","type":"double"},{"name":"low","type":"double"},{"name":"close","type":"double"},{"name":"volume","type":"double"},{"name":"notional","type":"double"},{"name":"trades","type":["null","long"]},{"name":"flags","type":"long"}]}"#;
 
 /// The schema of a feature row, in parsing canonical form.
 pub const FEATURES: &str = r#"{"name":"foretell.FeatureRow","type":"record","fields":[{"name":"product_id","type":"string"},{"name":"interval_s","type":"long"},{"name":"as_of_us","type":"long"},{"name":"known_at_us","type":"long"},{"name":"version","type":"long"},{"name":"hash","type":{"name":"foretell.Hash","type":"fixed","size":32}},{"name":"feature_set","type":"foretell.Hash"},{"name":"base_price","type":"double"},{"name":"flags","type":"long"},{"name":"gaps_in_window","type":"long"},{"name":"filled_in_window","type":"long"},{"name":"names","type":{"type":"array","items":"string"}},{"name":"features","type":{"type":"array","items":"double"}},{"name":"context_names","type":{"type":"array","items":"string"}},{"name":"context","type":{"type":"array","items":"double"}}]}"#;
 
 /// Every schema with its fingerprint, for readers of other languages.
-pub const SCHEMAS: [(u64, &str); 3] =
-    [(ARRIVAL_MARK, ARRIVAL), (CLOSED_MARK, CLOSED), (FEATURES_MARK, FEATURES)];
+pub const SCHEMAS: [(u64, &str); 4] = [
+    (ARRIVAL_MARK, ARRIVAL),
+    (CLOSED_MARK, CLOSED),
+    (COUNTED_MARK, COUNTED),
+    (FEATURES_MARK, FEATURES),
+];
 
 const ARRIVAL_MARK: u64 = rabin(ARRIVAL.as_bytes());
 const CLOSED_MARK: u64 = rabin(CLOSED.as_bytes());
+const COUNTED_MARK: u64 = rabin(COUNTED.as_bytes());
 const FEATURES_MARK: u64 = rabin(FEATURES.as_bytes());
 
 /// The 64-bit Rabin fingerprint, CRC-64-AVRO.
@@ -133,6 +141,11 @@ pub(super) fn arrival(arrival: &Arrival, out: &mut Vec<u8>) {
             long(from.micros(), out);
             long(to.micros(), out);
         }
+        FeedEvent::Renumbered { time, reason, .. } => {
+            long(4, out);
+            long(time.micros(), out);
+            text(reason, out);
+        }
     }
 }
 
@@ -154,12 +167,13 @@ pub(super) fn closed(closed: &Closed, out: &mut Vec<u8>) {
             long(i64::from(version.version), out);
             long(i64::from(version.flags.bits()), out);
         }
-        Bar::Silent { from, to, reason, known_at } => {
+        Bar::Silent { from, to, reason, known_at, version } => {
             long(known_at.micros(), out);
             long(1, out);
             long(from.micros(), out);
             long(to.micros(), out);
             long(if *reason == Silence::NoTrade { 0 } else { 1 }, out);
+            long(i64::from(*version), out);
         }
         Bar::TooLate { time, id, known_at } => {
             long(known_at.micros(), out);
@@ -168,6 +182,23 @@ pub(super) fn closed(closed: &Closed, out: &mut Vec<u8>) {
             optional(*id, out);
         }
     }
+}
+
+pub(super) fn counted(counted: &Counted, out: &mut Vec<u8>) {
+    let CountBar { spec, number, candle, end, notional, known_at, flags } = &counted.bar;
+    begin(COUNTED_MARK, out);
+    product(&counted.instrument, out);
+    text(&spec.to_string(), out);
+    long(*number as i64, out);
+    for time in [known_at, &candle.open_time, end] {
+        long(time.micros(), out);
+    }
+    let numbers = [candle.open, candle.high, candle.low, candle.close, candle.volume, *notional];
+    for value in numbers {
+        double(value, out);
+    }
+    optional(candle.trades.map(|n| n as i64), out);
+    long(i64::from(flags.bits()), out);
 }
 
 pub(super) fn features(record: &FeatureRecord, out: &mut Vec<u8>) {
@@ -328,6 +359,11 @@ pub(super) fn read_arrival(
             reason: reader.text()?.to_owned(),
         },
         3 => FeedEvent::Repaired { instrument, from: reader.time()?, to: reader.time()? },
+        4 => FeedEvent::Renumbered {
+            instrument,
+            time: reader.time()?,
+            reason: reader.text()?.to_owned(),
+        },
         other => return branch(other),
     };
     reader.end(Arrival { event, at, backfilled })
@@ -337,7 +373,38 @@ fn interval(secs: i64) -> Result<Interval, Refusal> {
     Interval::from_secs(secs).map_err(|e| Refusal::new(e.to_string()))
 }
 
-pub(super) fn read_closed(value: &[u8], instruments: &mut Instruments) -> Result<Closed, Refusal> {
+/// What a record of `ohlcv` says: the schema says which of two things.
+pub(super) fn read_ohlcv(value: &[u8], instruments: &mut Instruments) -> Result<Ohlcv, Refusal> {
+    if value.get(2..10) == Some(&COUNTED_MARK.to_le_bytes()) {
+        return read_counted(value, instruments).map(Ohlcv::Counted);
+    }
+    read_closed(value, instruments).map(Ohlcv::Closed)
+}
+
+fn read_counted(value: &[u8], instruments: &mut Instruments) -> Result<Counted, Refusal> {
+    let mut reader = Reader::new(value, COUNTED_MARK, "a bar by count")?;
+    let instrument = instruments.named(reader.text()?)?;
+    let spec = reader.text()?.parse();
+    let spec = spec.map_err(|e: foretell_market::BarSpecError| Refusal::new(e.to_string()))?;
+    let number = reader.long()?.unsigned_abs();
+    let (known_at, open_time, end) = (reader.time()?, reader.time()?, reader.time()?);
+    let mut candle = Candle {
+        open_time,
+        open: reader.double()?,
+        high: reader.double()?,
+        low: reader.double()?,
+        close: reader.double()?,
+        volume: reader.double()?,
+        trades: None,
+    };
+    let notional = reader.double()?;
+    candle.trades = reader.optional()?.map(i64::unsigned_abs);
+    let flags = RowFlags::from_bits(reader.small("flags")?);
+    let bar = CountBar { spec, number, candle, end, notional, known_at, flags };
+    reader.end(Counted { instrument, bar })
+}
+
+fn read_closed(value: &[u8], instruments: &mut Instruments) -> Result<Closed, Refusal> {
     let mut reader = Reader::new(value, CLOSED_MARK, "what a window came to")?;
     let instrument = instruments.named(reader.text()?)?;
     let interval = interval(reader.long()?)?;
@@ -366,6 +433,7 @@ pub(super) fn read_closed(value: &[u8], instruments: &mut Instruments) -> Result
                 1 => Silence::FeedDown,
                 other => return branch(other),
             },
+            version: reader.small("version")?,
             known_at,
         },
         2 => Bar::TooLate { time: reader.time()?, id: reader.optional()?, known_at },

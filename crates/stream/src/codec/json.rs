@@ -5,13 +5,13 @@
 use std::borrow::Cow;
 
 use foretell_market::{
-    Arrival, Bar, Candle, CandleVersion, FeedEvent, Fingerprint, Interval, RowFlags, Side, Silence,
-    Timestamp, Trade,
+    Arrival, Bar, Candle, CandleVersion, CountBar, CountSpec, FeedEvent, Fingerprint, Interval,
+    RowFlags, Side, Silence, Timestamp, Trade,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{Instruments, Refusal, product_id};
-use crate::rows::{Closed, FeatureRecord};
+use crate::rows::{Closed, Counted, FeatureRecord, Ohlcv};
 
 #[derive(Default, Serialize, Deserialize)]
 struct WireArrival<'a> {
@@ -35,6 +35,8 @@ struct WireArrival<'a> {
     gap: Option<WireSpan<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     repaired: Option<WireSpan<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    renumbered: Option<WireMark<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arrived_us: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -45,6 +47,13 @@ struct WireArrival<'a> {
 struct WireSpan<'a> {
     from_us: i64,
     to_us: i64,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireMark<'a> {
+    time_us: i64,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     reason: Option<Cow<'a, str>>,
 }
@@ -79,6 +88,10 @@ pub(super) fn arrival(arrival: &Arrival, out: &mut Vec<u8>) {
             let (from_us, to_us) = span(from, to);
             wire.repaired = Some(WireSpan { from_us, to_us, reason: None });
         }
+        FeedEvent::Renumbered { time, reason, .. } => {
+            let reason = Some(Cow::Borrowed(&**reason));
+            wire.renumbered = Some(WireMark { time_us: time.micros(), reason });
+        }
     }
     write(&wire, out);
 }
@@ -111,23 +124,40 @@ pub(super) fn read_arrival(
         FeedEvent::Heartbeat { instrument, time: Timestamp::from_micros(time) }
     } else if let Some(span) = &wire.gap {
         let (from, to) = times(span);
-        let reason = span.reason.as_deref().unwrap_or("not said").to_owned();
-        FeedEvent::Gap { instrument, from, to, reason }
+        FeedEvent::Gap { instrument, from, to, reason: said(span.reason.as_deref()) }
     } else if let Some(span) = &wire.repaired {
         let (from, to) = times(span);
         FeedEvent::Repaired { instrument, from, to }
+    } else if let Some(mark) = &wire.renumbered {
+        let time = Timestamp::from_micros(mark.time_us);
+        FeedEvent::Renumbered { instrument, time, reason: said(mark.reason.as_deref()) }
     } else {
-        let text = "neither a trade (`price` and `quantity`) nor `heartbeat_us`, `gap`, `repaired`";
+        let text = "neither a trade (`price` and `quantity`) nor `heartbeat_us`, `gap`, \
+                    `repaired`, `renumbered`";
         return Err(Refusal::new(text));
     };
     Ok(Arrival { event, at, backfilled: wire.backfilled })
+}
+
+fn said(reason: Option<&str>) -> String {
+    reason.unwrap_or("not said").to_owned()
 }
 
 #[derive(Default, Serialize, Deserialize)]
 struct WireClosed<'a> {
     #[serde(borrow)]
     product_id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<Interval>,
+    /// What a bar by count counts, in place of an interval; with its number and its ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bar: Option<CountSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_us: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,15 +217,40 @@ pub(super) fn closed(closed: &Closed, out: &mut Vec<u8>) {
             wire.version = Some(version.version);
             wire.flags = version.flags.names().into_iter().map(Cow::Borrowed).collect();
         }
-        Bar::Silent { from, to, reason, known_at } => {
+        Bar::Silent { from, to, reason, known_at, version } => {
             window(*from, *to, *known_at);
-            wire.silence = Some(*reason);
+            (wire.silence, wire.version) = (Some(*reason), Some(*version));
         }
         Bar::TooLate { time, id, known_at } => {
             (wire.too_late_us, wire.trade_id) = (Some(time.micros()), *id);
             wire.known_at_us = Some(known_at.micros());
         }
     }
+    write(&wire, out);
+}
+
+pub(super) fn counted(counted: &Counted, out: &mut Vec<u8>) {
+    let name = product_id(&counted.instrument);
+    let CountBar { spec, number, candle, end, notional, known_at, flags } = &counted.bar;
+    let wire = WireClosed {
+        product_id: Cow::Borrowed(&name),
+        bar: Some(*spec),
+        number: Some(*number),
+        start_us: Some(candle.open_time.micros()),
+        end_us: Some(end.micros()),
+        timestamp_ms: Some(end.millis()),
+        open: Some(candle.open),
+        high: Some(candle.high),
+        low: Some(candle.low),
+        close: Some(candle.close),
+        volume: Some(candle.volume),
+        notional: Some(*notional),
+        vwap: (candle.volume > 0.0).then_some(*notional / candle.volume),
+        trades: candle.trades,
+        flags: flags.names().into_iter().map(Cow::Borrowed).collect(),
+        known_at_us: Some(known_at.micros()),
+        ..WireClosed::default()
+    };
     write(&wire, out);
 }
 
@@ -211,13 +266,57 @@ fn need<T>(name: &str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal::new(format!("there is no field `{name}`")))
 }
 
-pub(super) fn read_closed(
+fn flags(names: &[Cow<'_, str>]) -> Result<RowFlags, Refusal> {
+    let mut flags = RowFlags::NONE;
+    for name in names {
+        let flag = RowFlags::named(name);
+        flags |= flag.ok_or_else(|| Refusal::new(format!("`{name}` is no flag")))?;
+    }
+    Ok(flags)
+}
+
+fn candle(wire: &WireClosed<'_>, open_time: Timestamp) -> Result<Candle, Refusal> {
+    Ok(Candle {
+        open_time,
+        open: need("open", wire.open)?,
+        high: need("high", wire.high)?,
+        low: need("low", wire.low)?,
+        close: need("close", wire.close)?,
+        volume: need("volume", wire.volume)?,
+        trades: wire.trades,
+    })
+}
+
+fn read_counted(
+    wire: &WireClosed<'_>,
+    spec: CountSpec,
+    instrument: foretell_market::Instrument,
+    written: Timestamp,
+) -> Result<Counted, Refusal> {
+    let time = |name, us| need(name, us).map(Timestamp::from_micros);
+    let end = time("end_us", wire.end_us)?;
+    let bar = CountBar {
+        spec,
+        number: need("number", wire.number)?,
+        candle: candle(wire, time("start_us", wire.start_us)?)?,
+        end,
+        notional: need("notional", wire.notional)?,
+        known_at: wire.known_at_us.map_or(end.max(written), Timestamp::from_micros),
+        flags: flags(&wire.flags)?,
+    };
+    Ok(Counted { instrument, bar })
+}
+
+pub(super) fn read_ohlcv(
     value: &[u8],
     written: Timestamp,
     instruments: &mut Instruments,
-) -> Result<Closed, Refusal> {
+) -> Result<Ohlcv, Refusal> {
     let wire: WireClosed<'_> = parse(value)?;
     let instrument = instruments.named(&wire.product_id)?;
+    if let Some(spec) = wire.bar {
+        return read_counted(&wire, spec, instrument, written).map(Ohlcv::Counted);
+    }
     let (start, end) = (wire.start, wire.end);
     let millis = |name, value| need(name, value).and_then(|ms| millis(name, ms));
     // A stream of others names no interval; its windows do.
@@ -233,33 +332,19 @@ pub(super) fn read_closed(
         Bar::TooLate { time, id: wire.trade_id, known_at: known_at(time) }
     } else if let Some(reason) = wire.silence {
         let (from, to) = (millis("start", start)?, millis("end", end)?);
-        Bar::Silent { from, to, reason, known_at: known_at(to) }
+        let version = wire.version.unwrap_or(1);
+        Bar::Silent { from, to, reason, known_at: known_at(to), version }
     } else {
         let open_time = millis("start", start)?;
-        let mut flags = RowFlags::NONE;
-        for name in &wire.flags {
-            let flag = RowFlags::named(name);
-            flags |= flag.ok_or_else(|| Refusal::new(format!("`{name}` is no flag")))?;
-        }
-        let volume = need("volume", wire.volume)?;
-        let close = need("close", wire.close)?;
         Bar::Candle(CandleVersion {
-            candle: Candle {
-                open_time,
-                open: need("open", wire.open)?,
-                high: need("high", wire.high)?,
-                low: need("low", wire.low)?,
-                close,
-                volume,
-                trades: wire.trades,
-            },
+            candle: candle(&wire, open_time)?,
             notional: wire.notional.unwrap_or(f64::NAN),
             known_at: known_at(open_time + interval),
             version: wire.version.unwrap_or(1),
-            flags,
+            flags: flags(&wire.flags)?,
         })
     };
-    Ok(Closed { instrument, interval, bar })
+    Ok(Ohlcv::Closed(Closed { instrument, interval, bar }))
 }
 
 #[derive(Serialize, Deserialize)]

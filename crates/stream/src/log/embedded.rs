@@ -22,7 +22,9 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use foretell_market::Timestamp;
 use tokio::sync::Notify;
 
-use super::{Assignment, Commit, Log, LogError, Member, Polled, Record, Stored, TopicSpec, chunk};
+use super::{
+    Assignment, Commit, Log, LogError, Lost, Member, Polled, Record, Stored, TopicSpec, chunk,
+};
 
 /// Appends between two looks at how much disk is used, and bytes.
 const LOOK_EVERY: u64 = 256;
@@ -261,6 +263,15 @@ impl Topic {
         self.next[partition as usize].load(Ordering::Acquire)
     }
 
+    /// The offset of the first record that is kept.
+    fn first(&self, partition: u32) -> Result<u64, LogError> {
+        let all = chunk_key(partition, 0)..chunk_key(partition, u64::MAX);
+        match self.chunks.range(all).next() {
+            Some(entry) => offset_of(&entry.key().map_err(storage)?),
+            None => Ok(self.end(partition)),
+        }
+    }
+
     fn read(&self, partition: u32, from: u64, bytes: usize) -> Result<Vec<Stored>, LogError> {
         let mut out = Vec::new();
         let end = self.end(partition);
@@ -453,13 +464,7 @@ impl Log for EmbeddedLog {
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Range<u64>, LogError> {
         let topic = self.shared.topic(topic)?;
         topic.check(partition)?;
-        let end = topic.end(partition);
-        let all = chunk_key(partition, 0)..chunk_key(partition, u64::MAX);
-        let first = match topic.chunks.range(all).next() {
-            Some(entry) => offset_of(&entry.key().map_err(storage)?)?,
-            None => end,
-        };
-        Ok(first..end)
+        Ok(topic.first(partition)?..topic.end(partition))
     }
 
     async fn committed(
@@ -535,9 +540,12 @@ impl EmbeddedMember {
                 let (key, value) = entry.into_inner().map_err(storage)?;
                 state.push((Bytes::from(key).slice(prefix.len()..), Bytes::from(value)));
             }
-            let next = committed.unwrap_or(0);
+            let first = self.topic.first(partition)?;
+            let lost = committed.and_then(|next| Lost::between(next, first));
+            // A group that begins, begins with what there is.
+            let next = committed.unwrap_or(first).max(first);
             self.positions.push(next);
-            assigned.push(Assignment { partition, next, state });
+            assigned.push(Assignment { partition, next, state, lost });
         }
         Ok(assigned)
     }
@@ -563,6 +571,14 @@ impl Member for EmbeddedMember {
         let Some((partition, records)) = waiting(&topic, wait, look).await? else {
             return Ok(Polled::Idle);
         };
+        if records.first().is_some_and(|first| first.offset > self.positions[partition]) {
+            // They went between two polls: the next assignment says which.
+            self.positions.clear();
+            return Err(LogError::Rebalanced {
+                group: self.group.clone(),
+                reason: "records went before they were read".to_owned(),
+            });
+        }
         self.turn = partition + 1;
         self.positions[partition] = records.last().map_or(0, |r| r.offset + 1);
         Ok(Polled::Records(partition as u32, records))

@@ -2,14 +2,14 @@
 
 use foretell_feature::FeatureRow;
 use foretell_market::{
-    Arrival, Bar, Candle, CandleVersion, FeedEvent, Fingerprint, Interval, RowFlags, Side, Silence,
-    Timestamp, Trade,
+    Arrival, Bar, Candle, CandleVersion, CountBar, FeedEvent, Fingerprint, Interval, RowFlags,
+    Side, Silence, Timestamp, Trade,
 };
 use foretell_stream::codec::{
-    Encoding, Instruments, avro, decode_arrival, decode_closed, decode_features, encode_arrival,
-    encode_closed, encode_features,
+    Encoding, Instruments, avro, decode_arrival, decode_closed, decode_features, decode_ohlcv,
+    encode_arrival, encode_closed, encode_counted, encode_features,
 };
-use foretell_stream::{Closed, FeatureRecord};
+use foretell_stream::{Closed, Counted, FeatureRecord, Ohlcv};
 use proptest::prelude::*;
 
 const AT: Timestamp = Timestamp::from_micros(1_718_616_960_123_456);
@@ -42,6 +42,9 @@ fn events() -> impl Strategy<Value = FeedEvent> {
             let to = Timestamp::from_micros(from.micros() + span);
             FeedEvent::Repaired { instrument: instrument(), from, to }
         }),
+        (time(), ".{0,40}").prop_map(move |(time, reason)| {
+            FeedEvent::Renumbered { instrument: instrument(), time, reason }
+        }),
     ]
 }
 
@@ -72,10 +75,12 @@ fn bars() -> impl Strategy<Value = Bar> {
                 })
             }
         ),
-        (minute.clone(), 1i64..99, any::<bool>()).prop_map(move |(from, n, up)| {
-            let reason = if up { Silence::NoTrade } else { Silence::FeedDown };
-            Bar::Silent { from, to: from.plus_secs(n * 60), reason, known_at }
-        }),
+        (minute.clone(), 1i64..99, any::<bool>(), 1u32..9).prop_map(
+            move |(from, n, up, version)| {
+                let reason = if up { Silence::NoTrade } else { Silence::FeedDown };
+                Bar::Silent { from, to: from.plus_secs(n * 60), reason, known_at, version }
+            }
+        ),
         (minute, prop::option::of(any::<i64>())).prop_map(move |(time, id)| Bar::TooLate {
             time,
             id,
@@ -84,15 +89,42 @@ fn bars() -> impl Strategy<Value = Bar> {
     ]
 }
 
+fn count_bars() -> impl Strategy<Value = CountBar> {
+    let numbers = (any::<u32>(), 1.0f64..1e6, 1e-9f64..1e6, 0i64..1_000_000, 0u32..512);
+    let bound = prop_oneof![
+        (1..=u64::MAX).prop_map(|n| format!("tick-{n}")),
+        (1e-9f64..1e12).prop_map(|n| format!("volume-{n}")),
+        (1e-9f64..1e12).prop_map(|n| format!("dollar-{n}")),
+    ];
+    (numbers, bound).prop_map(|((number, price, volume, length, flags), bound)| CountBar {
+        spec: bound.parse().unwrap(),
+        number: number.into(),
+        candle: Candle {
+            open_time: Timestamp::from_micros(AT.micros() - length),
+            open: price,
+            high: price * 1.5,
+            low: price,
+            close: price,
+            volume,
+            trades: Some(number.into()),
+        },
+        end: AT,
+        notional: price * volume,
+        known_at: AT,
+        flags: RowFlags::from_bits(flags),
+    })
+}
+
 proptest! {
     #[test]
     fn both_encodings_carry_everything(
-        event in events(), backfilled in any::<bool>(), bar in bars(),
+        event in events(), backfilled in any::<bool>(), bar in bars(), count in count_bars(),
         values in prop::collection::vec(-1e9f64..1e9, 0..70), cut in 0usize..400,
     ) {
         let mut names = Instruments::default();
         let arrival = Arrival { event, at: AT, backfilled };
         let closed = Closed { instrument: "ETH-EUR".parse().unwrap(), interval: Interval::MINUTE, bar };
+        let counted = Counted { instrument: "ETH-EUR".parse().unwrap(), bar: count };
         let row = FeatureRow {
             instrument: "ETH-EUR".parse().unwrap(),
             interval: Interval::MINUTE,
@@ -121,13 +153,20 @@ proptest! {
             let short = &bytes[..cut.min(bytes.len() - 1)];
             prop_assert!(decode_closed(short, AT, &mut names).is_err());
             bytes.clear();
+            encode_counted(&counted, encoding, &mut bytes);
+            let found = decode_ohlcv(&bytes, AT, &mut names).unwrap();
+            prop_assert_eq!(found, Ohlcv::Counted(counted.clone()));
+            prop_assert!(decode_closed(&bytes, AT, &mut names).is_err());
+            let short = &bytes[..cut.min(bytes.len() - 1)];
+            prop_assert!(decode_ohlcv(short, AT, &mut names).is_err());
+            bytes.clear();
             encode_features(&record, encoding, &mut bytes);
             prop_assert_eq!(&decode_features(&bytes).unwrap(), &record);
         }
     }
 
     #[test]
-    fn foreign_bytes_are_refused_and_never_crash(bytes in prop::collection::vec(any::<u8>(), 0..200), which in 0usize..4) {
+    fn foreign_bytes_are_refused_and_never_crash(bytes in prop::collection::vec(any::<u8>(), 0..200), which in 0usize..5) {
         let mut names = Instruments::default();
         let mut value = bytes;
         if let Some((mark, _)) = avro::SCHEMAS.get(which) {
@@ -137,7 +176,7 @@ proptest! {
             value = marked;
         }
         let _ = decode_arrival(&value, AT, 0, &mut names);
-        let _ = decode_closed(&value, AT, &mut names);
+        let _ = decode_ohlcv(&value, AT, &mut names);
         prop_assert!(decode_features(&value).is_err());
     }
 }
@@ -163,7 +202,7 @@ fn records_of_other_programs_are_read() {
 fn avro_is_what_another_program_writes() {
     let text = include_str!("../../../../tests/data/reference/avro-records.json");
     let reference: serde_json::Value = serde_json::from_str(text).unwrap();
-    let names = ["ARRIVAL", "CLOSED", "FEATURES"];
+    let names = ["ARRIVAL", "CLOSED", "COUNTED", "FEATURES"];
     for (name, (mark, schema)) in names.into_iter().zip(avro::SCHEMAS) {
         let expected = &reference["schemas"][name];
         assert_eq!(expected["canonical"], schema, "{name} is in parsing canonical form");
@@ -179,6 +218,7 @@ fn avro_is_what_another_program_writes() {
     };
     let (from, to) = (minute, AT);
     let reason = "the cable, häufig".to_owned();
+    let said = "1 came after 9".to_owned();
     let own = || instrument.clone();
     let arrivals = [
         ("bought", trade(Some(70_000_000_000), Some(Side::Buy)), false),
@@ -187,6 +227,7 @@ fn avro_is_what_another_program_writes() {
         ("heartbeat", FeedEvent::Heartbeat { instrument: own(), time: AT }, false),
         ("gap", FeedEvent::Gap { instrument: own(), from, to, reason }, false),
         ("repaired", FeedEvent::Repaired { instrument: own(), from, to }, false),
+        ("renumbered", FeedEvent::Renumbered { instrument: own(), time: AT, reason: said }, false),
     ];
     let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
     let mut bytes = Vec::new();
@@ -207,12 +248,12 @@ fn avro_is_what_another_program_writes() {
         let flags = RowFlags::from_bits(flags);
         Bar::Candle(CandleVersion { candle, notional: 600.75, known_at: AT, version, flags })
     };
-    let silent = |reason| Bar::Silent { from, to, reason, known_at: AT };
+    let silent = |reason, version| Bar::Silent { from, to, reason, known_at: AT, version };
     let bars = [
         ("candle", candle(Some(12), 1, 0)),
         ("corrected", candle(None, 300, 511)),
-        ("no trade", silent(Silence::NoTrade)),
-        ("feed down", silent(Silence::FeedDown)),
+        ("no trade", silent(Silence::NoTrade, 1)),
+        ("feed down", silent(Silence::FeedDown, 2)),
         ("too late", Bar::TooLate { time: Timestamp::from_micros(-1), id: Some(7), known_at: AT }),
         ("too late, no id", Bar::TooLate { time: minute, id: None, known_at: AT }),
     ];
@@ -221,6 +262,25 @@ fn avro_is_what_another_program_writes() {
         encode_closed(&closed, Encoding::Avro, &mut bytes);
         found.push((name, std::mem::take(&mut bytes)));
     }
+    let bar = CountBar {
+        spec: "dollar-1000000.5".parse().unwrap(),
+        number: 300,
+        candle: Candle {
+            open_time: minute,
+            open: 1.5,
+            high: 4.0,
+            low: 0.5,
+            close: 2.25,
+            volume: 300.0,
+            trades: Some(12),
+        },
+        end: AT,
+        notional: 600.75,
+        known_at: AT,
+        flags: RowFlags::from_bits(64),
+    };
+    encode_counted(&Counted { instrument: own(), bar }, Encoding::Avro, &mut bytes);
+    found.push(("count bar", std::mem::take(&mut bytes)));
     let row = FeatureRow {
         instrument: "ETH-EUR".parse().unwrap(),
         interval: Interval::MINUTE,

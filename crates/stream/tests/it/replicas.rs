@@ -47,7 +47,8 @@ fn trades() -> Vec<(u32, Record)> {
             let (FeedEvent::Trade(foretell_market::Trade { instrument, .. })
             | FeedEvent::Heartbeat { instrument, .. }
             | FeedEvent::Gap { instrument, .. }
-            | FeedEvent::Repaired { instrument, .. }) = event;
+            | FeedEvent::Repaired { instrument, .. }
+            | FeedEvent::Renumbered { instrument, .. }) = event;
             let name = format!("{}{n}-{}", instrument.base(), instrument.quote());
             *instrument = name.parse::<Instrument>().unwrap();
             all.push(arrival);

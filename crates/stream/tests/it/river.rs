@@ -7,12 +7,12 @@ use std::time::Duration;
 use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, Params, ReturnWindows};
 use foretell_market::{Bar, Interval, Lateness, RowFlags, Timestamp};
 use foretell_stream::codec::{
-    Encoding, Instruments, decode_closed, decode_features, encode_arrival,
+    Encoding, Instruments, decode_features, decode_ohlcv, encode_arrival,
 };
 use foretell_stream::{
     CandleOperator, CandleSettings, Chain, EmbeddedLog, EmbeddedOptions, FeatureOperator,
-    FeatureSettings, Log, Operator, Record, Stored, StreamError, Task, TaskSettings, TopicSpec,
-    Topics, View,
+    FeatureSettings, Log, Ohlcv, Operator, Record, Stored, StreamError, Task, TaskSettings,
+    TopicSpec, Topics, View,
 };
 use proptest::prelude::*;
 
@@ -25,8 +25,8 @@ pub(crate) fn topics() -> Topics {
 }
 
 pub(crate) fn candle_settings(encoding: Encoding) -> CandleSettings {
-    let intervals = vec![Interval::MINUTE, Interval::HOUR];
-    CandleSettings { intervals, lateness: LATENESS, ahead: 60_000_000, encoding }
+    let bars = ["1m", "1h", "tick-50"].map(|bar| bar.parse().unwrap()).to_vec();
+    CandleSettings { bars, lateness: LATENESS, ahead: 60_000_000, encoding }
 }
 
 pub(crate) fn feature_settings(encoding: Encoding) -> FeatureSettings {
@@ -151,9 +151,18 @@ async fn trades_become_candles_and_rows_with_their_corrections() {
     task.drain().await.unwrap();
 
     let mut names = Instruments::default();
-    let mut seen = [0; 6];
+    let mut seen = [0; 7];
     for stored in all(&*log, "ohlcv").await {
-        match decode_closed(&stored.record.value, stored.record.time, &mut names).unwrap().bar {
+        let Record { value, time, .. } = &stored.record;
+        let closed = match decode_ohlcv(value, *time, &mut names).unwrap() {
+            Ohlcv::Closed(closed) => closed,
+            Ohlcv::Counted(counted) => {
+                assert_eq!(counted.bar.candle.trades, Some(50));
+                seen[6] += 1;
+                continue;
+            }
+        };
+        match closed.bar {
             Bar::Candle(v) => {
                 seen[0] += 1;
                 seen[1] += usize::from(v.flags.contains(RowFlags::CORRECTED));

@@ -200,8 +200,29 @@ fn a_venue_that_numbers_anew_is_followed_after_some_trades_and_a_gap() {
     assert_eq!(ids(&out), [5, 6]);
     let troubles = out.iter().filter(|out| matches!(out, Out::Trouble(_))).count();
     assert_eq!((troubles, gaps(&out).len()), (4, 1));
-    let (from, to, _) = &gaps(&out)[0];
+    let (from, to, reason) = &gaps(&out)[0];
     assert!(*from <= trade(10).time && *to > trade(1_005).time);
+    // That it does is on record before the first new number.
+    let at = |wanted: &dyn Fn(&FeedEvent) -> bool| {
+        out.iter().position(|out| matches!(out, Out::Event(event, _) if wanted(event)))
+    };
+    let told = at(&|event| {
+        let (time, reason) = (anew(5).time, reason.clone());
+        *event == FeedEvent::Renumbered { instrument: btc(), time, reason }
+    });
+    let first = at(&|event| *event == FeedEvent::Trade(anew(5)));
+    assert!(told.is_some() && told < first, "{told:?} {first:?}");
+
+    // What is missing of the old numbers is not asked for by them, and stays a gap.
+    let (mut line, mut out) = certain();
+    line.trade(trade(14), false, now(20), &set, &mut out);
+    line.tick(None, now(120), &set, &mut out);
+    assert_eq!((gaps(&out).len(), line.owed.len()), (1, 1));
+    for n in 1..=5 {
+        line.trade(anew(n), false, now(121), &set, &mut out);
+    }
+    line.trade(Trade { id: Some(12), ..trade(1_012) }, false, now(122), &set, &mut out);
+    assert_eq!((line.owed.len(), repairs(&out)), (0, vec![]));
 
     // One number that is out of this world poisons nothing.
     let (mut line, mut out) = certain();

@@ -17,7 +17,7 @@ use super::outage::{Outage, failed, fenced};
 use super::reader::{MOMENT, settings, take};
 use super::transaction::{Transactions, Verdict};
 use super::{GroupProtocol, Shared, changelog, locked, wire};
-use crate::log::{Assignment, Commit, LogError, Member, Polled, Stored};
+use crate::log::{Assignment, Commit, LogError, Lost, Member, Polled, Stored};
 
 /// Partitions that came or went while the consumer was polled.
 #[derive(Debug)]
@@ -212,15 +212,20 @@ impl KafkaMember {
                 (Some(offset), Some(state)) if offset != state => {
                     return Ok(Err(self.torn(partition, offset, state)));
                 }
+                // Every commit says in the changelog how far it came.
+                (Some(offset), None) if offset > 0 => {
+                    return Ok(Err(self.stateless(partition, offset)));
+                }
                 (Some(offset), _) => offset,
                 // A cluster forgets the offsets of a group that is away for days.
                 (None, Some(state)) => state,
                 (None, None) => first,
             };
-            if next < first {
-                let (topic, lost) = (&self.topic, first - next);
+            let lost = Lost::between(next, first);
+            if lost.is_some() {
+                let (topic, count) = (&self.topic, first - next);
                 tracing::error!(
-                    "{topic} {partition}: {lost} offsets from {next} on are gone before group \
+                    "{topic} {partition}: {count} offsets from {next} on are gone before group \
                      {} has read them: the retention of the topic is too short",
                     self.group
                 );
@@ -228,7 +233,7 @@ impl KafkaMember {
             let next = next.max(first);
             self.consumer.seek(&self.topic, partition as i32, next as i64).await?;
             let state = restored.state.into_iter().collect();
-            assigned.push(Assignment { partition, next, state });
+            assigned.push(Assignment { partition, next, state, lost });
         }
         Ok(Ok(assigned))
     }
@@ -239,6 +244,16 @@ impl KafkaMember {
             "group {group} is at offset {offset} of {topic} {partition}, but its state in \
              {changelog} is as of {state}: somebody moved the one and not the other. Set the \
              offset back to {state}, or delete {changelog} and replay from the first record"
+        ))
+    }
+
+    fn stateless(&self, partition: u32, offset: u64) -> LogError {
+        let Self { group, topic, changelog, .. } = self;
+        LogError::Damaged(format!(
+            "group {group} is at offset {offset} of {topic} {partition}, but {changelog} says \
+             nothing of its state: somebody deleted it, or moved the offset of a group that had \
+             not begun. Delete the offsets of {group} on {topic} (kafka-consumer-groups \
+             --delete-offsets) and replay from the first record, or bring {changelog} back"
         ))
     }
 
