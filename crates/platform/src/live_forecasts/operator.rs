@@ -75,7 +75,7 @@ impl ForecastOperator {
         });
         let forecast_topic = &self.settings.topics.forecast;
         let key = Bytes::from(product_id(&row.instrument));
-        let mut write = |record: &LiveRecord, out: &mut Outbox| {
+        let write = |record: &LiveRecord, out: &mut Outbox| {
             out.write(forecast_topic, key.clone(), encode(record).into(), row.known_at);
         };
         for (version, lane) in &mut market.lanes {
@@ -151,7 +151,8 @@ impl Operator for ForecastOperator {
         for (key, value) in state {
             if key.starts_with(SEEN.as_bytes()) {
                 let saved: SavedLane<Seen> = restore_state(key, value)?;
-                self.markets.entry(saved.rows()).or_default().seen = saved.lane;
+                let rows = saved.rows();
+                self.markets.entry(rows).or_default().seen = saved.lane;
             } else if key.starts_with(LANE.as_bytes()) {
                 let saved: SavedLane<Lane> = restore_state(key, value)?;
                 let (rows, lane) = (saved.rows(), saved.lane);
