@@ -1,10 +1,9 @@
 //! What came of a forecast. Whoever calls hands over an outcome only once it is known.
 
-use foretell_model::MEDIAN;
 use foretell_model::evaluate::CalibrationState;
 use serde::{Deserialize, Serialize};
 
-use crate::{Forecast, ForecastError};
+use crate::{Awaited, Forecast, ForecastError};
 
 /// A forecast against its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,23 +25,7 @@ pub struct Judgement {
 /// # Errors
 /// When the price is not a positive number, or the forecast holds no quantiles.
 pub fn judge(forecast: &Forecast, outcome: f64) -> Result<Judgement, ForecastError> {
-    let id = || forecast.id.clone();
-    if !(outcome.is_finite() && outcome > 0.0) {
-        return Err(ForecastError::Outcome { id: id(), value: outcome });
-    }
-    let Some(median) = forecast.quantiles.get(MEDIAN) else {
-        let instrument = forecast.instrument.clone();
-        return Err(ForecastError::NothingToJudge { id: id(), instrument });
-    };
-    let log_return = libm::log(outcome / forecast.base_price);
-    let holds = |i: &crate::ForecastInterval| i.lower <= outcome && outcome <= i.upper;
-    Ok(Judgement {
-        outcome,
-        log_return,
-        error: (median.log_return - log_return).abs(),
-        random_walk_error: log_return.abs(),
-        covered: forecast.interval.as_ref().map(holds),
-    })
+    Awaited::from(forecast).judge(outcome)
 }
 
 /// [`judge`], and takes the outcome into the calibration. Forecasts are handed over in
@@ -55,7 +38,5 @@ pub fn observe(
     forecast: &Forecast,
     outcome: f64,
 ) -> Result<Judgement, ForecastError> {
-    let judgement = judge(forecast, outcome)?;
-    calibration.update(&forecast.log_returns(), judgement.log_return);
-    Ok(judgement)
+    Awaited::from(forecast).observe(calibration, outcome)
 }

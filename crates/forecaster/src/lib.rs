@@ -6,6 +6,7 @@
 //! champion and its challengers side by side. No IO, no clock, no registry: whoever
 //! calls hands over the version and keeps the forecast.
 
+mod awaited;
 mod contest;
 mod error;
 mod forecast;
@@ -16,6 +17,7 @@ mod verify;
 mod version;
 mod view;
 
+pub use awaited::Awaited;
 pub use contest::{Contest, Entrant, contest};
 pub use error::ForecastError;
 pub use forecast::{Terms, forecast};

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use foretell_forecaster::view;
 use foretell_lake::{AsOf, Layer};
 use foretell_market::Timestamp;
 use foretell_panel::{Frame, KnownAt, RawTable};
@@ -15,6 +16,7 @@ use crate::forecasting::{CHAMPION, Made, Provenance};
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::Pipeline;
 use crate::service::Service;
+use crate::telling::Told;
 use crate::versions::Versions;
 use crate::{backfill, extract, gate, market, wording};
 
@@ -183,10 +185,12 @@ impl Service {
         store.forecast(pipeline, &version, calibration, clean, provenance).await
     }
 
-    /// Keeps and serves a forecast.
+    /// Keeps and serves a forecast, and tells who listens of a new one.
     pub(crate) async fn serve(&self, made: Made) -> Result<String, PlatformError> {
         if let Some(record) = &made.record {
             self.store.registry.insert_forecast(record).await?;
+            let read = view(&made.forecast, self.store.clock.now());
+            self.tell(Told::Forecast(Box::new(read)));
         }
         let id = made.forecast.id.clone();
         self.board.put(made.forecast);

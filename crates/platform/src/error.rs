@@ -136,6 +136,9 @@ pub enum PlatformError {
     /// No candidate beats the random walk, and the caller asked that one must.
     #[error("{0}")]
     NoSkill(String),
+    /// The live river stopped.
+    #[error("the live river stopped")]
+    Stream(#[source] Box<foretell_stream::StreamError>),
     /// The user stopped it; what was committed is kept.
     #[error("interrupted: what was committed is kept, and the same command goes on from there")]
     Interrupted,
@@ -258,5 +261,17 @@ impl From<foretell_registry::RegistryError> for PlatformError {
 impl From<foretell_forecaster::ForecastError> for PlatformError {
     fn from(source: foretell_forecaster::ForecastError) -> Self {
         Self::Forecast(Box::new(source))
+    }
+}
+
+impl From<foretell_stream::StreamError> for PlatformError {
+    fn from(source: foretell_stream::StreamError) -> Self {
+        Self::Stream(Box::new(source))
+    }
+}
+
+impl From<foretell_stream::LogError> for PlatformError {
+    fn from(source: foretell_stream::LogError) -> Self {
+        Self::from(foretell_stream::StreamError::from(source))
     }
 }

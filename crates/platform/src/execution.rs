@@ -84,6 +84,7 @@ fn step_error(error: &PlatformError) -> StepError {
         | PlatformError::Remote(_)
         | PlatformError::Gone(_)
         | PlatformError::RemoteFailed { .. }
+        | PlatformError::Stream(_)
         | PlatformError::Mismatch(_) => StepError::internal(message),
     }
 }

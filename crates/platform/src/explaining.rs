@@ -39,10 +39,16 @@ impl Store {
         let pipeline = pipeline_of(&self.run_named(&stored.run).await?)?;
         let version = self.registry.model_version(&of.model.name, of.model.version).await?;
         let served = self.served_version(&pipeline, &version, &of.model.alias).await?;
-        let pinned = AsOf::Version(stored.raw_version);
-        let (clean, changed_at) = self.rows_behind(&pipeline, &stored, pinned).await?;
-        let mut row = row_at(&pipeline, served.model.schema(), &clean, of.as_of)?;
-        row.known_at = changed_at.map_or(row.known_at, |at| at.max(row.known_at));
+        let row = match stored.row.clone() {
+            Some(row) => row,
+            None => {
+                let pinned = AsOf::Version(stored.raw_version);
+                let (clean, changed_at) = self.rows_behind(&pipeline, &stored, pinned).await?;
+                let mut row = row_at(&pipeline, served.model.schema(), &clean, of.as_of)?;
+                row.known_at = changed_at.map_or(row.known_at, |at| at.max(row.known_at));
+                row
+            }
+        };
         // What is taken apart are the very inputs of the forecast.
         if row.hash() != of.features.row {
             return Err(PlatformError::Mismatch(format!(

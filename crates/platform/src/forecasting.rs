@@ -15,6 +15,7 @@ use foretell_registry::{ForecastRecord, ModelVersion, RegistryError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlatformError;
+use crate::live_forecasts::LiveForecast;
 use crate::pipeline::{Pipeline, Present};
 use crate::store::Store;
 use crate::training::Evidence;
@@ -43,11 +44,18 @@ pub(crate) struct StoredForecast {
     pub(crate) read_at: Option<Timestamp>,
     /// The calibration at that instant.
     pub(crate) calibration: CalibrationState,
+    /// The row of the live river that it was made from; then nothing of it comes from the raw
+    /// table, and `present` and `read_at` are when the row was known. Absent in forecasts from
+    /// the raw table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) row: Option<FeatureRow>,
 }
 
-/// The form that this version writes. In form 1 rows that were added late or retracted
-/// did not count in a forecast's known-at.
+/// The form of a forecast from the raw table. In form 1 rows that were added late or
+/// retracted did not count in a forecast's known-at.
 const FORMAT: u32 = 2;
+/// The form of a forecast of the live river, with its row.
+const LIVE_FORMAT: u32 = 3;
 /// The first form in which they do.
 const LATE_ROWS_COUNT: u32 = 2;
 
@@ -60,8 +68,41 @@ impl StoredForecast {
         let stored: Self =
             serde_json::from_str(&record.body_json).map_err(|e| damaged(e.to_string()))?;
         match stored.format {
-            1..=FORMAT => Ok(stored),
+            1..=LIVE_FORMAT => Ok(stored),
             newer => Err(damaged(format!("its form {newer} is newer than this program"))),
+        }
+    }
+
+    /// A forecast of the live river.
+    pub(crate) fn live(made: &LiveForecast) -> Self {
+        let known_at = made.forecast.known_at;
+        Self {
+            format: LIVE_FORMAT,
+            forecast: made.forecast.clone(),
+            run: made.run.clone(),
+            raw_version: 0,
+            present: known_at,
+            read_at: Some(known_at),
+            calibration: made.calibration.state.clone(),
+            row: Some(made.row.clone()),
+        }
+    }
+
+    /// The record to keep.
+    pub(crate) fn record(&self) -> ForecastRecord {
+        let forecast = &self.forecast;
+        ForecastRecord {
+            id: forecast.id.clone(),
+            instrument: forecast.instrument.clone(),
+            model: forecast.model.name.clone(),
+            version: forecast.model.version,
+            alias: forecast.model.alias.clone(),
+            as_of: forecast.as_of,
+            target_time: forecast.target_time,
+            made_at: forecast.made_at,
+            horizon: forecast.horizon,
+            body_json: serde_json::to_string(self).unwrap_or_default(),
+            feature_row_hash: forecast.features.row,
         }
     }
 
@@ -320,20 +361,9 @@ impl Store {
             present: provenance.present,
             read_at: Some(provenance.read_at),
             calibration,
+            row: None,
         };
-        let record = ForecastRecord {
-            id: forecast.id.clone(),
-            instrument: forecast.instrument.clone(),
-            model: forecast.model.name.clone(),
-            version: forecast.model.version,
-            alias: forecast.model.alias.clone(),
-            as_of: forecast.as_of,
-            target_time: forecast.target_time,
-            made_at: forecast.made_at,
-            horizon: forecast.horizon,
-            body_json: serde_json::to_string(&stored).unwrap_or_default(),
-            feature_row_hash: forecast.features.row,
-        };
+        let record = stored.record();
         Ok(Made { forecast, record: Some(record) })
     }
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use foretell_forecaster::{Forecast, ServedVersion, differences};
+use foretell_feature::FeatureRow;
+use foretell_forecaster::{Forecast, ServedVersion, differences, forecast};
 use foretell_lake::AsOf;
 use foretell_market::Timestamp;
 use foretell_model::evaluate::Recipe;
@@ -12,7 +13,7 @@ use foretell_panel::{Frame, KnownAt, LockBox};
 use foretell_registry::{ModelFilter, ModelVersion, Run as RunRecord};
 
 use crate::error::PlatformError;
-use crate::forecasting::{StoredForecast, make};
+use crate::forecasting::{StoredForecast, make, terms};
 use crate::keeper::Keeper;
 use crate::materialise::materialise;
 use crate::observer::{Event, Observer, Station, Stop};
@@ -33,6 +34,18 @@ pub(crate) fn pipeline_of(run: &RunRecord) -> Result<Pipeline, PlatformError> {
 /// What a run stores of its pipeline.
 pub(crate) fn config_json(pipeline: &Pipeline) -> String {
     serde_json::json!({ "file": pipeline.file, "text": pipeline.text }).to_string()
+}
+
+/// A forecast of the live river made again from the row that is stored with it. That the
+/// row follows from the trades is shown by recomputing those.
+fn remade_live(
+    pipeline: &Pipeline,
+    stored: &StoredForecast,
+    served: &ServedVersion,
+    row: &FeatureRow,
+) -> Result<Forecast, PlatformError> {
+    let made_at = stored.forecast.made_at;
+    Ok(forecast(served, &stored.calibration, row, made_at, &terms(pipeline))?)
 }
 
 impl Store {
@@ -109,8 +122,13 @@ impl Store {
         let of = &stored.forecast;
         let version = self.registry.model_version(&of.model.name, of.model.version).await?;
         let served = self.served_version(&pipeline, &version, &of.model.alias).await?;
-        let pinned = AsOf::Version(stored.raw_version);
-        let remade = self.remade(&pipeline, &stored, &served, pinned).await?;
+        let remade = match &stored.row {
+            Some(row) => remade_live(&pipeline, &stored, &served, row)?,
+            None => {
+                let pinned = AsOf::Version(stored.raw_version);
+                self.remade(&pipeline, &stored, &served, pinned).await?
+            }
+        };
         let (was, is) = (of.features, remade.features);
         let mut checks = vec![
             ProofCheck::of("feature row", was.row.to_string(), is.row.to_string()),
@@ -120,7 +138,7 @@ impl Store {
             ProofCheck::of("forecast", of.hash().to_string(), remade.hash().to_string()),
         ];
         // Nothing is overwritten: the latest table still tells what was known then.
-        if stored.read_at.is_some() {
+        if stored.read_at.is_some() && stored.row.is_none() {
             let again = self.remade(&pipeline, &stored, &served, AsOf::Latest).await?;
             let what = "forecast, from the latest rows as known then";
             checks.push(ProofCheck::of(what, of.hash().to_string(), again.hash().to_string()));

@@ -1,7 +1,7 @@
 //! The facade: every use case on a data directory, as functions over plain data.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use foretell_forecaster::{ForecastView, view};
 use foretell_market::{Candle, Clock, Instrument, Interval, Timestamp};
@@ -9,6 +9,7 @@ use foretell_quality::QuarantinedRow;
 use foretell_registry::{
     AuditEvent, ForecastFilter, ModelFilter, Run as RunRecord, RunFilter, Status,
 };
+use foretell_stream::View;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use url::Url;
@@ -28,6 +29,7 @@ use crate::prove::{config_json, pipeline_of};
 use crate::river;
 use crate::run::{Made, Run};
 use crate::store::Store;
+use crate::telling::Teller;
 use crate::training::run_cpu;
 use crate::turn::Turns;
 use crate::views::{
@@ -66,6 +68,10 @@ pub struct Service {
     loaded: Arc<LoadedModels>,
     /// The live river of this process.
     river: Mutex<Option<river::Running>>,
+    /// Tells clients what happens.
+    pub(crate) teller: Teller,
+    /// The latest rows of the live river, where one runs.
+    pub(crate) rows: RwLock<Option<Arc<View>>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -116,6 +122,8 @@ impl Service {
             known: Mutex::new(None),
             loaded: Arc::default(),
             river: Mutex::new(None),
+            teller: Teller::default(),
+            rows: RwLock::default(),
         };
         for (_, pipeline) in service.pipelines().await? {
             service.show_stored(&pipeline).await?;

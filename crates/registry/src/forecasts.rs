@@ -224,6 +224,26 @@ impl Registry {
         rows.iter().map(ForecastRecord::read).collect()
     }
 
+    /// Forecasts that were recorded after one, by its id, the last recorded first; none of an
+    /// id that is not there. The order is that of writing, whatever the decisions' is: nothing
+    /// that was written later is left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forecasts_after(
+        &self,
+        id: &str,
+        filter: &ForecastFilter,
+    ) -> Result<Vec<ForecastRecord>, RegistryError> {
+        let rows = filter
+            .select("SELECT f.* FROM forecasts f")
+            .when("f.rowid > (SELECT c.rowid FROM forecasts c WHERE c.id =", Some(id.to_owned()))
+            .push(")")
+            .rows("f.rowid DESC", filter.limit, &self.readers)
+            .await?;
+        rows.iter().map(ForecastRecord::read).collect()
+    }
+
     /// Forecasts whose target time has come by `now` and that have no outcome yet,
     /// the latest decision first.
     ///

@@ -4,10 +4,12 @@
 //! logic, no SQL and no vendor. Errors are problem+json (RFC 9457).
 
 mod auth;
+mod feed;
 mod metrics;
 mod openapi;
 mod problem;
 mod route;
+mod socket;
 mod wire;
 
 use std::net::SocketAddr;
@@ -116,7 +118,7 @@ impl Server {
         let loopback = self.address.ip().is_loopback();
         let guard = auth::Guard { token: self.token, secret, loopback, private: self.private };
         let metrics = Arc::new(metrics::Metrics::new());
-        let app = router(service, guard, Arc::clone(&metrics));
+        let app = router(service, guard, Arc::clone(&metrics), shutdown.clone());
         let answering = axum::serve(self.listener, app)
             .with_graceful_shutdown(async move { shutdown.cancelled().await });
         tokio::select! {
@@ -126,8 +128,13 @@ impl Server {
     }
 }
 
-fn router(service: Arc<Service>, guard: auth::Guard, metrics: Arc<metrics::Metrics>) -> Router {
-    route::router(service, Arc::clone(&metrics))
+fn router(
+    service: Arc<Service>,
+    guard: auth::Guard,
+    metrics: Arc<metrics::Metrics>,
+    ending: CancellationToken,
+) -> Router {
+    route::router(service, Arc::clone(&metrics), ending)
         .layer(middleware::from_fn_with_state(Arc::new(guard), auth::check))
         .layer(middleware::from_fn_with_state(metrics, metrics::measure))
 }

@@ -73,6 +73,14 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a token is needed", detail)
     }
 
+    pub(crate) fn upgrade_required() -> Self {
+        let detail = "this is a WebSocket: send the headers `Connection: Upgrade`, `Upgrade: \
+                      websocket`, `Sec-WebSocket-Version: 13` and `Sec-WebSocket-Key`; \
+                      /api/v1/stream tells the same without";
+        let status = StatusCode::UPGRADE_REQUIRED;
+        Self::new(status, "upgrade-required", "another protocol is spoken here", detail)
+    }
+
     pub(crate) fn unsupported_media() -> Self {
         let detail = "send the header `Content-Type: application/json`";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -123,6 +131,12 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            let headers = response.headers_mut();
+            headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+            let version = header::HeaderValue::from_static("13");
+            headers.insert(header::SEC_WEBSOCKET_VERSION, version);
         }
         response
     }

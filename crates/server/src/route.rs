@@ -5,6 +5,7 @@ mod gaps;
 mod models;
 mod pages;
 mod predict;
+mod push;
 mod runs;
 mod searches;
 mod series;
@@ -17,6 +18,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, Uri};
 use axum::routing::{MethodRouter, get, post};
 use foretell_platform::Service;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -30,15 +32,18 @@ pub(crate) use pages::{
     __path_health, __path_latest_report, __path_metrics, __path_openapi, __path_report,
 };
 pub(crate) use predict::{__path_next_price, __path_predict};
+pub(crate) use push::{__path_events, __path_socket};
 pub(crate) use runs::{__path_list as __path_runs, __path_reproduce, __path_show, __path_start};
 pub(crate) use searches::__path_show as __path_searches;
-pub(crate) use series::{__path_candles, __path_instruments};
+pub(crate) use series::{__path_candles, __path_features, __path_instruments};
 
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     service: Arc<Service>,
     metrics: Arc<Metrics>,
+    /// The end of the server: streams that go on for ever end with it.
+    ending: CancellationToken,
 }
 
 impl FromRef<App> for Arc<Service> {
@@ -71,7 +76,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 23] = [
+const ROUTES: [Route; 26] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),
@@ -95,9 +100,16 @@ const ROUTES: [Route; 23] = [
     ("/api/v1/runs/{id}", || get(runs::show)),
     ("/api/v1/runs/{id}/reproduce", || post(runs::reproduce)),
     ("/api/v1/searches/{of}", || get(searches::show)),
+    ("/api/v1/features/{instrument}", || get(series::features)),
+    ("/api/v1/stream", || get(push::events)),
+    ("/api/v1/ws", || get(push::socket)),
 ];
 
-pub(crate) fn router(service: Arc<Service>, metrics: Arc<Metrics>) -> Router {
+pub(crate) fn router(
+    service: Arc<Service>,
+    metrics: Arc<Metrics>,
+    ending: CancellationToken,
+) -> Router {
     let routes = ROUTES.iter();
     routes
         .fold(Router::new(), |router, (path, answered)| router.route(path, answered()))
@@ -108,7 +120,7 @@ pub(crate) fn router(service: Arc<Service>, metrics: Arc<Metrics>) -> Router {
             Problem::method_not_allowed(format!("{method} is not answered at {}", uri.path()))
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(App { service, metrics })
+        .with_state(App { service, metrics, ending })
 }
 
 #[cfg(test)]
@@ -128,7 +140,8 @@ mod tests {
             panic!("nobody else has it");
         };
         let service = Service::open(dir, None, "test", Arc::new(SystemClock)).await.unwrap();
-        let app = router(Arc::new(service), Arc::new(Metrics::new()));
+        let ending = CancellationToken::new();
+        let app = router(Arc::new(service), Arc::new(Metrics::new()), ending);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await });

@@ -2,8 +2,10 @@
 
 mod details;
 mod explanation;
+mod features;
 mod predict;
 mod searches;
+mod told;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -14,8 +16,10 @@ use utoipa::ToSchema;
 
 pub(crate) use details::{Gap, ModelDetail, RunDetail};
 pub(crate) use explanation::Explanation;
+pub(crate) use features::FeatureRecord;
 pub(crate) use predict::{NextPrice, Predicted, Prices};
 pub(crate) use searches::Searches;
+pub(crate) use told::Message;
 
 use crate::problem::Problem;
 

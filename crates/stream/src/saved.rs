@@ -11,8 +11,8 @@ use crate::operator::StreamError;
 /// The version of the saved form of every operator.
 const VERSION: u8 = 2;
 
-/// The bytes of a state.
-pub(crate) fn save(state: &impl Serialize) -> Bytes {
+/// The bytes of a state: what an operator outside this crate saves of its own.
+pub fn save(state: &impl Serialize) -> Bytes {
     let out = postcard::to_extend(state, vec![VERSION]);
     out.expect("plain fields are written to memory").into()
 }
@@ -27,8 +27,11 @@ pub(crate) fn changes<L: Serialize>(
     since.map(|(key, lane)| (key.clone(), Some(save(lane)))).collect()
 }
 
-/// The state of some bytes.
-pub(crate) fn restore<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StreamError> {
+/// The state of some bytes that [`save`] made.
+///
+/// # Errors
+/// [`StreamError::State`] when they are of another version or damaged.
+pub fn restore<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StreamError> {
     let fail = |reason: String| StreamError::State {
         key: String::from_utf8_lossy(key).into_owned(),
         reason,

@@ -65,4 +65,31 @@ impl View {
         let lane = lanes.get(&(instrument.clone(), interval))?;
         lane.values().rev().find(|row| row.known_at <= at).map(Arc::clone)
     }
+
+    /// [`View::as_of()`] with the version of the row; without an interval of the shortest
+    /// that has one.
+    pub fn record_as_of(
+        &self,
+        instrument: &Instrument,
+        interval: Option<Interval>,
+        at: Timestamp,
+    ) -> Option<FeatureRecord> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let found = |interval: Interval| {
+            let lane = lanes.get(&(instrument.clone(), interval))?;
+            let ((_, version), row) = lane.iter().rev().find(|(_, row)| row.known_at <= at)?;
+            Some((*version, Arc::clone(row)))
+        };
+        let (version, row) = match interval {
+            Some(interval) => found(interval)?,
+            None => {
+                let own = lanes.keys().filter(|(name, _)| name == instrument);
+                let mut intervals: Vec<Interval> = own.map(|(_, interval)| *interval).collect();
+                intervals.sort_unstable();
+                intervals.into_iter().find_map(found)?
+            }
+        };
+        drop(lanes);
+        Some(FeatureRecord { hash: row.hash(), version, row: FeatureRow::clone(&row) })
+    }
 }

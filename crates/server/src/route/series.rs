@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::IntoResponse;
 use foretell_platform::{CandleRange, Service};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -62,4 +64,33 @@ pub(crate) async fn candles(
     };
     let instrument = wire::parse_one(&instrument)?;
     Ok(Json(service.candles(&instrument, &range).await?.into()))
+}
+
+/// Which feature row.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FeatureQuery {
+    /// The step of its grid: `1m`, `1h`; the shortest that has a row when left out.
+    interval: Option<String>,
+    /// The instant as of which it is wanted, RFC 3339 (UTC): the newest row that was known
+    /// then, in the version that was known then. The present when left out.
+    at: Option<String>,
+}
+
+/// The newest feature row of the live river, or the one as of an instant, from memory: the
+/// bytes of its record of the topic `feature`.
+#[utoipa::path(get, path = "/api/v1/features/{instrument}", operation_id = "show_features",
+    params(("instrument" = String, Path, description = "Such as BTC-USD."), FeatureQuery),
+    responses((status = 200, body = wire::FeatureRecord), (status = 404, body = Problem)))]
+pub(crate) async fn features(
+    State(service): State<Arc<Service>>,
+    Segment(instrument): Segment,
+    query: Result<Query<FeatureQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let interval = wire::parse(query.interval.as_deref())?;
+    let at = wire::parse(query.at.as_deref())?;
+    let row = service.feature_row(&wire::parse_one(&instrument)?, interval, at)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], row))
 }

@@ -1,0 +1,97 @@
+//! Forecasts of the live river: made when a row comes, judged when their time has come.
+//!
+//! [`ForecastOperator`] reads the topic of feature rows and writes that of forecasts: pure
+//! work on the sequence of records, whose state commits together with what it writes.
+//! [`ForecastSink`] brings what was committed into the registry, onto the board and to the
+//! clients that listen.
+
+mod lane;
+mod operator;
+mod record;
+mod sink;
+
+#[cfg(test)]
+mod tests;
+
+use foretell_feature::FeatureRow;
+use foretell_forecaster::{ServedVersion, Terms};
+use foretell_market::{Fingerprint, Instrument, Interval};
+use foretell_model::evaluate::CalibrationState;
+
+use crate::error::PlatformError;
+use crate::forecasting::{CHAMPION, terms};
+use crate::service::Service;
+
+pub use operator::{ForecastOperator, ForecastSettings};
+pub use record::{
+    Calibrated, LiveForecast, LiveOutcome, LiveRecord, LiveSkill, Unresolved, decode, encode,
+};
+pub use sink::{ForecastSink, Sunk};
+
+/// The champion of a pipeline as it forecasts in the river.
+#[derive(Debug, Clone)]
+pub struct LiveChampion {
+    /// The version.
+    pub served: ServedVersion,
+    /// Its calibration where the river has none of its own yet.
+    pub calibration: CalibrationState,
+    /// The terms of its pipeline.
+    pub terms: Terms,
+    /// The run whose pipeline these are, for whoever proves a forecast.
+    pub run: String,
+}
+
+/// The rows that a version forecasts from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Rows {
+    instrument: Instrument,
+    interval: Interval,
+    set: Fingerprint,
+}
+
+impl Rows {
+    fn of(row: &FeatureRow) -> Self {
+        let (interval, set) = (row.interval, row.feature_set);
+        Self { instrument: row.instrument.clone(), interval, set }
+    }
+}
+
+/// A version and the model in it: another model under the same number is another one.
+type VersionKey = (String, Fingerprint);
+
+impl LiveChampion {
+    fn rows(&self) -> Rows {
+        let ServedVersion { interval, feature_set: set, .. } = self.served;
+        Rows { instrument: self.served.instrument.clone(), interval, set }
+    }
+
+    fn key(&self) -> VersionKey {
+        (self.served.name.clone(), self.served.hash)
+    }
+}
+
+impl Service {
+    /// The champion of a pipeline that has run, with its present calibration; `None` when it
+    /// has none.
+    ///
+    /// # Errors
+    /// When no such pipeline ran, or the champion's bytes are gone.
+    pub async fn live_champion(
+        &self,
+        pipeline: &str,
+    ) -> Result<Option<LiveChampion>, PlatformError> {
+        let pipelines = self.pipelines().await?;
+        let Some((run, of)) = pipelines.iter().find(|(run, _)| run.pipeline == pipeline) else {
+            let names: Vec<&str> = pipelines.iter().map(|(run, _)| run.pipeline.as_str()).collect();
+            let hint = format!("run it first; those that ran: {}", names.join(", "));
+            return Err(PlatformError::not_found(format!("run of pipeline `{pipeline}`"), hint));
+        };
+        let store = &self.store;
+        let Some(record) = store.registry.aliased(pipeline, CHAMPION).await? else {
+            return Ok(None);
+        };
+        let served = store.served_version(of, &record, CHAMPION).await?;
+        let calibration = store.calibration(&record, store.clock.now()).await?;
+        Ok(Some(LiveChampion { served, calibration, terms: terms(of), run: run.id.clone() }))
+    }
+}
