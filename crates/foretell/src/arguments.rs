@@ -430,14 +430,24 @@ pub(crate) struct ReportArguments {
 /// Arguments of `forecast`.
 #[derive(Debug, Args)]
 pub(crate) struct ForecastArguments {
-    /// What is forecast, such as BTC-USD.
-    pub(crate) instrument: Instrument,
+    /// What is forecast, such as BTC-USD; with --log pipeline files.
+    #[arg(required = true, value_name = "INSTRUMENT|PIPELINES")]
+    pub(crate) subjects: Vec<String>,
     /// How far ahead; the shortest horizon when left out.
     #[arg(long)]
     pub(crate) horizon: Option<Interval>,
     /// Whose forecast, when several pipelines forecast the same.
     #[arg(long)]
     pub(crate) pipeline: Option<String>,
+    /// Forecast live from the rows of this log, kafka://host:9092, until Ctrl-C: the part of
+    /// a river that owns the data directory.
+    #[arg(long, conflicts_with_all = ["horizon", "pipeline"])]
+    pub(crate) log: Option<foretell_platform::river::LogAddress>,
+    /// With --log: the name of this process there.
+    #[arg(long, requires = "log", default_value = "foretell")]
+    pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) api: ServeArguments,
 }
 
 /// An id.

@@ -87,9 +87,6 @@ pub enum PlatformError {
     /// A forecast could not be made.
     #[error("forecast failed")]
     Forecast(#[source] Box<foretell_forecaster::ForecastError>),
-    /// The live river failed.
-    #[error("the live river failed")]
-    Stream(#[source] Box<foretell_stream::StreamError>),
     /// Another process owns the data directory.
     #[error("{path} is in use by {owner}")]
     InUse {
@@ -231,18 +228,6 @@ impl From<Box<Diagnostics>> for PlatformError {
 impl From<SourceError> for PlatformError {
     fn from(source: SourceError) -> Self {
         Self::Source(Box::new(source))
-    }
-}
-
-impl From<foretell_stream::StreamError> for PlatformError {
-    fn from(source: foretell_stream::StreamError) -> Self {
-        Self::Stream(Box::new(source))
-    }
-}
-
-impl From<foretell_stream::LogError> for PlatformError {
-    fn from(source: foretell_stream::LogError) -> Self {
-        Self::Stream(Box::new(source.into()))
     }
 }
 

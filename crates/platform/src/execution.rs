@@ -84,7 +84,6 @@ fn step_error(error: &PlatformError) -> StepError {
         | PlatformError::Remote(_)
         | PlatformError::Gone(_)
         | PlatformError::RemoteFailed { .. }
-        | PlatformError::Stream(_)
         | PlatformError::Mismatch(_) => StepError::internal(message),
     }
 }

@@ -20,7 +20,7 @@ pub use foretell_stream::Log;
 
 pub use address::{LogAddress, OpenLog};
 pub use parity::{ParityReport, parity};
-pub use parts::{Part, Processes};
+pub use parts::{Heard, Part, Processes};
 pub use plan::RiverPlan;
 pub use replay::{ReplayOptions, ReplayReport, replay};
 pub use status::{FeedView, GroupView, RiverStatus, RiverView};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, RowState};
-use foretell_market::{Bar, CandleVersion, Instrument, Interval, Timestamp};
+use foretell_market::{Bar, CandleVersion, Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::{Column, Frame, RowMeta};
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +211,10 @@ impl Lane {
         version: &CandleVersion,
     ) -> Result<Result<Vec<FeatureRecord>, Refusal>, StreamError> {
         let time = version.candle.open_time;
+        if version.flags.contains(RowFlags::BACKFILLED) {
+            // What was known before the river began changes nothing that it has brought.
+            return Ok(Ok(Vec::new()));
+        }
         if self.settled.through().is_some_and(|t| time <= t) {
             return Ok(Err(Refusal(format!(
                 "the candle of {time} was corrected after {} us, too late for its row",
@@ -237,7 +241,11 @@ impl Lane {
         let frame = frame(settings, &self.instrument, candles)?;
         let mut records = Vec::new();
         for (as_of, decision) in state.advance(set, context, label, &frame)? {
-            if as_of - *interval < from {
+            let time = as_of - *interval;
+            // Rows of the past fill windows and are no news.
+            let place = candles.binary_search_by_key(&time, |v| v.candle.open_time);
+            let is_past = place.is_ok_and(|i| candles[i].flags.contains(RowFlags::BACKFILLED));
+            if time < from || is_past {
                 continue;
             }
             // A row that is not complete yet is none.

@@ -1,17 +1,35 @@
 //! What a data directory is asked: forecasts, proofs, reports. Works while another process
 //! owns the directory, through its API.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use foretell_market::Instrument;
 use foretell_platform::{Connection, Observer, PlatformError, Proof, Service, write_file};
 
-use super::{Session, serving};
-use crate::arguments::{ForecastArguments, ReportArguments};
+use super::{Session, rivers, serving};
+use crate::arguments::{ForecastArguments, LogArguments, ReportArguments};
 use crate::output::{forecast_line, say, say_json};
 use crate::progress::Progress;
 
 pub(super) async fn forecast(s: &Session, args: &ForecastArguments) -> Result<(), PlatformError> {
-    let (instrument, pipeline) = (&args.instrument, args.pipeline.as_deref());
+    if let Some(log) = &args.log {
+        let log = LogArguments { log: log.clone(), instance: args.instance.clone() };
+        let files: Vec<PathBuf> = args.subjects.iter().map(PathBuf::from).collect();
+        return rivers::forecast(s, &files, &log, &args.api).await;
+    }
+    let [subject] = args.subjects.as_slice() else {
+        return Err(PlatformError::Usage {
+            message: "one instrument is asked for at a time".to_owned(),
+            hint: "pipeline files are followed with --log kafka://host:9092".to_owned(),
+        });
+    };
+    let instrument: Instrument = subject.parse().map_err(|error| PlatformError::Usage {
+        message: format!("{error}"),
+        hint: "such as BTC-USD; pipeline files are followed with --log kafka://host:9092"
+            .to_owned(),
+    })?;
+    let (instrument, pipeline) = (&instrument, args.pipeline.as_deref());
     let put = async |connection| match connection {
         Connection::Local(service) => {
             let view = service.forecast(instrument, args.horizon, pipeline)?;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Session;
 use super::serving::{bind, finish, own, until_stopped};
 use crate::arguments::{
-    LogArguments, PartArguments, PeriodArguments, ReplayArguments, UpArguments,
+    LogArguments, PartArguments, PeriodArguments, ReplayArguments, ServeArguments, UpArguments,
 };
 use crate::output::{say, say_json};
 use crate::progress::Progress;
@@ -31,8 +31,38 @@ pub(super) async fn up(s: &Session, args: UpArguments) -> Result<(), PlatformErr
         budget: args.log_budget.map(|megabytes| megabytes.saturating_mul(1_000_000)),
         ..options(&args.log)
     };
-    let server = bind(&args.api).await?;
-    let service = own(s, "foretell up").await?;
+    serve(s, "foretell up", plan, options, &args.api, true).await
+}
+
+/// `forecast` of pipeline files on a cluster: what needs the data directory.
+pub(super) async fn forecast(
+    s: &Session,
+    files: &[PathBuf],
+    log: &LogArguments,
+    api: &ServeArguments,
+) -> Result<(), PlatformError> {
+    if log.log == LogAddress::Embedded {
+        return Err(PlatformError::Usage {
+            message: "the embedded log is for one process".to_owned(),
+            hint: "name a cluster with --log kafka://host:9092, or run everything in one process \
+                   with `foretell up`"
+                .to_owned(),
+        });
+    }
+    serve(s, "foretell forecast", plan(files, None)?, options(log), api, false).await
+}
+
+/// Runs a river, or the part of it that owns the data directory, and the API.
+async fn serve(
+    s: &Session,
+    command: &str,
+    plan: RiverPlan,
+    options: RiverOptions,
+    api: &ServeArguments,
+    everything: bool,
+) -> Result<(), PlatformError> {
+    let server = bind(api).await?;
+    let service = own(s, command).await?;
     service.announce(&server.url(), true)?;
     let url = server.url();
     let shutdown = CancellationToken::new();
@@ -42,7 +72,7 @@ pub(super) async fn up(s: &Session, args: UpArguments) -> Result<(), PlatformErr
     let watched = watched.collect::<Vec<_>>().join(", ");
     let work = async {
         let stop = Arc::clone(&s.stop);
-        let ready = service.ready_river(plan, options, observer, stop).await?;
+        let ready = service.ready_river(plan, options, everything, observer, stop).await?;
         if s.json {
             say_json(&serde_json::json!({ "serving": url, "river": ready.started }));
         } else {

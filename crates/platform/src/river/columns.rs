@@ -181,6 +181,10 @@ impl Sink for Trades {
                 until = Cell::Time(to);
                 (from, "repaired")
             }
+            FeedEvent::Renumbered { time, reason: why, .. } => {
+                reason = text(why);
+                (time, "renumbered")
+            }
         };
         rows.cells.push(vec![
             Cell::Time(time),

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::status::RiverStatus;
 use crate::error::PlatformError;
+use crate::telling::Told;
 
 /// Items that wait between a socket and the log.
 const WAITING: usize = 4_096;
@@ -31,6 +32,7 @@ pub(super) struct Ingest {
     pub(super) settings: LiveSettings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: Arc<RiverStatus>,
+    pub(super) tell: Arc<dyn Fn(Told) + Send + Sync>,
 }
 
 impl Ingest {
@@ -99,10 +101,16 @@ impl Ingest {
                     at = last.offset + 1;
                     for stored in records.iter().filter(|r| r.offset < end) {
                         let Record { value, time, .. } = &stored.record;
-                        let Ok(Arrival { event: FeedEvent::Trade(trade), .. }) =
-                            decode_arrival(value, *time, i64::MAX / 4, &mut names)
-                        else {
-                            continue;
+                        let arrival = decode_arrival(value, *time, i64::MAX / 4, &mut names);
+                        let trade = match arrival {
+                            Ok(Arrival { event: FeedEvent::Trade(trade), .. }) => trade,
+                            Ok(Arrival {
+                                event: FeedEvent::Renumbered { instrument, .. }, ..
+                            }) => {
+                                marks.remove(&instrument);
+                                continue;
+                            }
+                            _ => continue,
                         };
                         let Some(id) = trade.id else { continue };
                         let mark = Mark { id, time: trade.time };
@@ -135,6 +143,10 @@ impl Ingest {
                     continue;
                 }
             };
+            if let FeedEvent::Gap { instrument, from, to, reason } = &arrival.event {
+                let (from, to, reason) = (*from, *to, reason.clone());
+                (self.tell)(Told::Gap { instrument: instrument.clone(), from, to, reason });
+            }
             let key = Bytes::from(product_id(arrival.event.instrument()));
             buffer.clear();
             encode_arrival(&arrival, self.encoding, &mut buffer);

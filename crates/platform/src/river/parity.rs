@@ -16,7 +16,7 @@ use foretell_stream::codec::{Instruments, decode_arrival, decode_closed, decode_
 use foretell_stream::{Log, Record, Stored};
 use serde::{Deserialize, Serialize};
 
-use super::plan::RiverPlan;
+use super::plan::{AHEAD_MICROS, RiverPlan};
 use crate::error::PlatformError;
 use crate::observer::Stop;
 use crate::pipeline::Pipeline;
@@ -130,7 +130,7 @@ impl Arrived {
         let mut now: HashMap<Instrument, Timestamp> = HashMap::new();
         for Stored { record: Record { value, time, .. }, .. } in records {
             let Ok(Arrival { event, at, .. }) =
-                decode_arrival(value, *time, 60_000_000, &mut names)
+                decode_arrival(value, *time, AHEAD_MICROS, &mut names)
             else {
                 continue;
             };
@@ -138,7 +138,14 @@ impl Arrived {
             let latest = now.entry(instrument.clone()).or_insert(at);
             *latest = at.max(*latest);
             let at = *latest;
-            let FeedEvent::Trade(trade) = event else { continue };
+            let trade = match event {
+                FeedEvent::Trade(trade) => trade,
+                FeedEvent::Renumbered { .. } => {
+                    ids.remove(&instrument);
+                    continue;
+                }
+                _ => continue,
+            };
             came.first.entry(instrument.clone()).or_insert(trade.time);
             if let Some(id) = trade.id
                 && !ids.entry(instrument.clone()).or_default().insert(id)

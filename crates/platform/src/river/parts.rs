@@ -1,14 +1,14 @@
 //! The processors of a river: one consumer group each, in one process or in many.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use foretell_market::{Clock, Instrument};
+use foretell_market::{Clock, Instrument, Timestamp};
 use foretell_source::live::LiveSettings;
 use foretell_stream::codec::{decode_features, product_id};
 use foretell_stream::{
-    CandleOperator, CandleSettings, FeatureOperator, Log, Operator, Outbox, Stored, StreamError,
-    Task, TaskSettings, TopicSpec, Topics, View,
+    CandleOperator, CandleSettings, FeatureOperator, FeatureRecord, Log, Lost, MakeOperator,
+    Operator, Outbox, Stored, StreamError, Task, TaskSettings, TopicName, TopicSpec, Topics, View,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,6 +17,9 @@ use super::ingest::Ingest;
 use super::plan::RiverPlan;
 use super::status::RiverStatus;
 use crate::error::PlatformError;
+use crate::live_forecasts::{ForecastOperator, LiveChampion};
+use crate::service::Service;
+use crate::telling::Told;
 
 /// The longest time between a record and the commit of what follows on it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
@@ -47,6 +50,14 @@ impl<O: Operator> Operator for Of<O> {
         self.operator.restore(state)
     }
 
+    fn begin(&mut self, partition: u32, partitions: u32) {
+        self.operator.begin(partition, partitions);
+    }
+
+    fn lost(&mut self, lost: &Lost, until: Timestamp, out: &mut Outbox) -> Result<(), StreamError> {
+        self.operator.lost(lost, until, out)
+    }
+
     fn process(&mut self, records: &[Stored], out: &mut Outbox) -> Result<(), StreamError> {
         let is_ours = |r: &Stored| self.keys.iter().any(|k| r.record.key == *k.as_bytes());
         if records.iter().all(is_ours) {
@@ -65,6 +76,27 @@ fn of<O: Operator>(instrument: &Instrument, operator: O) -> Of<O> {
     Of { keys: vec![product_id(instrument)], operator }
 }
 
+/// Where rows that were committed are shown, and who is told what happens.
+#[derive(Clone)]
+pub struct Heard {
+    /// The latest rows.
+    pub view: Option<Arc<View>>,
+    /// Is told of rows and gaps.
+    pub tell: Arc<dyn Fn(Told) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Heard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heard").field("view", &self.view.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { view: None, tell: Arc::new(|_| {}) }
+    }
+}
+
 /// The processors that run in this process, until the first of them fails or all have
 /// stopped.
 pub struct Processes {
@@ -72,6 +104,7 @@ pub struct Processes {
     topics: Topics,
     clock: Arc<dyn Clock>,
     status: Arc<RiverStatus>,
+    heard: Heard,
     stop: watch::Sender<bool>,
     running: JoinSet<(String, Result<(), PlatformError>)>,
 }
@@ -106,7 +139,15 @@ impl Processes {
             log.create(&TopicSpec { name, partitions, retention_secs: retain, kept_for }).await?;
         }
         let (stop, _) = watch::channel(false);
-        Ok(Self { log, topics, clock, status, stop, running: JoinSet::new() })
+        let heard = Heard::default();
+        Ok(Self { log, topics, clock, status, heard, stop, running: JoinSet::new() })
+    }
+
+    /// Shows and tells what happens from now on.
+    #[must_use]
+    pub fn heard_by(mut self, heard: Heard) -> Self {
+        self.heard = heard;
+        self
     }
 
     /// Starts a part for every venue, interval or pipeline of the plan.
@@ -118,7 +159,6 @@ impl Processes {
         part: Part,
         plan: &RiverPlan,
         live: &LiveSettings,
-        view: Option<&Arc<View>>,
     ) -> Result<(), PlatformError> {
         match part {
             Part::Ingest => self.ingest(plan, live),
@@ -126,7 +166,7 @@ impl Processes {
                 self.transform(plan);
                 Ok(())
             }
-            Part::Features => self.features(plan, view),
+            Part::Features => self.features(plan),
         }
     }
 
@@ -139,6 +179,7 @@ impl Processes {
                 settings: live.clone(),
                 clock: Arc::clone(&self.clock),
                 status: Arc::clone(&self.status),
+                tell: Arc::clone(&self.heard.tell),
             };
             let stop = self.stop.subscribe();
             self.running.spawn(async move { ("ingest".to_owned(), ingest.run(spec, stop).await) });
@@ -148,22 +189,19 @@ impl Processes {
 
     fn transform(&mut self, plan: &RiverPlan) {
         let all = plan.candles();
-        for interval in &all.intervals {
-            let settings = CandleSettings { intervals: vec![*interval], ..all.clone() };
+        // A group for each, so that another pipeline begins with the trades there are.
+        for bar in &all.bars {
+            let settings = CandleSettings { bars: vec![*bar], ..all.clone() };
             let topics = self.topics.clone();
             let make = move || -> Result<Box<dyn Operator>, StreamError> {
                 Ok(Box::new(CandleOperator::new(settings.clone(), topics.clone())))
             };
             let topic = self.topics.trade.clone();
-            self.task(plan.group(&format!("candles-{interval}")), topic, Box::new(make), None);
+            self.task(plan.group(&format!("candles-{bar}")), topic, Box::new(make));
         }
     }
 
-    fn features(
-        &mut self,
-        plan: &RiverPlan,
-        view: Option<&Arc<View>>,
-    ) -> Result<(), PlatformError> {
+    fn features(&mut self, plan: &RiverPlan) -> Result<(), PlatformError> {
         for pipeline in plan.pipelines() {
             let settings = plan.features(pipeline)?;
             let (topics, instrument) = (self.topics.clone(), pipeline.instrument.clone());
@@ -173,40 +211,14 @@ impl Processes {
             };
             let topic = self.topics.ohlcv.clone();
             let group = plan.group(&format!("features-{}", pipeline.name));
-            self.task(group, topic, Box::new(make), view);
+            self.task(group, topic, Box::new(make));
         }
         Ok(())
     }
 
     /// Runs a task as a process of this river.
-    pub(super) fn task(
-        &mut self,
-        group: String,
-        topic: foretell_stream::TopicName,
-        make: foretell_stream::MakeOperator,
-        view: Option<&Arc<View>>,
-    ) {
-        self.status.group(&group, &topic);
-        let settings = TaskSettings {
-            group: group.clone(),
-            topic,
-            commit_every: COMMIT_EVERY,
-            poll_bytes: POLL_BYTES,
-        };
-        let (status, view, feature) =
-            (Arc::clone(&self.status), view.cloned(), self.topics.feature.clone());
-        let mut task = Task::new(Arc::clone(&self.log), self.topics.clone(), settings, make)
-            .on_commit(Box::new(move |records| {
-                for (topic, _, record) in records {
-                    status.wrote(topic, 1);
-                    if let Some(view) = &view
-                        && *topic == feature
-                        && let Ok(row) = decode_features(&record.value)
-                    {
-                        view.take(row);
-                    }
-                }
-            }));
+    fn task(&mut self, group: String, topic: TopicName, make: MakeOperator) {
+        let mut task = self.prepared(&group, &topic, make);
         let stop = self.stop.subscribe();
         self.running.spawn(async move {
             let ended = task.run(stop).await;
@@ -214,8 +226,85 @@ impl Processes {
         });
     }
 
+    fn prepared(&self, group: &str, topic: &TopicName, make: MakeOperator) -> Task {
+        self.status.group(group, topic);
+        let settings = TaskSettings {
+            group: group.to_owned(),
+            topic: topic.clone(),
+            commit_every: COMMIT_EVERY,
+            poll_bytes: POLL_BYTES,
+        };
+        let (status, heard) = (Arc::clone(&self.status), self.heard.clone());
+        let feature = self.topics.feature.clone();
+        Task::new(Arc::clone(&self.log), self.topics.clone(), settings, make).on_commit(Box::new(
+            move |records| {
+                for (topic, _, record) in records {
+                    status.wrote(topic, 1);
+                    let Some(view) = heard.view.as_ref().filter(|_| *topic == feature) else {
+                        continue;
+                    };
+                    let Ok(record) = decode_features(&record.value) else { continue };
+                    let FeatureRecord { row, hash, .. } = &record;
+                    let (instrument, interval) = (row.instrument.clone(), row.interval);
+                    let told = Told::Row { instrument, interval, as_of: row.as_of, hash: *hash };
+                    view.take(record);
+                    (heard.tell)(told);
+                }
+            },
+        ))
+    }
+
+    /// Forecasts with the champion of each pipeline, and goes on with the next when it
+    /// changes: what the last one forecast is still judged.
+    pub(super) fn forecasts(&mut self, plan: &RiverPlan, service: &Arc<Service>) {
+        for pipeline in plan.pipelines() {
+            let (name, group) =
+                (pipeline.name.clone(), plan.group(&format!("forecasts-{}", pipeline.name)));
+            let (topic, settings) = (self.topics.feature.clone(), plan.forecasts());
+            let instrument = pipeline.instrument.clone();
+            let champion: Arc<Mutex<Option<LiveChampion>>> = Arc::default();
+            let made_with = Arc::clone(&champion);
+            let make = move || -> Result<Box<dyn Operator>, StreamError> {
+                let champion = made_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let champions = champion.into_iter().collect();
+                let operator = ForecastOperator::new(champions, settings.clone());
+                Ok(Box::new(of(&instrument, operator)))
+            };
+            let mut task = self.prepared(&group, &topic, Box::new(make));
+            let (service, mut stop) = (Arc::clone(service), self.stop.subscribe());
+            self.running.spawn(async move {
+                let work = async {
+                    loop {
+                        let present = service.live_champion(&name).await?;
+                        let hash = present.as_ref().map(|c| (c.served.version, c.served.hash));
+                        *champion.lock().unwrap_or_else(PoisonError::into_inner) = present;
+                        let (ends, end) = watch::channel(false);
+                        let mut running = std::pin::pin!(task.run(end));
+                        let stopped = tokio::select! {
+                            ended = &mut running => return Ok(ended?),
+                            _ = stop.wait_for(|stop| *stop) => true,
+                            changed = service.champion_changes(&name, hash) => {
+                                changed?;
+                                false
+                            }
+                        };
+                        // What was read is committed by the one who read it.
+                        ends.send_replace(true);
+                        running.await?;
+                        if stopped {
+                            return Ok(());
+                        }
+                        tracing::info!(pipeline = name, "the champion changed");
+                    }
+                };
+                let ended: Result<(), PlatformError> = work.await;
+                (group, ended)
+            });
+        }
+    }
+
     /// Has the lag of a group shown.
-    pub(super) fn watch_group(&self, group: &str, topic: &foretell_stream::TopicName) {
+    pub(super) fn watch_group(&self, group: &str, topic: &TopicName) {
         self.status.group(group, topic);
     }
 

@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foretell_market::{Instrument, Interval, Lateness};
+use foretell_market::{BarSpec, Instrument, Interval, Lateness};
 use foretell_source::live::{FeedSpec, Venue};
 use foretell_stream::codec::Encoding;
 use foretell_stream::{CandleSettings, FeatureSettings, Topics};
 use url::Url;
 
 use crate::error::PlatformError;
+use crate::live_forecasts::ForecastSettings;
 use crate::pipeline::{LiveSettings, Pipeline};
 
 /// How many partitions topics have: so many processes can share the work. It never changes.
 const PARTITIONS: u32 = 4;
 /// How far a trade's time may be ahead of its arrival.
-const AHEAD_MICROS: i64 = 60_000_000;
+pub(super) const AHEAD_MICROS: i64 = 60_000_000;
 
 /// The pipelines of a river and how it is laid out.
 #[derive(Debug, Clone)]
@@ -131,7 +132,7 @@ impl RiverPlan {
     pub(crate) fn candles(&self) -> CandleSettings {
         let intervals: BTreeSet<Interval> = self.pipelines.iter().map(|p| p.interval).collect();
         CandleSettings {
-            intervals: intervals.into_iter().collect(),
+            bars: intervals.into_iter().map(BarSpec::from).collect(),
             lateness: Lateness { delay: 0, allowed: self.allowed() },
             ahead: AHEAD_MICROS,
             encoding: self.encoding,
@@ -148,5 +149,10 @@ impl RiverPlan {
             allowed: self.allowed(),
             encoding: self.encoding,
         })
+    }
+
+    /// How forecasts are made of them.
+    pub(crate) fn forecasts(&self) -> ForecastSettings {
+        ForecastSettings { allowed: self.allowed(), topics: self.topics() }
     }
 }

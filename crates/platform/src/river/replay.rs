@@ -93,8 +93,8 @@ async fn play(
         history += past(&**log, plan, job, partition, options.from).await?;
     }
     let live = LiveSettings::default();
-    processes.start(Part::Features, job, &live, None)?;
-    processes.start(Part::Transform, job, &live, None)?;
+    processes.start(Part::Features, job, &live)?;
+    processes.start(Part::Transform, job, &live)?;
     let began = Instant::now();
     let mut events = 0;
     let work = async {
@@ -184,7 +184,7 @@ async fn each(
 fn event_time(event: &FeedEvent) -> Timestamp {
     match event {
         FeedEvent::Trade(trade) => trade.time,
-        FeedEvent::Heartbeat { time, .. } => *time,
+        FeedEvent::Heartbeat { time, .. } | FeedEvent::Renumbered { time, .. } => *time,
         FeedEvent::Gap { from, .. } | FeedEvent::Repaired { from, .. } => *from,
     }
 }

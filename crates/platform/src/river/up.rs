@@ -5,26 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_lake::Layer;
-use foretell_market::{Clock, Instrument, Interval, Timestamp};
+use foretell_market::{Clock, Fingerprint, Instrument, Interval, Timestamp};
 use foretell_registry::RunFilter;
 use foretell_source::live::LiveSettings;
+use foretell_stream::codec::{Encoding, encode_features};
 use foretell_stream::{FeatureRecord, Log, View};
 use serde::{Deserialize, Serialize};
 
 use super::address::{LogAddress, OpenLog};
 use super::columns::{Candles, Features, Trades, feature_row};
 use super::lake;
-use super::parts::{LAKE_GROUP, Part, Processes};
+use super::parts::{Heard, LAKE_GROUP, Part, Processes};
 use super::plan::RiverPlan;
 use super::status::{RiverStatus, RiverView};
 use crate::error::PlatformError;
 use crate::forecasting::CHAMPION;
+use crate::live_forecasts::ForecastSink;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::service::{RunOptions, Service};
 
 /// How often records that are old enough are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked for another champion.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a river is run.
 #[derive(Debug, Clone)]
@@ -61,7 +65,6 @@ impl Default for RiverOptions {
 pub(crate) struct Running {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) status: Arc<RiverStatus>,
-    pub(crate) view: Arc<View>,
     pub(crate) pipelines: Arc<[Pipeline]>,
 }
 
@@ -78,7 +81,8 @@ pub struct RiverStarted {
 
 impl Service {
     /// Makes a river ready: every pipeline has run once, its rows are as new as its source
-    /// has them, and the log has the past. [`Ready::until`] runs it.
+    /// has them, and the log has the past. [`Ready::until`] runs it: `everything`, or only
+    /// what needs this data directory, which is forecasts and the copies in lake and registry.
     ///
     /// # Errors
     /// When a pipeline cannot run, or the log fails.
@@ -86,6 +90,7 @@ impl Service {
         self: &Arc<Self>,
         plan: RiverPlan,
         options: RiverOptions,
+        everything: bool,
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<Ready, PlatformError> {
@@ -103,8 +108,17 @@ impl Service {
                 .await?;
         let history = self.seed_history(&log, &plan).await?;
         let view = Arc::new(View::new(options.rows_in_memory));
+        let service = Arc::downgrade(self);
+        let tell = move |told| {
+            if let Some(service) = service.upgrade() {
+                service.tell(told);
+            }
+        };
+        processes =
+            processes.heard_by(Heard { view: Some(Arc::clone(&view)), tell: Arc::new(tell) });
+        self.show_rows(Arc::clone(&view));
         let pipelines: Arc<[Pipeline]> = plan.pipelines().into();
-        let running = Running { log, status, view: Arc::clone(&view), pipelines };
+        let running = Running { log, status, pipelines };
         self.copy_to_lake(&mut processes, &plan, &running.log, &clock)?;
         if let Some(embedded) = embedded {
             let (mut stopping, clock) = (processes.stopping(), Arc::clone(&clock));
@@ -123,9 +137,17 @@ impl Service {
                 }
             });
         }
-        processes.start(Part::Features, &plan, &options.live, Some(&view))?;
-        processes.start(Part::Transform, &plan, &options.live, None)?;
-        processes.start(Part::Ingest, &plan, &options.live, None)?;
+        let mut sink =
+            ForecastSink::new(Arc::clone(self), Arc::clone(&running.log), &plan.topics());
+        processes.watch_group("sink-registry", &plan.topics().forecast);
+        let stopping = processes.stopping();
+        processes.spawn("sink-registry", async move { sink.run(stopping).await });
+        processes.forecasts(&plan, self);
+        if everything {
+            processes.start(Part::Features, &plan, &options.live)?;
+            processes.start(Part::Transform, &plan, &options.live)?;
+            processes.start(Part::Ingest, &plan, &options.live)?;
+        }
         let started = RiverStarted {
             log: options.log.to_string(),
             instruments: plan.pipelines().iter().map(|p| p.instrument.clone()).collect(),
@@ -212,48 +234,46 @@ impl Service {
         Some(running.status.view(&*running.log).await)
     }
 
-    /// The latest feature row of an instrument, or the one that was known at an instant:
-    /// from memory, and where that does not reach so far, from the lake.
+    /// The newest feature row of an instrument that was known at an instant, at present
+    /// without one: the bytes of its record of the topic `feature`, JSON. Where memory does
+    /// not reach so far back, it comes from the lake.
     ///
     /// # Errors
-    /// When no river follows the instrument, there is no such row, or the lake fails.
+    /// When no river runs here, it has no such row, or the lake fails.
     pub async fn live_row(
         &self,
         instrument: &Instrument,
         interval: Option<Interval>,
         at: Option<Timestamp>,
-    ) -> Result<FeatureRecord, PlatformError> {
-        let Some(running) = self.running_river() else {
-            return Err(PlatformError::not_found(
-                format!("live row of {instrument}"),
-                "no river runs here: start one with `foretell up`",
-            ));
+    ) -> Result<Vec<u8>, PlatformError> {
+        let missing = match self.feature_row(instrument, interval, at) {
+            Err(missing @ PlatformError::NotFound { .. }) => missing,
+            found => return found,
         };
+        let Some((running, at)) = self.running_river().zip(at) else { return Err(missing) };
         let is_it =
             |p: &&Pipeline| p.instrument == *instrument && interval.is_none_or(|i| i == p.interval);
-        let Some(pipeline) = running.pipelines.iter().filter(is_it).min_by_key(|p| p.interval)
-        else {
-            let names: Vec<String> = running
-                .pipelines
-                .iter()
-                .map(|p| format!("{} {}", p.instrument, p.interval))
-                .collect();
-            return Err(PlatformError::not_found(
-                format!("live row of {instrument}"),
-                format!("the river follows {}", names.join(", ")),
-            ));
-        };
-        let at_or_now = at.unwrap_or_else(|| self.store.clock.now());
-        if let Some(found) = running.view.as_of(instrument, pipeline.interval, at_or_now) {
-            // Versions are counted per decision; the view keeps the rows themselves.
-            return Ok(FeatureRecord { hash: found.hash(), version: 1, row: (*found).clone() });
+        let pipeline = running.pipelines.iter().filter(is_it).min_by_key(|p| p.interval);
+        let Some(pipeline) = pipeline else { return Err(missing) };
+        let record = self.stored_row(pipeline, at).await?.ok_or(missing)?;
+        let mut bytes = Vec::new();
+        encode_features(&record, Encoding::Json, &mut bytes);
+        Ok(bytes)
+    }
+
+    /// Ends when a pipeline has another champion than this version.
+    pub(super) async fn champion_changes(
+        &self,
+        pipeline: &str,
+        present: Option<(u32, Fingerprint)>,
+    ) -> Result<(), PlatformError> {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let found = self.store.registry.aliased(pipeline, CHAMPION).await?;
+            if found.map(|record| (record.version, record.hash)) != present {
+                return Ok(());
+            }
         }
-        self.stored_row(pipeline, at_or_now).await?.ok_or_else(|| {
-            PlatformError::not_found(
-                format!("row of {instrument} that was known at {}", at_or_now.human()),
-                "rows begin when the windows of its features are full",
-            )
-        })
     }
 
     /// The newest row in the lake that was known at an instant.
@@ -327,6 +347,6 @@ pub async fn run_part(
     let nowhere = std::path::Path::new("");
     let OpenLog { log, .. } = options.log.open(nowhere, &options.instance, None).await?;
     let mut processes = Processes::on(log, plan, None, clock, status).await?;
-    processes.start(part, plan, &options.live, None)?;
+    processes.start(part, plan, &options.live)?;
     processes.until(until).await
 }

@@ -78,8 +78,8 @@ pub(crate) struct FeatureQuery {
     at: Option<String>,
 }
 
-/// The newest feature row of the live river, or the one as of an instant, from memory: the
-/// bytes of its record of the topic `feature`.
+/// The newest feature row of the live river, or the one as of an instant: the bytes of its
+/// record of the topic `feature`.
 #[utoipa::path(get, path = "/api/v1/features/{instrument}", operation_id = "show_features",
     params(("instrument" = String, Path, description = "Such as BTC-USD."), FeatureQuery),
     responses((status = 200, body = wire::FeatureRecord), (status = 404, body = Problem)))]
@@ -91,6 +91,6 @@ pub(crate) async fn features(
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
     let interval = wire::parse(query.interval.as_deref())?;
     let at = wire::parse(query.at.as_deref())?;
-    let row = service.feature_row(&wire::parse_one(&instrument)?, interval, at)?;
+    let row = service.live_row(&wire::parse_one(&instrument)?, interval, at).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], row))
 }
