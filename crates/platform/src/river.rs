@@ -23,6 +23,6 @@ pub use parity::{ParityReport, parity};
 pub use parts::{Heard, Part, Processes};
 pub use plan::RiverPlan;
 pub use replay::{ReplayOptions, ReplayReport, replay};
-pub use status::{FeedView, GroupView, RiverStatus, RiverView};
+pub use status::{FeedView, FindingView, GroupView, RiverStatus, RiverView};
 pub(crate) use up::Running;
 pub use up::{Ready, RiverOptions, RiverStarted, run_part};

@@ -8,6 +8,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use foretell_platform::Served;
+use foretell_platform::river::RiverView;
 use metrics::{Gauge, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -41,6 +42,15 @@ impl Metrics {
         };
         describe("api_requests_total", "Requests answered, by method, endpoint and status.");
         describe("model_predictions_total", "Forecasts read, by model.");
+        describe("feed_events_total", "What a feed of live trades has counted, by kind.");
+        describe("feed_findings_total", "Troubles that a feed went on after, by kind.");
+        describe("stream_records_written_total", "Records of the live river, by topic.");
+        describe("stream_events_appended_total", "Events that ingest has stored.");
+        let gauge = |name: &'static str, text: &'static str| {
+            recorder.describe_gauge(name.into(), None, text.into());
+        };
+        gauge("stream_lag_records", "Offsets that a consumer group has not committed yet.");
+        gauge("stream_log_full", "1 while the log is at its disk budget and takes nothing in.");
         recorder.describe_histogram(
             "api_request_latency_seconds".into(),
             None,
@@ -73,6 +83,38 @@ impl Metrics {
         ];
         let key = Key::from_parts("forecast_age_seconds", labels);
         self.recorder.register_gauge(&key, &METADATA).set(served.age_seconds as f64);
+    }
+
+    /// Sets what the live river has counted so far.
+    pub(crate) fn river(&self, river: &RiverView) {
+        let counter = |name: &'static str, labels: Vec<Label>, value: u64| {
+            let key = Key::from_parts(name, labels);
+            self.recorder.register_counter(&key, &METADATA).absolute(value);
+        };
+        for feed in &river.feeds {
+            let of = |kind: &str| {
+                let venue = Label::new("venue", feed.venue.clone());
+                vec![venue, Label::new("kind", kind.to_owned())]
+            };
+            feed.counts.iter().for_each(|(kind, n)| counter("feed_events_total", of(kind), *n));
+            let findings = feed.findings.iter();
+            findings.for_each(|(kind, n)| counter("feed_findings_total", of(kind), *n));
+        }
+        for (topic, records) in &river.written {
+            let labels = vec![Label::new("topic", topic.clone())];
+            counter("stream_records_written_total", labels, *records);
+        }
+        counter("stream_events_appended_total", Vec::new(), river.appended);
+        for group in &river.groups {
+            let labels = vec![
+                Label::new("group", group.group.clone()),
+                Label::new("topic", group.topic.clone()),
+            ];
+            let key = Key::from_parts("stream_lag_records", labels);
+            self.recorder.register_gauge(&key, &METADATA).set(group.lag as f64);
+        }
+        let key = Key::from_name("stream_log_full");
+        self.recorder.register_gauge(&key, &METADATA).set(f64::from(u8::from(river.full)));
     }
 
     /// Counts a forecast that was read.

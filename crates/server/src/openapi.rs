@@ -45,6 +45,7 @@ use crate::route;
         route::show,
         route::reproduce,
         route::searches,
+        route::river,
         route::features,
         route::events,
         route::socket

@@ -6,6 +6,7 @@ mod models;
 mod pages;
 mod predict;
 mod push;
+mod river;
 mod runs;
 mod searches;
 mod series;
@@ -33,6 +34,7 @@ pub(crate) use pages::{
 };
 pub(crate) use predict::{__path_next_price, __path_predict};
 pub(crate) use push::{__path_events, __path_socket};
+pub(crate) use river::__path_show as __path_river;
 pub(crate) use runs::{__path_list as __path_runs, __path_reproduce, __path_show, __path_start};
 pub(crate) use searches::__path_show as __path_searches;
 pub(crate) use series::{__path_candles, __path_features, __path_instruments};
@@ -76,7 +78,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 26] = [
+const ROUTES: [Route; 27] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),
@@ -99,6 +101,7 @@ const ROUTES: [Route; 26] = [
     ("/api/v1/runs", || get(runs::list).post(runs::start).layer(DefaultBodyLimit::max(MAX_WISH))),
     ("/api/v1/runs/{id}", || get(runs::show)),
     ("/api/v1/runs/{id}/reproduce", || post(runs::reproduce)),
+    ("/api/v1/river", || get(river::show)),
     ("/api/v1/searches/{of}", || get(searches::show)),
     ("/api/v1/features/{instrument}", || get(series::features)),
     ("/api/v1/stream", || get(push::events)),

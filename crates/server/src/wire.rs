@@ -4,6 +4,7 @@ mod details;
 mod explanation;
 mod features;
 mod predict;
+mod river;
 mod searches;
 mod told;
 
@@ -18,6 +19,7 @@ pub(crate) use details::{Gap, ModelDetail, RunDetail};
 pub(crate) use explanation::Explanation;
 pub(crate) use features::FeatureRecord;
 pub(crate) use predict::{NextPrice, Predicted, Prices};
+pub(crate) use river::River;
 pub(crate) use searches::Searches;
 pub(crate) use told::Message;
 

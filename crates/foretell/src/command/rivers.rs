@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use foretell_platform::river::{LogAddress, Part, RiverOptions, RiverPlan, RiverStatus, run_part};
-use foretell_platform::{Observer, PlatformError, SystemClock, Url, read_pipeline, wording};
+use foretell_market::Clock as _;
+use foretell_platform::river::{
+    Log, LogAddress, Part, ReplayOptions, RiverOptions, RiverPlan, RiverStatus, run_part,
+};
+use foretell_platform::{
+    Event, Observer, PlatformError, Station, SystemClock, Url, read_pipeline, wording,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Session;

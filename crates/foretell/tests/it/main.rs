@@ -16,6 +16,7 @@ mod lifecycle;
 mod live;
 mod market;
 mod records;
+mod river;
 mod search;
 mod serving;
 mod simulating;

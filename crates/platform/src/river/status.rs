@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foretell_market::{Instrument, Timestamp};
 use foretell_source::live::{FeedCounts, FeedTally, Finding};
 use foretell_stream::{Log, TopicName};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,28 @@ pub struct GroupView {
     pub lag: u64,
 }
 
+/// A trouble of a feed, which went on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingView {
+    /// When it was found (UTC).
+    pub at: Timestamp,
+    /// The venue.
+    pub venue: String,
+    /// What it is about, where that is known.
+    pub instrument: Option<Instrument>,
+    /// Its kind.
+    pub kind: String,
+    /// What was wrong.
+    pub detail: String,
+}
+
+impl From<&Finding> for FindingView {
+    fn from(finding: &Finding) -> Self {
+        let Finding { at, venue, instrument, kind, detail } = finding.clone();
+        Self { at, venue, instrument, kind: kind.name().to_owned(), detail }
+    }
+}
+
 /// A river as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RiverView {
@@ -64,7 +87,7 @@ pub struct RiverView {
     /// Records written since the process began, by topic; `refused` among them.
     pub written: BTreeMap<String, u64>,
     /// The latest findings of feeds, newest first.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<FindingView>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,11 +144,11 @@ impl RiverStatus {
 
     /// Everything as it is now. A group whose lag cannot be asked for is left out.
     pub async fn view(&self, log: &dyn Log) -> RiverView {
-        let findings: Vec<Finding>;
+        let findings: Vec<FindingView>;
         let counts;
         {
             let kept = locked(&self.findings);
-            findings = kept.latest.iter().cloned().collect();
+            findings = kept.latest.iter().map(FindingView::from).collect();
             counts = kept.counts.clone();
         }
         let tallies: Vec<(String, FeedCounts)> =

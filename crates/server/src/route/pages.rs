@@ -25,6 +25,9 @@ pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     for served in app.service.served() {
         app.metrics.forecast_age(&served);
     }
+    if let Some(river) = app.service.river().await {
+        app.metrics.river(&river);
+    }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.render())
 }
