@@ -25,8 +25,12 @@ use crate::telling::Told;
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 /// How many bytes a processor reads at once.
 const POLL_BYTES: usize = 1 << 20;
-/// The group for which no trade may go before the lake has it.
-pub(super) const LAKE_GROUP: &str = "lake";
+
+/// The group that copies a topic into the lake. Each topic has its own: on a cluster a group
+/// and an instance name one producer.
+pub(super) fn lake_group(topic: &str) -> String {
+    format!("lake-{topic}")
+}
 
 /// A part of a river that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +135,7 @@ impl Processes {
         let topics = plan.topics();
         for name in topics.all() {
             let kept_for = if *name == topics.trade && retain.is_some() {
-                vec![LAKE_GROUP.to_owned()]
+                vec![lake_group(name)]
             } else {
                 Vec::new()
             };

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{LogAddress, OpenLog};
 use super::columns::{Candles, Features, Trades, feature_row};
 use super::lake;
-use super::parts::{Heard, LAKE_GROUP, Part, Processes};
+use super::parts::{Heard, Part, Processes, lake_group};
 use super::plan::RiverPlan;
 use super::status::{RiverStatus, RiverView};
 use crate::error::PlatformError;
@@ -217,9 +217,10 @@ impl Service {
         let mut copy = |topic: foretell_stream::TopicName, sink: Box<dyn lake::Sink>| {
             let (log, lake, clock) = (Arc::clone(log), self.store.lake.clone(), Arc::clone(clock));
             let stop = processes.stopping();
-            processes.watch_group(LAKE_GROUP, &topic);
-            processes.spawn(&format!("lake-{topic}"), async move {
-                lake::copy(log, lake, clock, (LAKE_GROUP, &topic), sink, stop).await
+            let group = lake_group(&topic);
+            processes.watch_group(&group, &topic);
+            processes.spawn(&group.clone(), async move {
+                lake::copy(log, lake, clock, (&group, &topic), sink, stop).await
             });
         };
         copy(topics.trade, Box::new(Trades::default()));
