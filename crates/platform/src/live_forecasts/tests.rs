@@ -10,7 +10,6 @@ use foretell_feature::{
     feature_row,
 };
 use foretell_forecaster::{FeatureRange, Forecast, Skill, Terms, forecast, judge, observe};
-use foretell_market::Timestamp;
 use foretell_model::{EstimatorSpec, FitContext, SavedModel};
 use foretell_stream::codec::{Encoding, encode_features, product_id};
 use foretell_stream::{FeatureRecord, Operator, Outbox, Record, Stored, Topics};
@@ -19,6 +18,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod golden;
 mod sink;
 
 /// Hours ahead that are forecast.

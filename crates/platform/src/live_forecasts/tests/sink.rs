@@ -76,7 +76,7 @@ impl World {
             log.create(&spec).await.unwrap();
         }
         self.flow(&*log, rows).await;
-        let champion = self.service.live_champion("hours").await.unwrap().unwrap();
+        let champion = self.champion().await;
         let settings = ForecastSettings { allowed: ALLOWED * HOUR, topics: topics.clone() };
         let make = move || -> Result<Box<dyn Operator>, _> {
             Ok(Box::new(ForecastOperator::new(vec![champion.clone()], settings.clone())))
@@ -89,6 +89,11 @@ impl World {
         };
         Task::new(Arc::clone(&log), topics, of, Box::new(make)).drain().await.unwrap();
         log
+    }
+
+    async fn champion(&self) -> LiveChampion {
+        let begun = self.rows[0].as_of;
+        self.service.live_champion("hours", begun).await.unwrap().unwrap()
     }
 
     async fn flow(&self, log: &dyn Log, rows: &[(FeatureRow, u32)]) {
@@ -166,7 +171,7 @@ async fn what_was_committed_is_in_the_registry_once_and_proves_itself() {
     // A read serves the newest, and a batch goes on with the calibration that moved.
     let served = world.service.forecast(&live[0].instrument, None, None).unwrap();
     assert_eq!(served.forecast.id, live[13].id);
-    let champion = world.service.live_champion("hours").await.unwrap().unwrap();
+    let champion = world.champion().await;
     let moved = registry.calibration("hours", champion.served.version, Timestamp::MAX).await;
     let moved: CalibrationState =
         serde_json::from_str(&moved.unwrap().unwrap().state_json).unwrap();
