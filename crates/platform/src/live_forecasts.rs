@@ -15,7 +15,7 @@ mod tests;
 
 use foretell_feature::FeatureRow;
 use foretell_forecaster::{ServedVersion, Terms};
-use foretell_market::{Fingerprint, Instrument, Interval};
+use foretell_market::{Fingerprint, Instrument, Interval, Timestamp};
 use foretell_model::evaluate::CalibrationState;
 
 use crate::error::PlatformError;
@@ -71,14 +71,16 @@ impl LiveChampion {
 }
 
 impl Service {
-    /// The champion of a pipeline that has run, with its present calibration; `None` when it
-    /// has none.
+    /// The champion of a pipeline that has run, with its calibration as of an instant of the
+    /// market: the present for a river that begins now, the start of the rows for a replay,
+    /// whose forecasts must not know what came of them. `None` when there is no champion.
     ///
     /// # Errors
     /// When no such pipeline ran, or the champion's bytes are gone.
     pub async fn live_champion(
         &self,
         pipeline: &str,
+        at: Timestamp,
     ) -> Result<Option<LiveChampion>, PlatformError> {
         let pipelines = self.pipelines().await?;
         let Some((run, of)) = pipelines.iter().find(|(run, _)| run.pipeline == pipeline) else {
@@ -91,7 +93,7 @@ impl Service {
             return Ok(None);
         };
         let served = store.served_version(of, &record, CHAMPION).await?;
-        let calibration = store.calibration(&record, store.clock.now()).await?;
+        let calibration = store.calibration(&record, at).await?;
         Ok(Some(LiveChampion { served, calibration, terms: terms(of), run: run.id.clone() }))
     }
 }

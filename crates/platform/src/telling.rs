@@ -5,11 +5,12 @@
 
 use std::sync::{Arc, PoisonError};
 
+use foretell_feature::FeatureRow;
 use foretell_forecaster::{ForecastView, view};
 use foretell_market::{Fingerprint, Instrument, Interval, Timestamp};
 use foretell_registry::{ForecastFilter, RegistryError};
-use foretell_stream::View;
-use foretell_stream::codec::{Encoding, encode_features};
+use foretell_stream::codec::{Encoding, decode_features, encode_features};
+use foretell_stream::{OnCommit, Topics, View};
 use tokio::sync::broadcast;
 
 use crate::error::PlatformError;
@@ -144,6 +145,34 @@ impl Service {
         let read = |record| Ok(view(&StoredForecast::read(record)?.forecast, now));
         let forecasts = found.iter().map(read).collect::<Result<_, PlatformError>>()?;
         Ok(Missed { forecasts, more })
+    }
+
+    /// What a task that writes feature rows does after each commit: they go into the view, and
+    /// whoever listens is told.
+    pub fn on_rows(self: &Arc<Self>, topics: &Topics) -> OnCommit {
+        let (service, topic) = (Arc::clone(self), topics.feature.clone());
+        Box::new(move |written| {
+            let view = service.rows();
+            if view.is_none() && service.teller.0.receiver_count() == 0 {
+                return;
+            }
+            for (_, _, record) in written.iter().filter(|(of, ..)| *of == topic) {
+                let found = match decode_features(&record.value) {
+                    Ok(found) => found,
+                    Err(refusal) => {
+                        tracing::error!(%refusal, "a row that was just written cannot be read");
+                        continue;
+                    }
+                };
+                let FeatureRow { instrument, interval, as_of, .. } = &found.row;
+                let (interval, as_of, hash) = (*interval, *as_of, found.hash);
+                let instrument = instrument.clone();
+                if let Some(view) = &view {
+                    view.take(found);
+                }
+                service.tell(Told::Row { instrument, interval, as_of, hash });
+            }
+        })
     }
 
     /// Answers questions about feature rows from a view from now on.

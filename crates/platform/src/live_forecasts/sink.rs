@@ -200,7 +200,15 @@ impl ForecastSink {
                 as_of,
                 state_json: serde_json::to_string(&made.calibration.state).unwrap_or_default(),
             };
-            registry.insert_calibration(&calibration).await?;
+            match registry.insert_calibration(&calibration).await {
+                // The forecast holds its own copy and proves itself without.
+                Err(error) if is_final(&error) => {
+                    self.sunk.refused += 1;
+                    let (error, model) = (error.to_string(), &forecast.model.name);
+                    tracing::error!(model, error, "a calibration does not go into the registry");
+                }
+                other => drop(other?),
+            }
         }
         let written = registry.insert_forecast(&StoredForecast::live(made).record()).await?;
         self.service.board.put(forecast.clone());
