@@ -280,8 +280,8 @@ impl Operator for CandleOperator {
     /// Late trades, gaps and repairs may have been among them: nothing is known of any window
     /// that was not final, up to when the first record behind them was written.
     fn lost(&mut self, _: &Lost, until: Timestamp, out: &mut Outbox) -> Result<(), StreamError> {
-        let until = behind(until);
-        self.place = Place { lost_until: self.place.lost_until.max(Some(until)), changed: true };
+        let end = behind(until);
+        self.place = Place { lost_until: self.place.lost_until.max(Some(end)), changed: true };
         let mut writer = Writer {
             topics: &self.topics,
             encoding: self.settings.encoding,
@@ -292,7 +292,7 @@ impl Operator for CandleOperator {
         let mut lanes: Vec<_> = self.lanes.iter_mut().collect();
         lanes.sort_unstable_by_key(|(key, _)| *key);
         for (key, lane) in lanes {
-            lane.miss((Timestamp::MIN, until), until, key, &mut writer);
+            lane.miss((Timestamp::MIN, end), until, key, &mut writer);
         }
         Ok(())
     }

@@ -59,8 +59,7 @@ impl Ids {
             Some((before, since)) if trade.time < *since => {
                 match (before.holds(id), self.now.holds(id)) {
                     (None, _) | (_, None) => Seen::Unknown(Doubt::Forgotten),
-                    (Some(true), Some(true)) => Seen::Again,
-                    (Some(false), Some(false)) => before.add(id, trade.time),
+                    (Some(old), Some(new)) if old == new => before.add(id, trade.time),
                     _ => Seen::Unknown(Doubt::TwoNumberings),
                 }
             }

@@ -8,6 +8,8 @@ mod kafka;
 mod kill;
 mod log_suite;
 mod market;
+mod naive;
 mod parity;
 mod replicas;
 mod river;
+mod unread;
