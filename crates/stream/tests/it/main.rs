@@ -3,6 +3,7 @@
 
 mod cluster;
 mod codecs;
+mod event_time;
 mod foreign;
 mod kafka;
 mod kill;
