@@ -160,17 +160,18 @@ impl Naive {
 struct Numbers {
     /// Per numbering its ids and the latest time of its trades.
     all: Vec<(HashSet<i64>, Timestamp)>,
-    since: Option<Timestamp>,
+    /// When each but the first began.
+    since: Vec<Timestamp>,
 }
 
 impl Numbers {
     fn renumbered(&mut self, time: Timestamp) {
-        if self.since.is_none_or(|since| since < time) {
+        if self.since.last().is_none_or(|since| *since < time) {
             if self.all.is_empty() {
                 self.all.push((HashSet::new(), Timestamp::MIN));
             }
             self.all.push((HashSet::new(), Timestamp::MIN));
-            self.since = Some(time);
+            self.since.push(time);
         }
     }
 
@@ -179,7 +180,13 @@ impl Numbers {
             self.all.push((HashSet::new(), Timestamp::MIN));
         }
         let (id, last) = (trade.id.unwrap(), self.all.len() - 1);
-        let old = self.since.is_some_and(|since| trade.time < since);
+        let before = |since: &&Timestamp| trade.time < **since;
+        let old = match self.since.iter().filter(before).count() {
+            0 => false,
+            1 => true,
+            // Older than the last two numberings.
+            _ => return None,
+        };
         if old && self.all[last - 1].0.contains(&id) != self.all[last].0.contains(&id) {
             return None;
         }
