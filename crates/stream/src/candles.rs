@@ -187,37 +187,36 @@ impl CandleOperator {
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
         let instrument = arrival.event.instrument();
-        // The ordinary case: a record under the key of its product.
-        let known = self.lanes.get(&stored.record.key);
-        let key = if known.is_some_and(|lane| lane.instrument == *instrument) {
-            stored.record.key.clone()
-        } else {
-            self.belongs(instrument)?
-        };
         let mut writer = Writer {
             topics: &self.topics,
             encoding: self.settings.encoding,
             buffer: &mut self.buffer,
             out,
         };
-        let lane = match self.lanes.get_mut(&key) {
-            Some(lane) => lane,
-            None => {
-                let mut lane = Lane::new(instrument.clone(), &self.settings);
-                if let Some(until) = self.place.lost_until {
-                    lane.miss((Timestamp::MIN, until), arrival.at, &key, &mut writer);
-                }
-                self.lanes.entry(key.clone()).or_insert(lane)
+        let product;
+        let (key, lane) = match self.lanes.get_mut(&stored.record.key) {
+            // The ordinary case: a record under the key of its product.
+            Some(lane) if lane.instrument == *instrument => (&stored.record.key, lane),
+            _ => {
+                product = belongs(instrument, self.partition)?;
+                let lane = self.lanes.entry(product.clone()).or_insert_with(|| {
+                    let mut lane = Lane::new(instrument.clone(), &self.settings);
+                    if let Some(until) = self.place.lost_until {
+                        lane.miss((Timestamp::MIN, until), arrival.at, &product, &mut writer);
+                    }
+                    lane
+                });
+                (&product, lane)
             }
         };
         match &arrival.event {
             FeedEvent::Trade(trade) => match lane.ids.add(trade) {
-                Seen::New => lane.feed(arrival, &key, &mut writer),
+                Seen::New => lane.feed(arrival, key, &mut writer),
                 Seen::Again => writer.out.repeated(),
                 Seen::Unknown(doubt) => {
                     // It may be missing in its candle.
                     let Trade { id, time, .. } = trade;
-                    lane.miss((*time, behind(*time)), arrival.at, &key, &mut writer);
+                    lane.miss((*time, behind(*time)), arrival.at, key, &mut writer);
                     return Err(Refusal(format!(
                         "trade {} was not counted, and its candle is tainted: {doubt}",
                         id.unwrap_or_default()
@@ -226,28 +225,28 @@ impl CandleOperator {
             },
             FeedEvent::Renumbered { time, .. } => {
                 lane.ids.renumbered(*time);
-                lane.feed(arrival, &key, &mut writer);
+                lane.feed(arrival, key, &mut writer);
             }
-            _ => lane.feed(arrival, &key, &mut writer),
+            _ => lane.feed(arrival, key, &mut writer),
         }
         Ok(())
     }
+}
 
-    /// The key of an instrument whose records are of this partition.
-    fn belongs(&self, instrument: &Instrument) -> Result<Bytes, Refusal> {
-        let product = product_id(instrument);
-        if let Some((here, partitions)) = self.partition {
-            let there = partition_of(product.as_bytes(), partitions);
-            if there != here {
-                return Err(Refusal(format!(
-                    "{product} belongs to partition {there} of {partitions}, not to {here}: write \
-                     it under the key `{product}` with Kafka's default partitioner \
-                     (`partitioner=murmur2_random` in librdkafka)"
-                )));
-            }
+/// The key of an instrument whose records are of this partition, of how many.
+fn belongs(instrument: &Instrument, partition: Option<(u32, u32)>) -> Result<Bytes, Refusal> {
+    let product = product_id(instrument);
+    if let Some((here, partitions)) = partition {
+        let there = partition_of(product.as_bytes(), partitions);
+        if there != here {
+            return Err(Refusal(format!(
+                "{product} belongs to partition {there} of {partitions}, not to {here}: write it \
+                 under the key `{product}` with Kafka's default partitioner \
+                 (`partitioner=murmur2_random` in librdkafka)"
+            )));
         }
-        Ok(product.into())
     }
+    Ok(product.into())
 }
 
 impl Operator for CandleOperator {
@@ -280,8 +279,8 @@ impl Operator for CandleOperator {
     /// Late trades, gaps and repairs may have been among them: nothing is known of any window
     /// that was not final, up to when the first record behind them was written.
     fn lost(&mut self, _: &Lost, until: Timestamp, out: &mut Outbox) -> Result<(), StreamError> {
-        let until = behind(until);
-        self.place = Place { lost_until: self.place.lost_until.max(Some(until)), changed: true };
+        let end = behind(until);
+        self.place = Place { lost_until: self.place.lost_until.max(Some(end)), changed: true };
         let mut writer = Writer {
             topics: &self.topics,
             encoding: self.settings.encoding,
@@ -292,7 +291,7 @@ impl Operator for CandleOperator {
         let mut lanes: Vec<_> = self.lanes.iter_mut().collect();
         lanes.sort_unstable_by_key(|(key, _)| *key);
         for (key, lane) in lanes {
-            lane.miss((Timestamp::MIN, until), until, key, &mut writer);
+            lane.miss((Timestamp::MIN, end), until, key, &mut writer);
         }
         Ok(())
     }

@@ -29,8 +29,8 @@ pub(crate) enum Seen {
 /// Why it is not known whether a trade was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Doubt {
-    /// Its id is below those that are remembered.
-    #[error("of the ids before it only the latest {RUNS} runs are remembered")]
+    /// Its id is below those that are remembered, or its numbering before the last two.
+    #[error("of ids only the latest {RUNS} runs of the latest two numberings are remembered")]
     Forgotten,
     /// Its id was counted, but it is later than all trades that were.
     #[error(
@@ -47,8 +47,17 @@ pub(crate) enum Doubt {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ids {
     now: Numbering,
-    /// The numbering before, and the time of the first trade of the one now.
-    before: Option<(Numbering, Timestamp)>,
+    before: Option<Before>,
+}
+
+/// The numbering before the one now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Before {
+    ids: Numbering,
+    /// When its first trade happened, where there was another before it.
+    from: Option<Timestamp>,
+    /// When the first trade of the one now happened.
+    to: Timestamp,
 }
 
 impl Ids {
@@ -56,11 +65,12 @@ impl Ids {
     pub(crate) fn add(&mut self, trade: &Trade) -> Seen {
         let Some(id) = trade.id else { return Seen::New };
         match &mut self.before {
-            Some((before, since)) if trade.time < *since => {
-                match (before.holds(id), self.now.holds(id)) {
+            Some(before) if trade.time < before.to => {
+                let older = before.from.is_some_and(|from| trade.time < from);
+                match (before.ids.holds(id), self.now.holds(id)) {
+                    _ if older => Seen::Unknown(Doubt::Forgotten),
                     (None, _) | (_, None) => Seen::Unknown(Doubt::Forgotten),
-                    (Some(true), Some(true)) => Seen::Again,
-                    (Some(false), Some(false)) => before.add(id, trade.time),
+                    (Some(old), Some(new)) if old == new => before.ids.add(id, trade.time),
                     _ => Seen::Unknown(Doubt::TwoNumberings),
                 }
             }
@@ -70,8 +80,10 @@ impl Ids {
 
     /// The venue numbers anew from a trade of `time` on. The same said twice is one thing.
     pub(crate) fn renumbered(&mut self, time: Timestamp) {
-        if self.before.as_ref().is_none_or(|(_, since)| *since < time) {
-            self.before = Some((std::mem::take(&mut self.now), time));
+        let from = self.before.as_ref().map(|before| before.to);
+        if from.is_none_or(|from| from < time) {
+            let ids = std::mem::take(&mut self.now);
+            self.before = Some(Before { ids, from, to: time });
         }
     }
 }
@@ -183,18 +195,18 @@ mod tests {
         /// said to be in doubt.
         #[test]
         fn no_trade_counts_twice_and_none_goes_unsaid(
-            steps in prop::collection::vec((-3000i64..3000, 0i64..40, 0u8..20), 0..2500),
+            steps in prop::collection::vec((-3000i64..3000, 0i64..400, 0u32..400), 0..2500),
         ) {
             let (mut set, mut counted) = (Ids::default(), BTreeSet::new());
-            let (mut numbering, mut since) = (0, 0);
+            let mut newest = 0;
             for (id, back, what) in steps {
-                if what == 0 && numbering < 3 {
-                    // The new numbering is later than all trades before.
-                    numbering += 1;
-                    since = numbering * 100;
-                    set.renumbered(Timestamp::from_secs(since));
+                if what == 0 {
+                    newest += 1;
+                    set.renumbered(Timestamp::from_secs(newest * 100));
                 }
-                let trade = trade(id * 2, (since + back).min(since + 60));
+                // Its time says of which numbering it is.
+                let time = (newest * 100 + 99 - back).max(0);
+                let (trade, numbering) = (trade(id * 2, time), time / 100);
                 match set.add(&trade) {
                     Seen::New => prop_assert!(counted.insert((numbering, id))),
                     Seen::Again => prop_assert!(counted.contains(&(numbering, id))),

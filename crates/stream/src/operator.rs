@@ -131,7 +131,7 @@ impl Outbox {
         let record = Stored { offset: from, record: Record { key, value, time } };
         let text = format!(
             "{} offsets of {topic} {partition}, from {from} to before {to}, went before they were \
-             read: candles that they may belong to are tainted. Keep records for longer, or name \
+             read: what they would have changed is not known. Keep records for longer, or name \
              this group in `kept_for` of the topic",
             to - from
         );

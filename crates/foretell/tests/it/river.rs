@@ -220,7 +220,7 @@ async fn a_river_forecasts_at_every_close_and_a_kill_takes_nothing_from_it() {
     // A forecast of the river is proved like any other.
     let id = next[0]["id"].as_str().expect("an id");
     let proof = market.json(&["verify", id]);
-    assert_eq!(proof["equal"], true, "{proof}");
+    assert_eq!(proof["matches"], true, "{proof}");
     drop(exchange);
 }
 

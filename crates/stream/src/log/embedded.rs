@@ -490,6 +490,7 @@ impl Log for EmbeddedLog {
             shared: Arc::clone(&self.shared),
             group: group.to_owned(),
             positions: Vec::new(),
+            began: Vec::new(),
             turn: 0,
             topic,
             epoch,
@@ -522,6 +523,8 @@ struct EmbeddedMember {
     topic: Arc<Topic>,
     /// Per partition what is read next; empty before the assignment.
     positions: Vec<u64>,
+    /// Per partition where it was at the last assignment.
+    began: Vec<u64>,
     /// The partition to look at first, so that a busy one does not starve others.
     turn: usize,
     epoch: u64,
@@ -541,12 +544,15 @@ impl EmbeddedMember {
                 state.push((Bytes::from(key).slice(prefix.len()..), Bytes::from(value)));
             }
             let first = self.topic.first(partition)?;
-            let lost = committed.and_then(|next| Lost::between(next, first));
             // A group that begins, begins with what there is.
-            let next = committed.unwrap_or(first).max(first);
+            let began = self.began.get(partition as usize).copied();
+            let next = committed.or(began).unwrap_or(first);
+            let lost = Lost::between(next, first);
+            let next = next.max(first);
             self.positions.push(next);
             assigned.push(Assignment { partition, next, state, lost });
         }
+        self.began.clone_from(&self.positions);
         Ok(assigned)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use foretell_stream::codec::Encoding;
-use foretell_stream::{Assignment, Commit, KafkaLog, Log, LogError, Member, Polled};
+use foretell_stream::{Assignment, Commit, KafkaLog, Log, LogError, Lost, Member, Polled};
 
 use krafka::testing::{ApiKey, Control};
 
@@ -249,10 +249,76 @@ async fn records_that_went_before_they_were_read_are_told_of() {
     assert_eq!(log.bounds("a", 0).await.unwrap(), 9..11);
     assert_eq!(values(&*log, "a", 0).await, ["9", "10"]);
     let mut member = log.join("g", "a").await.unwrap();
-    assert_eq!(assigned(&mut *member).await[0].next, 9);
+    let given = assigned(&mut *member).await.remove(0);
+    assert_eq!((given.next, given.lost), (9, Some(Lost { from: 3, to: 9 })));
     member.leave().await.unwrap();
     let warnings = warnings.lock().unwrap();
     assert!(warnings.iter().any(|w| w.contains("6 offsets from 3 on are gone")), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_member_that_the_retention_overtakes_hears_of_it() {
+    let cluster = Cluster::start().await;
+    let log = cluster.log("one").await;
+    topics(&*log).await;
+    let mut member = log.join("g", "a").await.unwrap();
+    assigned(&mut *member).await;
+    member.commit(0, commit(3, "3")).await.unwrap();
+    let mut read = 0;
+    while read < 9 {
+        if let Polled::Records(_, some) = member.poll(100, Duration::from_secs(20)).await.unwrap() {
+            read += some.len();
+        }
+    }
+    // The offset that it reads next is not there any more.
+    cluster.broker.with_state(|state| {
+        let partition = &mut state.topics.get_mut("a").unwrap().partitions[0];
+        (partition.log_start_offset, partition.next_offset) = (5, 5);
+        partition.log.clear();
+    });
+    let void = member.poll(100, Duration::from_secs(20)).await.unwrap_err();
+    assert!(matches!(void, LogError::Rebalanced { .. }), "{void}");
+    let given = assigned(&mut *member).await.remove(0);
+    assert_eq!((given.next, given.lost), (5, Some(Lost { from: 3, to: 5 })));
+    assert_eq!(&given.state[0].1[..], b"3");
+    log.append("a", 0, vec![record("k", "new")]).await.unwrap();
+    let found = member.poll(100, Duration::from_secs(20)).await.unwrap();
+    assert!(matches!(&found, Polled::Records(0, some) if some[0].offset == 5), "{found:?}");
+    member.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changelog_that_was_deleted_is_noticed() {
+    let cluster = Cluster::start().await;
+    let log = cluster.log("one").await;
+    topics(&*log).await;
+    let mut member = log.join("g", "a").await.unwrap();
+    assigned(&mut *member).await;
+    member.commit(0, commit(3, "3")).await.unwrap();
+    member.leave().await.unwrap();
+    cluster.broker.with_state(|state| state.topics.remove("g-a-changelog").unwrap());
+    let log = cluster.log("two").await;
+    let mut member = log.join("g", "a").await.unwrap();
+    let refused = loop {
+        match member.poll(100, Duration::from_secs(20)).await {
+            Ok(Polled::Idle) => panic!("nothing was said"),
+            Ok(_) => {}
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, LogError::Damaged(_)), "{refused}");
+    let text = refused.to_string();
+    assert!(
+        text.contains("g-a-changelog says nothing") && text.contains("--delete-offsets"),
+        "{text}"
+    );
+    member.leave().await.unwrap();
+    // The remedy.
+    cluster.broker.with_state(|state| state.groups.get_mut("g").unwrap().offsets.clear());
+    let mut member = log.join("g", "a").await.unwrap();
+    let given = assigned(&mut *member).await.remove(0);
+    assert_eq!((given.next, given.state.len(), given.lost), (0, 0, None));
+    member.leave().await.unwrap();
 }
 
 /// Collects what was warned of.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foretell_market::Timestamp;
 use foretell_stream::{
-    Commit, EmbeddedLog, EmbeddedOptions, Log, LogError, Member, Polled, Record, TopicSpec,
+    Commit, EmbeddedLog, EmbeddedOptions, Log, LogError, Lost, Member, Polled, Record, TopicSpec,
 };
 
 pub(crate) fn record(key: &str, value: &str) -> Record {
@@ -267,4 +267,39 @@ async fn a_topic_that_is_removed_from_the_embedded_log_leaves_nothing() {
 async fn a_topic_that_is_removed_from_a_cluster_leaves_nothing() {
     let cluster = crate::cluster::Cluster::start().await;
     removal(cluster.log("one").await).await;
+}
+
+#[tokio::test]
+async fn what_went_unread_is_told_of_at_the_assignment_and_between_two_polls() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(folder.path())).unwrap();
+    log.create(&TopicSpec { retention_secs: Some(60), ..spec("trade", 1) }).await.unwrap();
+    let append = async |values: [&str; 3]| {
+        for value in values {
+            log.append("trade", 0, vec![record("k", value)]).await.unwrap();
+        }
+        // All but the last one go.
+        log.expire(Timestamp::from_secs(1_718_616_960 + 3600)).unwrap();
+    };
+    let assigned = async |member: &mut dyn Member| match member.poll(100, Duration::ZERO).await {
+        Ok(Polled::Assigned(assigned)) => (assigned[0].next, assigned[0].lost),
+        other => panic!("{other:?}"),
+    };
+    let mut old = log.join("old", "trade").await.unwrap();
+    assert_eq!(assigned(&mut *old).await, (0, None));
+    old.commit(0, Commit { next: 1, ..Commit::default() }).await.unwrap();
+    drop(old);
+    append(["0", "1", "2"]).await;
+    let mut old = log.join("old", "trade").await.unwrap();
+    assert_eq!(assigned(&mut *old).await, (2, Some(Lost { from: 1, to: 2 })));
+    // A group that begins has lost nothing.
+    let mut new = log.join("new", "trade").await.unwrap();
+    assert_eq!(assigned(&mut *new).await, (2, None));
+    assert_eq!(records(&mut *new).await, (0, vec!["2".to_owned()]));
+    append(["3", "4", "5"]).await;
+    let void = new.poll(100, Duration::ZERO).await.unwrap_err();
+    assert!(matches!(void, LogError::Rebalanced { .. }), "{void}");
+    // What it did since then was not committed, and is void.
+    assert_eq!(assigned(&mut *new).await, (5, Some(Lost { from: 2, to: 5 })));
+    assert_eq!(records(&mut *new).await, (0, vec!["5".to_owned()]));
 }

@@ -3,11 +3,14 @@
 
 mod cluster;
 mod codecs;
+mod event_time;
 mod foreign;
 mod kafka;
 mod kill;
 mod log_suite;
 mod market;
+mod naive;
 mod parity;
 mod replicas;
 mod river;
+mod unread;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use krafka::admin::OffsetSpec;
 use krafka::consumer::{
-    Consumer, ConsumerRebalanceListener, ConsumerRecord, PartitionAssignmentStrategy,
-    TopicPartition,
+    AutoOffsetReset, Consumer, ConsumerRebalanceListener, ConsumerRecord,
+    PartitionAssignmentStrategy, TopicPartition,
 };
+use krafka::error::KrafkaError;
 use krafka::{CloseOptions, GroupMembershipOperation};
 use tokio::time::Instant;
 
@@ -66,6 +67,8 @@ pub(super) struct KafkaMember {
     joined: bool,
     /// Partitions that were handed out, with their state.
     owned: BTreeSet<u32>,
+    /// Where each of them began.
+    began: BTreeMap<u32, u64>,
     /// Partitions that are this member's and still to be handed out.
     fresh: BTreeSet<u32>,
     /// Partitions that went and were not told yet.
@@ -90,7 +93,10 @@ impl KafkaMember {
         changelog::create(shared, &changelog, partitions).await?;
         let changes = Arc::new(Changes::default());
         let options = &shared.options;
+        // Each partition is sought to its place when it is handed out; an offset that is not
+        // there any more later on has to be heard of.
         let mut consumer = settings(shared.kafka.consumer(group))
+            .auto_offset_reset(AutoOffsetReset::None)
             .session_timeout(options.session_timeout)
             .heartbeat_interval(heartbeat(shared))
             .rebalance_listener(Arc::clone(&changes));
@@ -118,6 +124,7 @@ impl KafkaMember {
             changes,
             joined: false,
             owned: BTreeSet::new(),
+            began: BTreeMap::new(),
             fresh: BTreeSet::new(),
             gone: Vec::new(),
             ahead: BTreeMap::new(),
@@ -147,6 +154,7 @@ impl KafkaMember {
                     for partition in partitions {
                         self.ahead.remove(&partition);
                         self.fresh.remove(&partition);
+                        self.began.remove(&partition);
                         if self.owned.remove(&partition) {
                             self.gone.push(partition);
                         }
@@ -219,7 +227,8 @@ impl KafkaMember {
                 (Some(offset), _) => offset,
                 // A cluster forgets the offsets of a group that is away for days.
                 (None, Some(state)) => state,
-                (None, None) => first,
+                // A group that begins, begins with what there is.
+                (None, None) => self.began.get(&partition).copied().unwrap_or(first),
             };
             let lost = Lost::between(next, first);
             if lost.is_some() {
@@ -232,6 +241,7 @@ impl KafkaMember {
             }
             let next = next.max(first);
             self.consumer.seek(&self.topic, partition as i32, next as i64).await?;
+            self.began.insert(partition, next);
             let state = restored.state.into_iter().collect();
             assigned.push(Assignment { partition, next, state, lost });
         }
@@ -315,6 +325,16 @@ impl Member for KafkaMember {
                     self.keep(records);
                     // Without a wait, nothing is there only when that is certain.
                     if nothing && wait.is_zero() { self.at_end().await } else { Ok(false) }
+                }
+                Err(KrafkaError::NoOffset { partitions }) => {
+                    self.take_changes();
+                    let owned = |(_, p): &(String, i32)| self.owned.contains(&(*p as u32));
+                    if partitions.iter().any(owned) {
+                        return Err(self.void("records went before they were read", false));
+                    }
+                    // The others have no place until they are handed out.
+                    tokio::time::sleep(MOMENT).await;
+                    Ok(false)
                 }
                 Err(error) => Err(error),
             };
