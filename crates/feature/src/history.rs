@@ -124,6 +124,10 @@ impl History {
     pub(crate) fn before(&self, column: Kept, steps: usize, interval: Interval) -> f64 {
         let Some(now) = self.through() else { return f64::NAN };
         let wanted = Timestamp::from_micros(now.micros() - steps as i64 * interval.micros());
+        // The ordinary case: no gap in between.
+        if self.spans.back().is_some_and(|(first, _)| *first <= wanted) {
+            return self.values[column.end - 1 - steps];
+        }
         let mut rows = 0;
         for (first, last) in self.spans.iter().rev() {
             if wanted > *last {

@@ -238,7 +238,12 @@ impl RowStepper {
                     *slice = std::slice::from_ref(&self.now[*column]);
                 }
                 let Fed { memory, last } = &mut state.fed[number];
-                let missing = last.map_or(0, |last| interval.steps(last, time) - 1).max(0);
+                let missing = match *last {
+                    // The ordinary case needs no division.
+                    Some(last) if last + interval != time => interval.steps(last, time) - 1,
+                    _ => 0,
+                };
+                let missing = missing.max(0);
                 let slices = &slices[..node.inputs.len()];
                 memory.run(missing as u64, slices, &mut out[..1]);
                 *last = Some(time);

@@ -1,6 +1,8 @@
 //! How fast the river runs from the durable log, with checksums, state and commits.
 //!
-//! `bench_stream candles|features|many [TICKS.csv...]` prints one JSON object per measure.
+//! `bench_stream candles|features|many [json|avro] [TICKS.csv...]` prints one JSON object per
+//! measure, of both encodings where none is named. `cpu_s` is what the processing thread used
+//! (Linux): on a busy machine it says more than the time on the clock.
 //! Ticks are `timestamp (ms),price,qty,...` with a header; without files a seeded market is
 //! used. One thread processes; the log syncs to disk every 100 ms on another.
 
@@ -20,18 +22,31 @@ use foretell_stream::{
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mode = arguments.next().unwrap_or_else(|| "candles".to_owned());
-    let files: Vec<String> = arguments.collect();
+    let mut files: Vec<String> = arguments.collect();
+    let encodings = match files.first().map(String::as_str) {
+        Some("json") => vec![Encoding::Json],
+        Some("avro") => vec![Encoding::Avro],
+        _ => vec![Encoding::Avro, Encoding::Json],
+    };
+    files.retain(|file| file != "json" && file != "avro");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime starts").block_on(measure(&mode, &files));
+    runtime.expect("a runtime starts").block_on(measure(&mode, &encodings, &files));
 }
 
-async fn measure(mode: &str, files: &[String]) {
+/// Seconds of CPU that this thread has used.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok());
+    nanos.unwrap_or(f64::NAN) / 1e9
+}
+
+async fn measure(mode: &str, encodings: &[Encoding], files: &[String]) {
     let trades = match mode {
-        "many" => many(500, 200, 2),
+        "many" => many(500, 600, 2),
         _ if files.is_empty() => many(1, 2_000, 460),
         _ => ticks(files),
     };
-    for encoding in [Encoding::Avro, Encoding::Json] {
+    for &encoding in encodings {
         let folder = std::env::temp_dir().join(format!("bench-stream-{}", std::process::id()));
         let options = EmbeddedOptions {
             path: folder.clone(),
@@ -69,18 +84,21 @@ async fn measure(mode: &str, files: &[String]) {
         };
         let mut task = Task::new(log.clone(), topics.clone(), settings, Box::new(make))
             .on_commit(Box::new(told));
-        let started = Instant::now();
+        let (started, used) = (Instant::now(), cpu());
         task.drain().await.expect("the river runs");
-        let seconds = started.elapsed().as_secs_f64();
+        let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu() - used);
         let (candles, rows) = *counted.lock().expect("nobody panicked");
         println!(
             "{{\"mode\":\"{mode}\",\"encoding\":\"{encoding:?}\",\"trades\":{},\
              \"appended_per_s\":{:.0},\"trades_per_s\":{:.0},\"candles\":{candles},\
-             \"rows\":{rows},\"rows_per_s\":{:.0},\"seconds\":{seconds:.3}}}",
+             \"rows\":{rows},\"rows_per_s\":{:.0},\"seconds\":{seconds:.3},\
+             \"cpu_s\":{cpu:.3},\"rows_per_cpu_s\":{:.0},\"trades_per_cpu_s\":{:.0}}}",
             trades.len(),
             trades.len() as f64 / appended,
             trades.len() as f64 / seconds,
             rows as f64 / seconds,
+            rows as f64 / cpu,
+            trades.len() as f64 / cpu,
         );
         drop((task, log));
         std::fs::remove_dir_all(&folder).expect("the log's folder is removed");

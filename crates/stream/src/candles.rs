@@ -89,8 +89,7 @@ impl CandleOperator {
                 let closed = Closed { instrument: instrument.clone(), interval, bar };
                 self.buffer.clear();
                 encode_closed(&closed, self.settings.encoding, &mut self.buffer);
-                let value = Bytes::copy_from_slice(&self.buffer);
-                out.write(&self.topics.ohlcv, key.clone(), value, known_at);
+                out.put(&self.topics.ohlcv, key.clone(), &self.buffer, known_at);
             });
         }
     }

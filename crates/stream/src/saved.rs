@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use crate::operator::StreamError;
 
 /// The version of the saved form of every operator.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The bytes of a state.
-fn save(state: &impl Serialize) -> Bytes {
+pub(crate) fn save(state: &impl Serialize) -> Bytes {
     let out = postcard::to_extend(state, vec![VERSION]);
     out.expect("plain fields are written to memory").into()
 }

@@ -5,12 +5,12 @@
 //! outputs, state and offsets of the same commit. Every value has a checksum there. After a
 //! commit the bytes are with the operating system (a killed process loses nothing); they
 //! are forced to the disk every [`EmbeddedOptions::sync_every`] (a power cut loses at most
-//! that much, and whole commits from the end).
+//! that much, and whole commits from the end). Whoever commits does not wait for that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+};
 use foretell_market::Timestamp;
 use tokio::sync::Notify;
 
@@ -27,6 +29,17 @@ use super::{Assignment, Commit, Log, LogError, Member, Polled, Record, Stored, T
 /// Appends between two looks at how much disk is used, and bytes.
 const LOOK_EVERY: u64 = 256;
 const LOOK_AFTER: usize = 1 << 20;
+
+/// About how many bytes of records one value of the store holds: what is read at once, and
+/// what is copied from place to place.
+const CHUNK: usize = 1 << 18;
+
+/// Bytes that wait in memory, per keyspace, to be sorted into tables.
+const MEMTABLE: u64 = 16 << 20;
+/// Bytes of tables that are kept in memory.
+const CACHE: u64 = 16 << 20;
+/// Bytes of journals that may be on disk before what waits in memory is written out for it.
+const JOURNALS: u64 = 128 << 20;
 
 /// Where and how an embedded log is kept.
 #[derive(Debug, Clone)]
@@ -96,6 +109,28 @@ fn storage(error: impl fmt::Display) -> LogError {
     LogError::Storage(error.to_string())
 }
 
+/// How the store keeps its values.
+fn keeps() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE)
+}
+
+/// The journal that is written now: the one with the highest number.
+fn journal(folder: &Path) -> std::io::Result<Option<std::fs::File>> {
+    let mut newest: Option<(u64, PathBuf)> = None;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let named = path.extension().is_some_and(|e| e == "jnl");
+        let number =
+            path.file_stem().filter(|_| named).and_then(|name| name.to_str()?.parse().ok());
+        if let Some(number) = number
+            && newest.as_ref().is_none_or(|(known, _)| *known < number)
+        {
+            newest = Some((number, path));
+        }
+    }
+    newest.map(|(_, path)| std::fs::OpenOptions::new().write(true).open(path)).transpose()
+}
+
 fn chunk_key(partition: u32, offset: u64) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&partition.to_be_bytes());
@@ -130,13 +165,19 @@ impl EmbeddedLog {
     /// # Errors
     /// [`LogError::InUse`], [`LogError::Damaged`], or when the disk fails.
     pub fn open(options: EmbeddedOptions) -> Result<Self, LogError> {
-        let opened = Database::builder(&options.path).open();
+        // Chunks are written once and read a few times: compression costs more than it saves.
+        let builder = Database::builder(&options.path)
+            .journal_compression(CompressionType::None)
+            .cache_size(CACHE)
+            .max_journaling_size(JOURNALS)
+            // With several, one of them spins while another one sorts.
+            .worker_threads(1);
+        let opened = builder.open();
         let database = opened.map_err(|error| match error {
             fjall::Error::Locked => LogError::InUse(options.path.display().to_string()),
             other => storage(other),
         })?;
-        let keyspace =
-            |name: &str| database.keyspace(name, KeyspaceCreateOptions::default).map_err(storage);
+        let keyspace = |name: &str| database.keyspace(name, keeps).map_err(storage);
         let (meta, offsets, state) = (keyspace("meta")?, keyspace("offsets")?, keyspace("state")?);
         let mut topics = BTreeMap::new();
         for entry in meta.iter() {
@@ -222,7 +263,7 @@ impl EmbeddedLog {
 impl Topic {
     fn open(spec: TopicSpec, database: &Database) -> Result<Self, LogError> {
         let name = format!("topic-{}", spec.name);
-        let chunks = database.keyspace(&name, KeyspaceCreateOptions::default).map_err(storage)?;
+        let chunks = database.keyspace(&name, keeps).map_err(storage)?;
         let mut next = Vec::with_capacity(spec.partitions as usize);
         for partition in 0..spec.partitions {
             let range = chunk_key(partition, 0)..=chunk_key(partition, u64::MAX);
@@ -288,10 +329,20 @@ impl Shared {
         found.map(|bytes| read(&bytes).map_err(damaged)).transpose()
     }
 
+    /// Forces what was committed to the disk. The store would keep its writers waiting while it
+    /// does so; the file is the same through another handle, and everything in it is with
+    /// the operating system. Older journals were forced when they were left.
     fn sync(&self) {
-        if self.unsynced.swap(false, Ordering::AcqRel)
-            && let Err(error) = self.database.persist(PersistMode::SyncData)
-        {
+        if !self.unsynced.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let synced = match journal(&self.options.path) {
+            Ok(Some(file)) => file.sync_data().map_err(|e| e.to_string()),
+            Ok(None) | Err(_) => {
+                self.database.persist(PersistMode::SyncData).map_err(|e| e.to_string())
+            }
+        };
+        if let Err(error) = synced {
             *locked(&self.broken) = Some(format!("what was written cannot be synced: {error}"));
         }
     }
@@ -339,8 +390,12 @@ impl Shared {
             if records.is_empty() {
                 continue;
             }
-            batch.insert(&topic.chunks, chunk_key(*partition, base), chunk::encode(records));
-            ends.push((topic, *partition, base + records.len() as u64));
+            let mut at = base;
+            for some in chunk::parts(records, CHUNK) {
+                batch.insert(&topic.chunks, chunk_key(*partition, at), chunk::encode(some));
+                at += some.len() as u64;
+            }
+            ends.push((topic, *partition, at));
         }
         more(&mut batch);
         batch.commit().map_err(storage)?;
