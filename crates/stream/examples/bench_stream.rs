@@ -40,6 +40,13 @@ fn cpu() -> f64 {
     nanos.unwrap_or(f64::NAN) / 1e9
 }
 
+/// Megabytes that this process has handed to the operating system to write.
+fn written() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let found = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    found.and_then(|n| n.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e6
+}
+
 async fn measure(mode: &str, encodings: &[Encoding], files: &[String]) {
     let trades = match mode {
         "many" => many(500, 600, 2),
@@ -84,7 +91,7 @@ async fn measure(mode: &str, encodings: &[Encoding], files: &[String]) {
         };
         let mut task = Task::new(log.clone(), topics.clone(), settings, Box::new(make))
             .on_commit(Box::new(told));
-        let (started, used) = (Instant::now(), cpu());
+        let (started, used, before) = (Instant::now(), cpu(), written());
         task.drain().await.expect("the river runs");
         let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu() - used);
         let (candles, rows) = *counted.lock().expect("nobody panicked");
@@ -92,13 +99,15 @@ async fn measure(mode: &str, encodings: &[Encoding], files: &[String]) {
             "{{\"mode\":\"{mode}\",\"encoding\":\"{encoding:?}\",\"trades\":{},\
              \"appended_per_s\":{:.0},\"trades_per_s\":{:.0},\"candles\":{candles},\
              \"rows\":{rows},\"rows_per_s\":{:.0},\"seconds\":{seconds:.3},\
-             \"cpu_s\":{cpu:.3},\"rows_per_cpu_s\":{:.0},\"trades_per_cpu_s\":{:.0}}}",
+             \"cpu_s\":{cpu:.3},\"rows_per_cpu_s\":{:.0},\"trades_per_cpu_s\":{:.0},\
+             \"written_mb\":{:.0}}}",
             trades.len(),
             trades.len() as f64 / appended,
             trades.len() as f64 / seconds,
             rows as f64 / seconds,
             rows as f64 / cpu,
             trades.len() as f64 / cpu,
+            written() - before,
         );
         drop((task, log));
         std::fs::remove_dir_all(&folder).expect("the log's folder is removed");

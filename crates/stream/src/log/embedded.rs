@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
-};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use foretell_market::Timestamp;
 use tokio::sync::Notify;
 
@@ -165,9 +163,7 @@ impl EmbeddedLog {
     /// # Errors
     /// [`LogError::InUse`], [`LogError::Damaged`], or when the disk fails.
     pub fn open(options: EmbeddedOptions) -> Result<Self, LogError> {
-        // Chunks are written once and read a few times: compression costs more than it saves.
         let builder = Database::builder(&options.path)
-            .journal_compression(CompressionType::None)
             .cache_size(CACHE)
             .max_journaling_size(JOURNALS)
             // With several, one of them spins while another one sorts.

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod codecs;
+mod corrections;
 mod foreign;
 mod kafka;
 mod kill;
