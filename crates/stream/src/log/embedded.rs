@@ -32,8 +32,11 @@ const LOOK_AFTER: usize = 1 << 20;
 /// what is copied from place to place.
 const CHUNK: usize = 1 << 18;
 
-/// Bytes that wait in memory, per keyspace, to be sorted into tables.
-const MEMTABLE: u64 = 16 << 20;
+/// Bytes of a topic, or of the state, that wait in memory to be sorted into tables; up to five
+/// times as many while the disk is slow.
+const MEMTABLE: u64 = 8 << 20;
+/// What an entry takes there beside its key and value, about.
+const ENTRY: usize = 64;
 /// Bytes of tables that are kept in memory.
 const CACHE: u64 = 16 << 20;
 /// Bytes of journals that may be on disk before what waits in memory is written out for it.
@@ -84,6 +87,8 @@ struct Writer {
     appends: u64,
     bytes: usize,
     used: u64,
+    /// Bytes of state and offsets that wait in memory, about.
+    unsorted: u64,
 }
 
 struct Topic {
@@ -92,6 +97,8 @@ struct Topic {
     /// The settings that may change.
     keeps: Mutex<TopicSpec>,
     chunks: Keyspace,
+    /// Bytes that wait in memory, about.
+    unsorted: AtomicU64,
     /// Per partition, the offset of the next record.
     next: Vec<AtomicU64>,
     written: Notify,
@@ -107,9 +114,11 @@ fn storage(error: impl fmt::Display) -> LogError {
     LogError::Storage(error.to_string())
 }
 
-/// How the store keeps its values.
+/// How the store keeps its values. When they go from memory to the disk is ours to say
+/// ([`Shared::sort()`]): the store asks its workers by a queue, for every write until they do
+/// it, and a worker that finds the queue full waits for a place that it alone could make.
 fn keeps() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE)
+    KeyspaceCreateOptions::default().max_memtable_size(u64::MAX)
 }
 
 /// The journal that is written now: the one with the highest number.
@@ -166,7 +175,7 @@ impl EmbeddedLog {
         let builder = Database::builder(&options.path)
             .cache_size(CACHE)
             .max_journaling_size(JOURNALS)
-            // With several, one of them spins while another one sorts.
+            // Of several, one spins while another one sorts.
             .worker_threads(1);
         let opened = builder.open();
         let database = opened.map_err(|error| match error {
@@ -191,7 +200,7 @@ impl EmbeddedLog {
             offsets,
             state,
             topics: Mutex::new(topics),
-            writer: Mutex::new(Writer { appends: 0, bytes: 0, used }),
+            writer: Mutex::new(Writer { used, ..Writer::default() }),
             epochs: Mutex::default(),
             unsynced: AtomicBool::new(false),
             broken: Mutex::default(),
@@ -273,7 +282,8 @@ impl Topic {
             next.push(AtomicU64::new(end));
         }
         let keeps = Mutex::new(spec.clone());
-        Ok(Self { spec, keeps, chunks, next, written: Notify::new() })
+        let unsorted = AtomicU64::new(0);
+        Ok(Self { spec, keeps, chunks, unsorted, next, written: Notify::new() })
     }
 
     fn check(&self, partition: u32) -> Result<(), LogError> {
@@ -359,13 +369,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes records and whatever `more` adds, at once. `allowed` is asked while nobody else
+    /// Has a keyspace sorted into tables when enough of it waits in memory.
+    fn sort(keyspace: &Keyspace, unsorted: u64) -> Result<bool, LogError> {
+        if unsorted < MEMTABLE {
+            return Ok(false);
+        }
+        keyspace.rotate_memtable().map_err(storage)
+    }
+
+    /// Writes records and whatever `more` adds, which says how many bytes that is, at once. `allowed` is asked while nobody else
     /// writes.
     fn write(
         &self,
         records: &[(Arc<Topic>, u32, Vec<Record>)],
         allowed: impl FnOnce(&mut Writer) -> Result<(), LogError>,
-        more: impl FnOnce(&mut OwnedWriteBatch),
+        more: impl FnOnce(&mut OwnedWriteBatch) -> usize,
     ) -> Result<u64, LogError> {
         if let Some(reason) = locked(&self.broken).clone() {
             return Err(LogError::Storage(reason));
@@ -388,17 +406,26 @@ impl Shared {
             }
             let mut at = base;
             for some in chunk::parts(records, CHUNK) {
-                batch.insert(&topic.chunks, chunk_key(*partition, at), chunk::encode(some));
+                let chunk = chunk::encode(some);
+                topic.unsorted.fetch_add((chunk.len() + ENTRY) as u64, Ordering::Relaxed);
+                batch.insert(&topic.chunks, chunk_key(*partition, at), chunk);
                 at += some.len() as u64;
             }
             ends.push((topic, *partition, at));
         }
-        more(&mut batch);
+        writer.unsorted += more(&mut batch) as u64;
         batch.commit().map_err(storage)?;
         self.unsynced.store(true, Ordering::Release);
         for (topic, partition, end) in ends {
             topic.next[partition as usize].store(end, Ordering::Release);
             topic.written.notify_waiters();
+            if Self::sort(&topic.chunks, topic.unsorted.load(Ordering::Relaxed))? {
+                topic.unsorted.store(0, Ordering::Relaxed);
+            }
+        }
+        if Self::sort(&self.state, writer.unsorted)? {
+            self.offsets.rotate_memtable().map_err(storage)?;
+            writer.unsorted = 0;
         }
         Ok(first.unwrap_or(0))
     }
@@ -470,7 +497,7 @@ impl Log for EmbeddedLog {
         let topic = self.shared.topic(topic)?;
         let bytes = records.iter().map(|r| r.key.len() + r.value.len()).sum();
         let room = |writer: &mut Writer| self.shared.room(writer, bytes);
-        self.shared.write(&[(topic, partition, records)], room, |_| {})
+        self.shared.write(&[(topic, partition, records)], room, |_| 0)
     }
 
     async fn read(
@@ -606,14 +633,17 @@ impl Member for EmbeddedMember {
             if newest == Some(self.epoch) { Ok(()) } else { Err(LogError::Fenced(key.0.clone())) }
         };
         let more = |batch: &mut OwnedWriteBatch| {
+            let mut bytes = prefix.len() + ENTRY;
             for (key, value) in commit.state {
                 let key = [&prefix[..], &key].concat();
+                bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + ENTRY;
                 match value {
                     Some(value) => batch.insert(&self.shared.state, key, &value[..]),
                     None => batch.remove(&self.shared.state, key),
                 }
             }
             batch.insert(&self.shared.offsets, &prefix[..], commit.next.to_be_bytes());
+            bytes
         };
         self.shared.write(&records, allowed, more).map(|_| ())
     }
