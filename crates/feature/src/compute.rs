@@ -5,7 +5,7 @@ use foretell_panel::{Column, Frame, FrameError, RowMeta};
 
 use crate::FeatureError;
 use crate::set::FeatureSet;
-use crate::stage::{Evaluated, evaluate};
+use crate::stage::evaluate;
 use crate::workspace::Workspace;
 
 /// Computes every feature of a set.
@@ -31,19 +31,10 @@ pub fn compute_with(
     frame: &Frame,
     workspace: &mut Workspace,
 ) -> Result<Frame, FeatureError> {
-    let evaluated = evaluate(set, frame, None, false, workspace)?;
-    frame_of(set, frame, &evaluated)
-}
-
-/// The feature frame of evaluated nodes.
-pub(crate) fn frame_of(
-    set: &FeatureSet,
-    frame: &Frame,
-    evaluated: &Evaluated,
-) -> Result<Frame, FeatureError> {
+    let evaluated = evaluate(set, frame, workspace)?;
     let columns = set.features.iter().map(|f| Column {
         name: f.name.clone(),
-        values: evaluated.values[f.node].clone().expect("the values of a feature are kept"),
+        values: evaluated[f.node].clone().expect("the values of a feature are kept"),
     });
     Ok(over_windows(frame, set.warm_up(), set.is_recursive(), columns.collect())?)
 }

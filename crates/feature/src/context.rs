@@ -37,7 +37,7 @@ impl ContextSpec {
     }
 
     /// Horizon and season in intervals.
-    fn steps(&self, interval: Interval) -> Result<(usize, usize), FeatureError> {
+    pub(crate) fn steps(&self, interval: Interval) -> Result<(usize, usize), FeatureError> {
         let steps = |what: &'static str, length: Interval| {
             let remedy = "write a whole multiple of the interval";
             let whole = interval.divides(length).map(|n| n as usize);
@@ -103,33 +103,6 @@ pub fn context(
     price_column: &str,
     spec: &ContextSpec,
 ) -> Result<Frame, FeatureError> {
-    context_after(frame, price_column, spec, 0, &mut ContextMemory::new(spec))
-}
-
-/// What the weighted variance remembers of all rows before a piece of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ContextMemory {
-    mean: WeightedMean,
-    /// The last row whose return it was fed.
-    last: Option<Timestamp>,
-}
-
-impl ContextMemory {
-    /// Before the first row.
-    pub(crate) fn new(spec: &ContextSpec) -> Self {
-        Self { mean: WeightedMean::with_alpha(1.0 - spec.ewma_lambda), last: None }
-    }
-}
-
-/// [`context()`] of a frame whose first `seen` rows `memory` was already fed with: right from
-/// row `seen` on when those rows span the windows.
-pub(crate) fn context_after(
-    frame: &Frame,
-    price_column: &str,
-    spec: &ContextSpec,
-    seen: usize,
-    memory: &mut ContextMemory,
-) -> Result<Frame, FeatureError> {
     let (horizon, season) = spec.steps(frame.interval())?;
     let price = frame.require(price_column)?;
     let rows = frame.rows();
@@ -158,18 +131,11 @@ pub(crate) fn context_after(
     }
 
     let mut ewma = vec![f64::NAN; n];
+    let mut variance = Variance::new(spec);
     for run in &known {
-        let run = run.start.max(seen)..run.end;
-        if run.is_empty() {
-            continue;
-        }
-        let aged = |t| frame.interval().steps(t, rows[run.start].time) - 1;
-        let missing = memory.last.map_or(0, aged);
-        memory.mean.skip(missing.max(0) as u64);
         for i in run.clone() {
-            ewma[i] = memory.mean.push(squares[i]);
+            ewma[i] = variance.push(frame.interval(), rows[i].time, squares[i]);
         }
-        memory.last = Some(rows[run.end - 1].time);
     }
 
     let mut realized = vec![f64::NAN; n];
@@ -184,4 +150,27 @@ pub(crate) fn context_after(
     let columns = ContextSpec::NAMES.iter().zip(columns).map(|(n, v)| Column::new(*n, v));
     let windows = spec.returns.names().zip(windows).map(|(n, v)| Column::new(n, v));
     Ok(over_windows(frame, season.max(reach), true, columns.chain(windows).collect())?)
+}
+
+/// The exponentially weighted variance since the first return: what it remembers of all rows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Variance {
+    mean: WeightedMean,
+    /// The last row whose return it was fed.
+    last: Option<Timestamp>,
+}
+
+impl Variance {
+    /// Before the first row.
+    pub(crate) fn new(spec: &ContextSpec) -> Self {
+        Self { mean: WeightedMean::with_alpha(1.0 - spec.ewma_lambda), last: None }
+    }
+
+    /// Adds the squared return of the next row that has one.
+    pub(crate) fn push(&mut self, interval: Interval, time: Timestamp, square: f64) -> f64 {
+        let missing = self.last.map_or(0, |last| interval.steps(last, time) - 1);
+        self.mean.skip(missing.max(0) as u64);
+        self.last = Some(time);
+        self.mean.push(square)
+    }
 }

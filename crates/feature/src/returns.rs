@@ -119,6 +119,34 @@ pub(crate) fn return_windows(
     columns
 }
 
+/// The windows of the newest row alone, as [`return_windows`] has them in its last row:
+/// `returns` are the last ones, as many as there are lags; `squares` are those that are known
+/// in unbroken succession, at most as many as the windows reach, none where the row's own
+/// return is not known.
+pub(crate) fn newest_windows(
+    asked: ReturnWindows,
+    (returns, squares): (&[f64], &[f64]),
+    widths: [usize; 4],
+    out: &mut Vec<f64>,
+) {
+    let known = squares.len();
+    let or_null = |value: f64| if known == 0 { f64::NAN } else { value };
+    if asked.is_some() {
+        out.push(or_null(known as f64));
+    }
+    out.extend((0..asked.lags).map(|age| {
+        let value = if age < known { returns[returns.len() - 1 - age] } else { 0.0 };
+        or_null(value)
+    }));
+    out.extend(widths.into_iter().filter(|_| asked.cascade).map(|width| {
+        or_null(if known < width {
+            squares.iter().fold(0.0, |sum, s| sum + s) / known as f64
+        } else {
+            rolling::sum_of(&squares[known - width..]) / width as f64
+        })
+    }));
+}
+
 /// The rows of a dataset as if a gap ended at `end` (UTC): of those that are decided after it,
 /// windows of returns begin there. Everything else is as it was. What a window holds then
 /// comes from the row itself and, for mean squares, from the returns that the rows since

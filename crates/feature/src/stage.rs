@@ -4,8 +4,6 @@
 //! system hands out one large piece much faster than many small ones. Other nodes have
 //! their own column, dropped after its last reader.
 
-use std::ops::Range;
-
 use foretell_market::Timestamp;
 use foretell_panel::Frame;
 use foretell_panel::arrow::buffer::ScalarBuffer;
@@ -19,28 +17,6 @@ use crate::recursion::Recursion;
 use crate::runs::{self, Runs};
 use crate::set::FeatureSet;
 use crate::workspace::{Workspace, zeros};
-
-/// A recursive node's memory after the last row that it was fed.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Fed {
-    pub(crate) memory: Recursion,
-    /// The open time of the last fed row.
-    pub(crate) last: Option<Timestamp>,
-}
-
-/// What a continued computation brings along: for each recursive node (in node order)
-/// its memory and its values of the rows already seen.
-pub(crate) struct Resume<'a> {
-    /// How many rows of the frame have been seen.
-    pub(crate) seen: usize,
-    pub(crate) nodes: &'a [(Fed, Vec<f64>)],
-}
-
-/// All node values that were kept, and the memories of the recursive ones.
-pub(crate) struct Evaluated {
-    pub(crate) values: Vec<Option<ScalarBuffer<f64>>>,
-    pub(crate) fed: Vec<Fed>,
-}
 
 /// Where a node's values are.
 #[derive(Clone)]
@@ -74,15 +50,13 @@ impl Reader<'_> {
     }
 }
 
-/// Evaluates every node; those that no feature names are dropped after their last
-/// reader unless all are to be kept.
+/// Evaluates every node, and keeps the values of those that a feature names; others are
+/// dropped after their last reader.
 pub(crate) fn evaluate(
     set: &FeatureSet,
     frame: &Frame,
-    resume: Option<&Resume<'_>>,
-    keep_all: bool,
     workspace: &mut Workspace,
-) -> Result<Evaluated, FeatureError> {
+) -> Result<Vec<Option<ScalarBuffer<f64>>>, FeatureError> {
     for column in set.inputs() {
         frame.require(column)?;
     }
@@ -120,7 +94,6 @@ pub(crate) fn evaluate(
         finite: Vec::new(),
         padded: Vec::new(),
     };
-    let mut fed: Vec<Option<Fed>> = vec![None; nodes.len()];
     for (i, node) in nodes.iter().enumerate() {
         if matches!(stage.places[i], Place::Nowhere) {
             match node.kind.kernel {
@@ -134,19 +107,11 @@ pub(crate) fn evaluate(
                 Kernel::Clock(value, span) => stage.clock(i, value, span),
                 Kernel::Rolling(_) => stage.roll(i),
                 Kernel::Run(f) => stage.run(i, f),
-                Kernel::Recursion(_) => {
-                    let before = nodes[..i].iter().filter(|n| n.is_recursion()).count();
-                    let brought = resume.and_then(|r| Some((r.seen, r.nodes.get(before)?)));
-                    for (j, memory) in stage.recursion(i, brought) {
-                        fed[j] = Some(memory);
-                    }
-                }
+                Kernel::Recursion(new) => stage.recursion(i, new),
             }
         }
-        if !keep_all {
-            for j in (0..=i).filter(|&j| last_reader[j] <= i) {
-                stage.places[j] = Place::Nowhere;
-            }
+        for j in (0..=i).filter(|&j| last_reader[j] <= i) {
+            stage.places[j] = Place::Nowhere;
         }
     }
     let rows = frame.len();
@@ -158,8 +123,7 @@ pub(crate) fn evaluate(
         Place::Slot(slot) => Some(slab.slice(slot * rows, rows)),
         Place::Own(buffer) => Some(buffer),
     };
-    let values = stage.places.into_iter().map(value).collect();
-    Ok(Evaluated { values, fed: fed.into_iter().flatten().collect() })
+    Ok(stage.places.into_iter().map(value).collect())
 }
 
 /// The frame and what has been computed from it so far.
@@ -369,44 +333,28 @@ impl Stage<'_> {
         });
     }
 
-    /// Feeds a memory, from its origin or from where it was saved. From the origin, a
-    /// later node of the same kind on the same inputs is fed along.
-    fn recursion(
-        &mut self,
-        i: usize,
-        brought: Option<(usize, &(Fed, Vec<f64>))>,
-    ) -> Vec<(usize, Fed)> {
+    /// Feeds a memory from its origin. A later node of the same kind on the same inputs is
+    /// fed along.
+    fn recursion(&mut self, i: usize, new: fn(&[f64]) -> Recursion) {
         let node = &self.nodes[i];
         let alike = |j: &usize| {
             let other = &self.nodes[*j];
             std::ptr::eq(other.kind, node.kind) && other.inputs == node.inputs
         };
+        let waits = |j: &usize| matches!(self.places[*j], Place::Nowhere);
         let mut group = vec![i];
-        if brought.is_none() {
-            let waits = |j: &usize| matches!(self.places[*j], Place::Nowhere);
-            group.extend((i + 1..self.nodes.len()).filter(alike).find(waits));
-        }
-        let mut fed: Vec<Fed> = group.iter().map(|&j| self.nodes[j].origin()).collect();
-        let mut seen = 0;
-        if let Some((rows, (memory, _))) = brought {
-            (seen, fed[0]) = (rows, memory.clone());
-        }
+        group.extend((i + 1..self.nodes.len()).filter(alike).find(waits));
+        let mut fed: Vec<Recursion> = group.iter().map(|&j| new(&self.nodes[j].numbers)).collect();
         let runs = self.joint_runs(&node.inputs);
         self.write(&group, |reader, outs| {
             let inputs: Vec<&[f64]> = node.inputs.iter().map(|i| reader.values(i)).collect();
             let rows = reader.frame.rows();
             let interval = reader.frame.interval();
-            if let Some((_, (_, values))) = brought {
-                outs[0][..seen].copy_from_slice(values);
-            }
-            let mut done = seen;
+            let mut done = 0;
+            let mut last = None;
             for run in runs {
-                let run: Range<usize> = run.start.max(done)..run.end;
-                if run.is_empty() {
-                    continue;
-                }
                 let first = rows[run.start].time;
-                let missing = fed[0].last.map_or(0, |last| interval.steps(last, first) - 1);
+                let missing = last.map_or(0, |last| interval.steps(last, first) - 1);
                 let missing = missing.max(0) as u64;
                 let slices: Vec<&[f64]> = inputs.iter().map(|x| &x[run.clone()]).collect();
                 for out in outs.iter_mut() {
@@ -414,36 +362,19 @@ impl Stage<'_> {
                 }
                 match (&mut fed[..], &mut *outs) {
                     ([a, b], [x, y]) => Recursion::run_two(
-                        (&mut a.memory, &mut b.memory),
+                        (a, b),
                         missing,
                         &slices,
                         (&mut x[run.clone()], &mut y[run.clone()]),
                     ),
-                    (fed, outs) => fed[0].memory.run(missing, &slices, &mut outs[0][run.clone()]),
+                    (fed, outs) => fed[0].run(missing, &slices, &mut outs[0][run.clone()]),
                 }
-                for fed in &mut fed {
-                    fed.last = Some(rows[run.end - 1].time);
-                }
+                last = Some(rows[run.end - 1].time);
                 done = run.end;
             }
             for out in outs.iter_mut() {
                 out[done..].fill(f64::NAN);
             }
         });
-        group.into_iter().zip(fed).collect()
-    }
-}
-
-impl Node {
-    fn is_recursion(&self) -> bool {
-        matches!(self.kind.kernel, Kernel::Recursion(_))
-    }
-
-    /// The memory before the first row.
-    fn origin(&self) -> Fed {
-        let Kernel::Recursion(new) = self.kind.kernel else {
-            unreachable!("only a recursive node has a memory")
-        };
-        Fed { memory: new(&self.numbers), last: None }
     }
 }

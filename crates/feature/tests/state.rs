@@ -4,8 +4,8 @@
 mod market;
 
 use foretell_feature::{
-    ContextSpec, FeatureError, FeatureSet, FeatureState, LabelSpec, Params, ReturnWindows,
-    RowState, compute, feature_row_as_known,
+    ContextSpec, FeatureError, FeatureSet, FeatureSpec, LabelSpec, Params, ReturnWindows, RowState,
+    RowStepper, compute, feature_row_as_known, kinds,
 };
 use foretell_market::{Interval, RowFlags, Timestamp};
 use foretell_panel::{Column, Frame};
@@ -16,9 +16,45 @@ fn shipped(name: &str) -> FeatureSet {
     FeatureSet::named(name, &Params::new()).unwrap()
 }
 
+/// The shipped sets, one with every kind of feature, and steps in a row.
+fn every_set() -> Vec<FeatureSet> {
+    let every: Vec<FeatureSpec> = kinds().map(|kind| FeatureSpec::new(kind.id, kind.id)).collect();
+    let mut sets = FeatureSet::NAMES.map(shipped).to_vec();
+    sets.push(FeatureSet::custom("every", &every).unwrap());
+    sets.push(shipped("candle-base").windowed(3));
+    sets
+}
+
+fn spec(returns: ReturnWindows) -> ContextSpec {
+    ContextSpec { horizon: Interval::HOUR, season: Interval::DAY, ewma_lambda: 0.94, returns }
+}
+
+fn label() -> LabelSpec {
+    LabelSpec { horizon: Interval::HOUR, price_column: "close".into() }
+}
+
+/// What a row of a frame brings.
+fn values(stepper: &RowStepper, frame: &Frame, i: usize) -> Vec<f64> {
+    stepper.inputs().iter().map(|name| frame.require(name).unwrap()[i]).collect()
+}
+
+fn text(state: &RowState) -> String {
+    serde_json::to_string(state).unwrap()
+}
+
+/// A state that went through its saved form.
+fn saved(state: &RowState) -> RowState {
+    let read: RowState = serde_json::from_str(&text(state)).unwrap();
+    assert_eq!(text(&read), text(state));
+    read
+}
+
+fn canonical(v: f64) -> u64 {
+    if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() }
+}
+
 /// Bits of every column of a row.
 fn row_bits(frame: &Frame, i: usize) -> Vec<u64> {
-    let canonical = |v: f64| if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() };
     frame.columns().iter().map(|c| canonical(c.values[i])).collect()
 }
 
@@ -58,27 +94,19 @@ proptest! {
         cuts in prop::collection::vec(0usize..200, 0..6),
     ) {
         let frame = torn(first, 200, &holes, &cells);
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(frame.len())).collect();
-        cuts.extend([0, frame.len()]);
-        cuts.sort_unstable();
-        for name in FeatureSet::NAMES {
-            let set = shipped(name);
+        let spec = spec(ReturnWindows::default());
+        for set in every_set() {
             let whole = compute(&set, &frame).unwrap();
-            let mut state =
-                FeatureState::new(&set, frame.instrument().clone(), frame.interval());
-            for pair in cuts.windows(2) {
-                let part = state.advance(&set, &frame.slice(pair[0]..pair[1])).unwrap();
-                prop_assert_eq!(part.len(), pair[1] - pair[0]);
-                for i in 0..part.len() {
-                    let j = pair[0] + i;
-                    prop_assert_eq!(part.rows()[i], whole.rows()[j], "{} row {}", name, j);
-                    prop_assert_eq!(row_bits(&part, i), row_bits(&whole, j), "{} row {}", name, j);
+            let mut stepper = RowStepper::new(&set, &spec, &label(), Interval::HOUR).unwrap();
+            let mut state = stepper.origin(frame.instrument().clone());
+            for i in 0..frame.len() {
+                let values = values(&stepper, &frame, i);
+                stepper.feed(&mut state, frame.rows()[i], &values).unwrap();
+                let streamed: Vec<u64> = stepper.features().map(canonical).collect();
+                prop_assert_eq!(streamed, row_bits(&whole, i), "{} row {}", set.name(), i);
+                if cuts.contains(&i) {
+                    state = saved(&state);
                 }
-                // The state goes through its saved form each time.
-                let saved = serde_json::to_string(&state).unwrap();
-                let read: FeatureState = serde_json::from_str(&saved).unwrap();
-                prop_assert_eq!(&read, &state);
-                state = read;
             }
         }
     }
@@ -92,31 +120,29 @@ proptest! {
         holes in prop::collection::vec(0usize..160, 0..3),
         cells in prop::collection::vec((0usize..160, 0usize..8), 0..2),
         cuts in prop::collection::vec(0usize..160, 0..6),
-        windows in any::<bool>(),
+        windows in 0usize..3, season in prop_oneof![Just(1i64), Just(24), 2i64..40],
     ) {
         let frame = torn(first, 160, &holes, &cells);
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(frame.len())).collect();
-        cuts.extend([0, frame.len()]);
-        cuts.sort_unstable();
-        let returns = ReturnWindows { lags: if windows { 30 } else { 0 }, cascade: false };
-        let day = Interval::DAY;
-        let spec = ContextSpec { horizon: Interval::HOUR, season: day, ewma_lambda: 0.94, returns };
-        let label = LabelSpec { horizon: Interval::HOUR, price_column: "close".into() };
+        let returns = ReturnWindows { lags: [0, 1, 30][windows], cascade: windows == 1 };
+        let season = Interval::from_secs(season * 3600).unwrap();
+        let spec = ContextSpec { season, ..spec(returns) };
         let mut decided = 0;
         for name in FeatureSet::NAMES {
             let set = shipped(name);
-            let mut state = RowState::new(&set, &spec, frame.instrument().clone(), Interval::HOUR);
-            let mut live = Vec::new();
-            for pair in cuts.windows(2) {
-                let next = frame.slice(pair[0]..pair[1]);
-                live.extend(state.advance(&set, &spec, &label, &next).unwrap());
-                let saved = serde_json::to_string(&state).unwrap();
-                state = serde_json::from_str(&saved).unwrap();
-            }
-            prop_assert_eq!(live.len(), frame.len());
-            for (i, (at, decision)) in live.into_iter().enumerate().skip(100) {
+            let mut stepper = RowStepper::new(&set, &spec, &label(), Interval::HOUR).unwrap();
+            let mut state = stepper.origin(frame.instrument().clone());
+            for i in 0..frame.len() {
+                let values = values(&stepper, &frame, i);
+                let decision = stepper.push(&mut state, frame.rows()[i], &values).unwrap();
+                if cuts.contains(&i) {
+                    state = saved(&state);
+                }
+                if i < 100 {
+                    continue;
+                }
                 let past = frame.slice(0..i + 1);
-                let whole = feature_row_as_known(&set, &past, &spec, &label, at, Timestamp::MAX);
+                let at = frame.rows()[i].time + Interval::HOUR;
+                let whole = feature_row_as_known(&set, &past, &spec, &label(), at, Timestamp::MAX);
                 match (&decision, &whole) {
                     (Ok(live), Ok(whole)) => {
                         prop_assert_eq!(live.hash(), whole.hash(), "{} {}", name, at);
@@ -137,24 +163,36 @@ proptest! {
 #[test]
 fn a_state_refuses_what_it_does_not_belong_to() {
     let frame = torn(0, 100, &[], &[]);
-    let set = shipped("kraken-62");
-    let mut state = FeatureState::new(&set, frame.instrument().clone(), Interval::HOUR);
-    state.advance(&set, &frame.slice(0..60)).unwrap();
-    let before = state.clone();
-    let refused = |state: &mut FeatureState, set: &FeatureSet, next: &Frame| {
-        let error = state.advance(set, next).unwrap_err();
+    let spec = spec(ReturnWindows::default());
+    let made = |name: &str, spec: &ContextSpec| {
+        RowStepper::new(&shipped(name), spec, &label(), Interval::HOUR).unwrap()
+    };
+    let mut stepper = made("kraken-62", &spec);
+    let mut state = stepper.origin(frame.instrument().clone());
+    for i in 0..60 {
+        let values = values(&stepper, &frame, i);
+        stepper.feed(&mut state, frame.rows()[i], &values).unwrap();
+    }
+    let before = text(&state);
+    let refused = |stepper: &mut RowStepper, state: &mut RowState, row: usize| {
+        let values = values(stepper, &frame, row);
+        let error = stepper.push(state, frame.rows()[row], &values).unwrap_err();
         assert!(matches!(error, FeatureError::State(_)), "{error}");
         error.to_string()
     };
-    let text = refused(&mut state, &set, &frame.slice(59..70));
-    assert!(text.contains("is not after the last row"), "{text}");
-    let text = refused(&mut state, &shipped("candle-base"), &frame.slice(60..70));
-    assert!(text.contains("it is of set"), "{text}");
-    assert_eq!(state, before);
+    let found = refused(&mut stepper, &mut state, 59);
+    assert!(found.contains("is not after the last row"), "{found}");
+    for mut other in
+        [made("candle-base", &spec), made("kraken-62", &ContextSpec { ewma_lambda: 0.9, ..spec })]
+    {
+        let found = refused(&mut other, &mut state, 60);
+        assert!(found.contains("it is of another set, context, label or interval"), "{found}");
+    }
+    assert_eq!(text(&state), before);
     assert_eq!(state.through(), Some(frame.rows()[59].time));
-    let saved = serde_json::to_string(&state).unwrap().replace("\"version\":1", "\"version\":9");
-    let mut newer: FeatureState = serde_json::from_str(&saved).unwrap();
-    assert!(refused(&mut newer, &set, &frame.slice(60..70)).contains("version 9 is not known"));
+    let newer = before.replace("\"version\":2", "\"version\":9");
+    let mut newer: RowState = serde_json::from_str(&newer).unwrap();
+    assert!(refused(&mut stepper, &mut newer, 60).contains("version 9 is not known"));
 }
 
 #[test]

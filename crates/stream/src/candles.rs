@@ -105,8 +105,7 @@ impl Writer<'_> {
     ) {
         self.buffer.clear();
         encode(self.encoding, self.buffer);
-        let value = Bytes::copy_from_slice(self.buffer);
-        self.out.write(&self.topics.ohlcv, key.clone(), value, known_at);
+        self.out.put(&self.topics.ohlcv, key.clone(), self.buffer, known_at);
     }
 }
 

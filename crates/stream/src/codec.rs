@@ -74,6 +74,15 @@ pub fn product_id(instrument: &Instrument) -> String {
     format!("{}/{}", instrument.base(), instrument.quote())
 }
 
+/// Whether a key is [`product_id()`] of an instrument.
+pub(crate) fn is_product(key: &[u8], instrument: &Instrument) -> bool {
+    let (base, quote) = (instrument.base().as_bytes(), instrument.quote().as_bytes());
+    key.len() == base.len() + 1 + quote.len()
+        && key.starts_with(base)
+        && key[base.len()] == b'/'
+        && key.ends_with(quote)
+}
+
 /// The bytes of what a feed brought.
 pub fn encode_arrival(arrival: &Arrival, encoding: Encoding, out: &mut Vec<u8>) {
     match encoding {

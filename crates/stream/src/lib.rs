@@ -12,6 +12,7 @@ mod candles;
 pub mod codec;
 mod features;
 mod ids;
+mod lane;
 mod log;
 mod operator;
 mod rows;

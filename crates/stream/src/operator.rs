@@ -1,6 +1,6 @@
 //! What turns records into records, and where it puts them.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use foretell_market::Timestamp;
 use serde::Serialize;
 
@@ -77,7 +77,12 @@ pub struct Outbox {
     written: Vec<(TopicName, u32, Record)>,
     refusals: u64,
     repeats: u64,
+    /// Values that were put, one behind the other in one piece of memory.
+    values: BytesMut,
 }
+
+/// How much memory values share.
+const SHARED: usize = 1 << 16;
 
 #[derive(Serialize)]
 struct RefusedRecord<'a> {
@@ -97,6 +102,7 @@ impl Outbox {
             written: Vec::new(),
             refusals: 0,
             repeats: 0,
+            values: BytesMut::new(),
         }
     }
 
@@ -105,6 +111,16 @@ impl Outbox {
     pub fn write(&mut self, topic: &TopicName, key: Bytes, value: Bytes, time: Timestamp) {
         let partition = partition_of(&key, self.partitions);
         self.written.push((topic.clone(), partition, Record { key, value, time }));
+    }
+
+    /// [`Outbox::write()`] of a copy of the value.
+    pub fn put(&mut self, topic: &TopicName, key: Bytes, value: &[u8], time: Timestamp) {
+        if self.values.capacity() < value.len() {
+            self.values = BytesMut::with_capacity(SHARED.max(value.len()));
+        }
+        self.values.extend_from_slice(value);
+        let value = self.values.split().freeze();
+        self.write(topic, key, value, time);
     }
 
     /// Puts aside a record that was not understood, where an operator sees it.
@@ -207,6 +223,15 @@ pub trait Operator: Send {
     /// What makes every record fail; a record that is not understood is put aside instead.
     fn process(&mut self, records: &[Stored], out: &mut Outbox) -> Result<(), StreamError>;
 
+    /// Says that the next record is of another arrival than the last one: what waited for more
+    /// of one is written. Nobody has to say so; the next record of the key does.
+    ///
+    /// # Errors
+    /// As [`Operator::process()`].
+    fn complete(&mut self, _out: &mut Outbox) -> Result<(), StreamError> {
+        Ok(())
+    }
+
     /// The state of the keys that changed since it was saved last.
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)>;
 }
@@ -220,6 +245,7 @@ pub struct Chain<A, B> {
     between: TopicName,
     /// How many records went between them, for what the second puts aside.
     offsets: u64,
+    handed: Vec<Stored>,
 }
 
 /// What the keys of each one's state begin with.
@@ -229,19 +255,24 @@ const SECOND: u8 = b'2';
 impl<A: Operator, B: Operator> Chain<A, B> {
     /// `second` follows `first` over `between`.
     pub fn new(first: A, between: TopicName, second: B) -> Self {
-        Self { first, second, between, offsets: 0 }
+        Self { first, second, between, offsets: 0, handed: Vec::new() }
     }
 
-    /// Hands what the first wrote since `before` to the second.
+    /// Hands what the first wrote since `before` to the second: all that one arrival made.
     fn follow(&mut self, before: usize, out: &mut Outbox) -> Result<(), StreamError> {
-        let mut between = Vec::new();
+        if out.len() == before {
+            return Ok(());
+        }
         for (topic, _, record) in out.since(before) {
             if *topic == self.between {
-                between.push(Stored { offset: self.offsets, record: record.clone() });
+                self.handed.push(Stored { offset: self.offsets, record: record.clone() });
                 self.offsets += 1;
             }
         }
-        self.second.process(&between, out)
+        self.second.process(&self.handed, out)?;
+        self.second.complete(out)?;
+        self.handed.clear();
+        Ok(())
     }
 }
 
@@ -267,9 +298,13 @@ impl<A: Operator, B: Operator> Operator for Chain<A, B> {
     }
 
     fn process(&mut self, records: &[Stored], out: &mut Outbox) -> Result<(), StreamError> {
-        let before = out.len();
-        self.first.process(records, out)?;
-        self.follow(before, out)
+        // One by one: what follows from one record is all that its arrival made.
+        for stored in records {
+            let before = out.len();
+            self.first.process(std::slice::from_ref(stored), out)?;
+            self.follow(before, out)?;
+        }
+        Ok(())
     }
 
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)> {

@@ -223,8 +223,23 @@ impl Task {
                     caught_up = Some(partition);
                 }
             }
-            Polled::Idle if stop.is_none() => {
-                return self.commit_all(member, works, |_| true).await.map(|_| Step::End);
+            // Nothing has come for a while: what one arrival made is committed at once, so no
+            // more of it can come.
+            Polled::Idle if stop.is_none() || oldest.is_none() => {
+                for work in works.values_mut() {
+                    let before = work.out.len();
+                    work.operator.complete(&mut work.out)?;
+                    if work.out.len() > before {
+                        work.since.get_or_insert_with(Instant::now);
+                    }
+                }
+                let drained = stop.is_none();
+                let committed = self.commit_all(member, works, |_| true).await?;
+                return Ok(match (drained, committed) {
+                    (true, _) => Step::End,
+                    (false, true) => Step::Committed,
+                    (false, false) => Step::On,
+                });
             }
             Polled::Idle => {}
         }

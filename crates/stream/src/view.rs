@@ -1,7 +1,7 @@
 //! The online view: the latest rows of every instrument, in memory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use foretell_feature::FeatureRow;
 use foretell_market::{Instrument, Interval, Timestamp};
@@ -20,17 +20,24 @@ type Rows = BTreeMap<(Timestamp, u32), Arc<FeatureRow>>;
 pub struct View {
     rows: usize,
     lanes: RwLock<HashMap<Key, Rows>>,
+    /// The names of columns, each list once: they are longer than the values.
+    names: Mutex<Vec<Arc<[String]>>>,
 }
+
+/// How many lists of names are known; rows of more keep their own.
+const LISTS: usize = 64;
 
 impl View {
     /// A view of `rows` row versions per instrument and interval.
     pub fn new(rows: usize) -> Self {
-        Self { rows: rows.max(1), lanes: RwLock::default() }
+        Self { rows: rows.max(1), lanes: RwLock::default(), names: Mutex::default() }
     }
 
     /// Takes a committed row. One that it has already changes nothing.
     pub fn take(&self, record: FeatureRecord) {
-        let FeatureRecord { version, row, .. } = record;
+        let FeatureRecord { version, mut row, .. } = record;
+        row.names = self.shared(row.names);
+        row.context_names = self.shared(row.context_names);
         let key = (row.instrument.clone(), row.interval);
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(key).or_default();
@@ -38,6 +45,18 @@ impl View {
         while lane.len() > self.rows {
             lane.pop_first();
         }
+    }
+
+    /// A list of names that other rows have too.
+    fn shared(&self, names: Arc<[String]>) -> Arc<[String]> {
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.iter().find(|list| **list == names) {
+            return Arc::clone(same);
+        }
+        if known.len() < LISTS {
+            known.push(Arc::clone(&names));
+        }
+        names
     }
 
     /// The newest row of an instrument, no older than `ttl` seconds at `now` where that is

@@ -218,6 +218,59 @@ fn answer(x: &[f64], requests: &mut [Request<'_>]) {
     }
 }
 
+/// The statistic of one window alone, with the bits that [`roll`] gives for its last row.
+pub(crate) fn of_window(statistic: Statistic, window: &[f64]) -> f64 {
+    use Statistic::{Max, Mean, Min, PopulationStd, SampleStd, Sum};
+    let width = window.len();
+    let first = window[0];
+    match statistic {
+        Sum => sum_of(window),
+        Mean => sum_of(window) * (1.0 / width as f64),
+        Min => window[1..].iter().fold(first, |a, b| if *b < a { *b } else { a }),
+        Max => window[1..].iter().fold(first, |a, b| if *b > a { *b } else { a }),
+        SampleStd | PopulationStd => {
+            let (sum, squares) = moments_of(window);
+            let n = width - usize::from(statistic == SampleStd);
+            let spread = if squares <= NOISE * sum * sum { 0.0 } else { squares };
+            (spread * (1.0 / n as f64)).sqrt()
+        }
+    }
+}
+
+/// Where a window of this width is split: the length of its older part.
+fn older_part(width: usize) -> usize {
+    if width.is_multiple_of(2) { width / 2 } else { width - 1 }
+}
+
+/// The sum of one window, split as a ladder splits it.
+pub(crate) fn sum_of(window: &[f64]) -> f64 {
+    match window {
+        [] => 0.0,
+        [a] => *a,
+        [a, b] => a + b,
+        [a, b, c] => (a + b) + c,
+        [a, b, c, d] => (a + b) + (c + d),
+        _ => {
+            let (older, newer) = window.split_at(older_part(window.len()));
+            sum_of(older) + sum_of(newer)
+        }
+    }
+}
+
+/// Sum and squared deviations of one window, split as a ladder splits it.
+fn moments_of(window: &[f64]) -> (f64, f64) {
+    let width = window.len();
+    if width == 1 {
+        return (window[0], 0.0);
+    }
+    let at = older_part(width);
+    let ((s, a), (t, b)) = (moments_of(&window[..at]), moments_of(&window[at..]));
+    let (weight, count) =
+        if width.is_multiple_of(2) { (1.0, width) } else { (at as f64, at * width) };
+    let d = weight * t - s;
+    (s + t, (a + b) + d * d * (1.0 / count as f64))
+}
+
 /// The sum of each window of one width.
 pub(crate) fn sum(x: &[f64], width: usize, out: &mut [f64]) {
     roll(x, &mut [Request { statistic: Statistic::Sum, width, out }]);
@@ -249,19 +302,6 @@ mod tests {
         outs
     }
 
-    /// Sum and squared deviations of one window, by the same splits.
-    fn split(window: &[f64]) -> (f64, f64) {
-        let w = window.len();
-        if w == 1 {
-            return (window[0], 0.0);
-        }
-        let at = if w.is_multiple_of(2) { w / 2 } else { w - 1 };
-        let ((s, a), (t, b)) = (split(&window[..at]), split(&window[at..]));
-        let (weight, count) = if w.is_multiple_of(2) { (1.0, w) } else { (at as f64, at * w) };
-        let d = weight * t - s;
-        (s + t, (a + b) + d * d * (1.0 / count as f64))
-    }
-
     proptest! {
         #[test]
         fn a_value_has_the_bits_of_its_window_alone(
@@ -277,12 +317,10 @@ mod tests {
                         continue;
                     }
                     let window = &x[end + 1 - width..=end];
-                    let (sum, squares) = split(window);
-                    prop_assert_eq!(lines[0][end].to_bits(), sum.to_bits());
-                    let mean = sum * (1.0 / width as f64);
-                    prop_assert_eq!(lines[1][end].to_bits(), mean.to_bits());
-                    let std = (squares * (1.0 / (width - 1) as f64)).sqrt();
-                    prop_assert_eq!(lines[2][end].to_bits(), std.to_bits());
+                    for (line, statistic) in lines.iter().zip(ALL) {
+                        let alone = of_window(statistic, window);
+                        prop_assert_eq!(line[end].to_bits(), alone.to_bits());
+                    }
                     let low = window.iter().copied().fold(f64::INFINITY, f64::min);
                     let high = window.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                     prop_assert_eq!((lines[4][end], lines[5][end]), (low, high));

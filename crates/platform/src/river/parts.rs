@@ -71,6 +71,10 @@ impl<O: Operator> Operator for Of<O> {
         self.operator.process(&ours, out)
     }
 
+    fn complete(&mut self, out: &mut Outbox) -> Result<(), StreamError> {
+        self.operator.complete(out)
+    }
+
     fn save(&mut self) -> Vec<(bytes::Bytes, Option<bytes::Bytes>)> {
         self.operator.save()
     }

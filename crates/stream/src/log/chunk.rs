@@ -12,6 +12,22 @@ use super::{LogError, Record, Stored};
 const VERSION: u8 = 1;
 const HEADER: usize = 4 + 4 + 8;
 
+/// Records in parts of about so many bytes, at least one record each.
+pub(super) fn parts(mut records: &[Record], bytes: usize) -> impl Iterator<Item = &[Record]> {
+    std::iter::from_fn(move || {
+        let mut size = 0;
+        let fits = |record: &&Record| {
+            let before = size;
+            size += HEADER + record.key.len() + record.value.len();
+            before == 0 || before < bytes
+        };
+        let count = records.iter().take_while(fits).count();
+        let (some, rest) = records.split_at(count);
+        records = rest;
+        (!some.is_empty()).then_some(some)
+    })
+}
+
 /// The bytes of some records.
 pub(super) fn encode(records: &[Record]) -> Vec<u8> {
     let size: usize = records.iter().map(|r| HEADER + r.key.len() + r.value.len()).sum();
@@ -107,6 +123,9 @@ mod tests {
             let expected: Vec<Stored> = records.iter().cloned().enumerate().skip(skipped)
                 .map(|(i, record)| Stored { offset: 2 + i as u64, record }).collect();
             prop_assert_eq!(read, expected);
+            let cut_up: Vec<&[Record]> = parts(&records, from as usize * 9).collect();
+            prop_assert!(cut_up.iter().all(|part| !part.is_empty()));
+            prop_assert_eq!(cut_up.concat(), records.clone());
             let short = chunk.slice(0..cut.min(chunk.len() - 1));
             prop_assert!(decode(&short, 0, 0, &mut Vec::new()).is_err());
         }

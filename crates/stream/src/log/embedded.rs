@@ -5,12 +5,12 @@
 //! outputs, state and offsets of the same commit. Every value has a checksum there. After a
 //! commit the bytes are with the operating system (a killed process loses nothing); they
 //! are forced to the disk every [`EmbeddedOptions::sync_every`] (a power cut loses at most
-//! that much, and whole commits from the end).
+//! that much, and whole commits from the end). Whoever commits does not wait for that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +29,20 @@ use super::{
 /// Appends between two looks at how much disk is used, and bytes.
 const LOOK_EVERY: u64 = 256;
 const LOOK_AFTER: usize = 1 << 20;
+
+/// About how many bytes of records one value of the store holds: what is read at once, and
+/// what is copied from place to place.
+const CHUNK: usize = 1 << 18;
+
+/// Bytes of a topic, or of the state, that wait in memory to be sorted into tables; up to five
+/// times as many while the disk is slow.
+const MEMTABLE: u64 = 8 << 20;
+/// What an entry takes there beside its key and value, about.
+const ENTRY: usize = 64;
+/// Bytes of tables that are kept in memory.
+const CACHE: u64 = 16 << 20;
+/// Bytes of journals that may be on disk before what waits in memory is written out for it.
+const JOURNALS: u64 = 128 << 20;
 
 /// Where and how an embedded log is kept.
 #[derive(Debug, Clone)]
@@ -75,6 +89,8 @@ struct Writer {
     appends: u64,
     bytes: usize,
     used: u64,
+    /// Bytes of state and offsets that wait in memory, about.
+    unsorted: u64,
 }
 
 struct Topic {
@@ -83,6 +99,8 @@ struct Topic {
     /// The settings that may change.
     keeps: Mutex<TopicSpec>,
     chunks: Keyspace,
+    /// Bytes that wait in memory, about.
+    unsorted: AtomicU64,
     /// Per partition, the offset of the next record.
     next: Vec<AtomicU64>,
     written: Notify,
@@ -96,6 +114,30 @@ impl fmt::Debug for EmbeddedLog {
 
 fn storage(error: impl fmt::Display) -> LogError {
     LogError::Storage(error.to_string())
+}
+
+/// How the store keeps its values. When they go from memory to the disk is ours to say
+/// ([`Shared::sort()`]): the store asks its workers by a queue, for every write until they do
+/// it, and a worker that finds the queue full waits for a place that it alone could make.
+fn keeps() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(u64::MAX)
+}
+
+/// The journal that is written now: the one with the highest number.
+fn journal(folder: &Path) -> std::io::Result<Option<std::fs::File>> {
+    let mut newest: Option<(u64, PathBuf)> = None;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let named = path.extension().is_some_and(|e| e == "jnl");
+        let number =
+            path.file_stem().filter(|_| named).and_then(|name| name.to_str()?.parse().ok());
+        if let Some(number) = number
+            && newest.as_ref().is_none_or(|(known, _)| *known < number)
+        {
+            newest = Some((number, path));
+        }
+    }
+    newest.map(|(_, path)| std::fs::OpenOptions::new().write(true).open(path)).transpose()
 }
 
 fn chunk_key(partition: u32, offset: u64) -> [u8; 12] {
@@ -143,13 +185,17 @@ impl EmbeddedLog {
     /// # Errors
     /// [`LogError::InUse`], [`LogError::Damaged`], or when the disk fails.
     pub fn open(options: EmbeddedOptions) -> Result<Self, LogError> {
-        let opened = Database::builder(&options.path).open();
+        let builder = Database::builder(&options.path)
+            .cache_size(CACHE)
+            .max_journaling_size(JOURNALS)
+            // Of several, one spins while another one sorts.
+            .worker_threads(1);
+        let opened = builder.open();
         let database = opened.map_err(|error| match error {
             fjall::Error::Locked => LogError::InUse(options.path.display().to_string()),
             other => storage(other),
         })?;
-        let keyspace =
-            |name: &str| database.keyspace(name, KeyspaceCreateOptions::default).map_err(storage);
+        let keyspace = |name: &str| database.keyspace(name, keeps).map_err(storage);
         let (meta, offsets, state) = (keyspace("meta")?, keyspace("offsets")?, keyspace("state")?);
         let mut topics = BTreeMap::new();
         for entry in meta.iter() {
@@ -167,7 +213,7 @@ impl EmbeddedLog {
             offsets,
             state,
             topics: Mutex::new(topics),
-            writer: Mutex::new(Writer { appends: 0, bytes: 0, used }),
+            writer: Mutex::new(Writer { used, ..Writer::default() }),
             epochs: Mutex::default(),
             unsynced: AtomicBool::new(false),
             broken: Mutex::default(),
@@ -235,7 +281,7 @@ impl EmbeddedLog {
 impl Topic {
     fn open(spec: TopicSpec, database: &Database) -> Result<Self, LogError> {
         let name = format!("topic-{}", spec.name);
-        let chunks = database.keyspace(&name, KeyspaceCreateOptions::default).map_err(storage)?;
+        let chunks = database.keyspace(&name, keeps).map_err(storage)?;
         let mut next = Vec::with_capacity(spec.partitions as usize);
         for partition in 0..spec.partitions {
             let range = chunk_key(partition, 0)..=chunk_key(partition, u64::MAX);
@@ -249,7 +295,8 @@ impl Topic {
             next.push(AtomicU64::new(end));
         }
         let keeps = Mutex::new(spec.clone());
-        Ok(Self { spec, keeps, chunks, next, written: Notify::new() })
+        let unsorted = AtomicU64::new(0);
+        Ok(Self { spec, keeps, chunks, unsorted, next, written: Notify::new() })
     }
 
     fn check(&self, partition: u32) -> Result<(), LogError> {
@@ -310,10 +357,20 @@ impl Shared {
         found.map(|bytes| read(&bytes).map_err(damaged)).transpose()
     }
 
+    /// Forces what was committed to the disk. The store would keep its writers waiting while it
+    /// does so; the file is the same through another handle, and everything in it is with
+    /// the operating system. Older journals were forced when they were left.
     fn sync(&self) {
-        if self.unsynced.swap(false, Ordering::AcqRel)
-            && let Err(error) = self.database.persist(PersistMode::SyncData)
-        {
+        if !self.unsynced.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let synced = match journal(&self.options.path) {
+            Ok(Some(file)) => file.sync_data().map_err(|e| e.to_string()),
+            Ok(None) | Err(_) => {
+                self.database.persist(PersistMode::SyncData).map_err(|e| e.to_string())
+            }
+        };
+        if let Err(error) = synced {
             *locked(&self.broken) = Some(format!("what was written cannot be synced: {error}"));
         }
     }
@@ -334,13 +391,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes records and whatever `more` adds, at once. `allowed` is asked while nobody else
+    /// Has a keyspace sorted into tables when enough of it waits in memory.
+    fn sort(keyspace: &Keyspace, unsorted: u64) -> Result<bool, LogError> {
+        if unsorted < MEMTABLE {
+            return Ok(false);
+        }
+        keyspace.rotate_memtable().map_err(storage)
+    }
+
+    /// Writes records and whatever `more` adds, which says how many bytes that is, at once. `allowed` is asked while nobody else
     /// writes.
     fn write(
         &self,
         records: &[(Arc<Topic>, u32, Vec<Record>)],
         allowed: impl FnOnce(&mut Writer) -> Result<(), LogError>,
-        more: impl FnOnce(&mut OwnedWriteBatch),
+        more: impl FnOnce(&mut OwnedWriteBatch) -> usize,
     ) -> Result<u64, LogError> {
         if let Some(reason) = locked(&self.broken).clone() {
             return Err(LogError::Storage(reason));
@@ -361,15 +426,28 @@ impl Shared {
             if records.is_empty() {
                 continue;
             }
-            batch.insert(&topic.chunks, chunk_key(*partition, base), chunk::encode(records));
-            ends.push((topic, *partition, base + records.len() as u64));
+            let mut at = base;
+            for some in chunk::parts(records, CHUNK) {
+                let chunk = chunk::encode(some);
+                topic.unsorted.fetch_add((chunk.len() + ENTRY) as u64, Ordering::Relaxed);
+                batch.insert(&topic.chunks, chunk_key(*partition, at), chunk);
+                at += some.len() as u64;
+            }
+            ends.push((topic, *partition, at));
         }
-        more(&mut batch);
+        writer.unsorted += more(&mut batch) as u64;
         batch.commit().map_err(storage)?;
         self.unsynced.store(true, Ordering::Release);
         for (topic, partition, end) in ends {
             topic.next[partition as usize].store(end, Ordering::Release);
             topic.written.notify_waiters();
+            if Self::sort(&topic.chunks, topic.unsorted.load(Ordering::Relaxed))? {
+                topic.unsorted.store(0, Ordering::Relaxed);
+            }
+        }
+        if Self::sort(&self.state, writer.unsorted)? {
+            self.offsets.rotate_memtable().map_err(storage)?;
+            writer.unsorted = 0;
         }
         Ok(first.unwrap_or(0))
     }
@@ -441,7 +519,7 @@ impl Log for EmbeddedLog {
         let topic = self.shared.topic(topic)?;
         let bytes = records.iter().map(|r| r.key.len() + r.value.len()).sum();
         let room = |writer: &mut Writer| self.shared.room(writer, bytes);
-        self.shared.write(&[(topic, partition, records)], room, |_| {})
+        self.shared.write(&[(topic, partition, records)], room, |_| 0)
     }
 
     async fn read(
@@ -606,14 +684,17 @@ impl Member for EmbeddedMember {
             if newest == Some(self.epoch) { Ok(()) } else { Err(LogError::Fenced(key.0.clone())) }
         };
         let more = |batch: &mut OwnedWriteBatch| {
+            let mut bytes = prefix.len() + ENTRY;
             for (key, value) in commit.state {
                 let key = [&prefix[..], &key].concat();
+                bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + ENTRY;
                 match value {
                     Some(value) => batch.insert(&self.shared.state, key, &value[..]),
                     None => batch.remove(&self.shared.state, key),
                 }
             }
             batch.insert(&self.shared.offsets, &prefix[..], commit.next.to_be_bytes());
+            bytes
         };
         self.shared.write(&records, allowed, more).map(|_| ())
     }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod codecs;
+mod corrections;
 mod event_time;
 mod foreign;
 mod kafka;
