@@ -1,8 +1,8 @@
-//! What the river holds in memory: `bench_memory [TRADES]` (50,000,000 without it).
+//! What the river holds in memory: `bench_memory [TRADES] [KEPT_SECONDS]` (50,000,000 and 600).
 //!
 //! Trades of 500 instruments, 460 per candle, go through the embedded log and the operators
-//! while they are written; ten minutes of market time stays on disk. Prints one JSON object for
-//! every tenth of them, and one at the end.
+//! while they are written, and stay for some seconds of the market's time. Prints one JSON
+//! object for every tenth of them, and one at the end.
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod bench;
@@ -17,15 +17,15 @@ use tokio::sync::watch;
 
 const INSTRUMENTS: usize = 500;
 const PER_CANDLE: i64 = 460;
-/// How long records stay, seconds of the market.
-const KEPT: i64 = 600;
 /// How far the writer may be ahead of the reader, records.
 const AHEAD: u64 = 500_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let count = std::env::args().nth(1).map_or(50_000_000, |n| n.parse().expect("a number"));
-    let scratch = Scratch::open(Some(KEPT)).await;
+    let mut arguments = std::env::args().skip(1);
+    let count = arguments.next().map_or(50_000_000, |n| n.parse().expect("a number"));
+    let kept = arguments.next().map_or(600, |n| n.parse().expect("seconds"));
+    let scratch = Scratch::open(Some(kept)).await;
     let (log, topics) = (scratch.log.clone(), scratch.topics.clone());
     let view = Arc::new(View::new(10));
     let (shown, feature) = (Arc::clone(&view), topics.feature.clone());

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{
+    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+};
 use foretell_market::Timestamp;
 use tokio::sync::Notify;
 
@@ -71,6 +73,8 @@ struct Shared {
     offsets: Keyspace,
     /// State, by group, topic, partition and key.
     state: Keyspace,
+    /// The first offset that is kept, by topic and partition.
+    starts: Keyspace,
     topics: Mutex<BTreeMap<String, Arc<Topic>>>,
     /// One writer at a time, so that offsets are given out in the order of commits.
     writer: Mutex<Writer>,
@@ -101,6 +105,10 @@ struct Topic {
     chunks: Keyspace,
     /// Bytes that wait in memory, about.
     unsorted: AtomicU64,
+    /// Per partition, the offset of the first record that is kept.
+    first: Vec<AtomicU64>,
+    /// Bytes that are not kept and may still be on disk, about.
+    gone: AtomicU64,
     /// Per partition, the offset of the next record.
     next: Vec<AtomicU64>,
     written: Notify,
@@ -153,6 +161,11 @@ fn offset_of(key: &[u8]) -> Result<u64, LogError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+fn number(bytes: &[u8]) -> Result<u64, LogError> {
+    let damaged = |_| LogError::Damaged("an offset has not 8 bytes".to_owned());
+    bytes.try_into().map(u64::from_be_bytes).map_err(damaged)
+}
+
 /// Names with their length in front, so that no two of them make the same key.
 fn place(group: &str, topic: &str, partition: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(12 + group.len() + topic.len());
@@ -197,11 +210,12 @@ impl EmbeddedLog {
         })?;
         let keyspace = |name: &str| database.keyspace(name, keeps).map_err(storage);
         let (meta, offsets, state) = (keyspace("meta")?, keyspace("offsets")?, keyspace("state")?);
+        let starts = keyspace("starts")?;
         let mut topics = BTreeMap::new();
         for entry in meta.iter() {
             let spec: TopicSpec = serde_json::from_slice(&entry.value().map_err(storage)?)
                 .map_err(|e| LogError::Damaged(format!("settings of a topic: {e}")))?;
-            let topic = Topic::open(spec, &database)?;
+            let topic = Topic::open(spec, &database, &starts)?;
             topics.insert(topic.spec.name.clone(), Arc::new(topic));
         }
         let used = database.disk_space().map_err(storage)?;
@@ -212,6 +226,7 @@ impl EmbeddedLog {
             meta,
             offsets,
             state,
+            starts,
             topics: Mutex::new(topics),
             writer: Mutex::new(Writer { used, ..Writer::default() }),
             epochs: Mutex::default(),
@@ -232,8 +247,9 @@ impl EmbeddedLog {
         Ok(Self { shared })
     }
 
-    /// Removes chunks that are past their retention and read by every group that a topic is
-    /// kept for. Returns how many.
+    /// Forgets chunks that are past their retention and read by every group that a topic is
+    /// kept for. Returns how many. Their disk is given back as whole tables: some megabytes
+    /// of a topic may stay behind.
     ///
     /// # Errors
     /// Damage, or when the disk fails.
@@ -249,7 +265,9 @@ impl EmbeddedLog {
                 for group in &keeps.kept_for {
                     until = until.min(self.shared.offset(group, &topic, partition)?.unwrap_or(0));
                 }
-                let range = chunk_key(partition, 0)..chunk_key(partition, until);
+                let from = topic.first(partition);
+                let (mut first, mut gone) = (from, 0);
+                let range = chunk_key(partition, from.min(until))..chunk_key(partition, until);
                 for entry in topic.chunks.range(range) {
                     let (key, value) = entry.into_inner().map_err(storage)?;
                     let value = Bytes::from(value);
@@ -261,8 +279,13 @@ impl EmbeddedLog {
                     {
                         break;
                     }
-                    topic.chunks.remove(key).map_err(storage)?;
-                    removed += 1;
+                    (first, gone, removed) = (ends, gone + value.len(), removed + 1);
+                }
+                if first > from {
+                    let place = place("", &topic.spec.name, partition);
+                    self.shared.starts.insert(place, first.to_be_bytes()).map_err(storage)?;
+                    topic.first[partition as usize].store(first, Ordering::Release);
+                    topic.give_back(gone as u64)?;
                 }
             }
         }
@@ -279,10 +302,11 @@ impl EmbeddedLog {
 }
 
 impl Topic {
-    fn open(spec: TopicSpec, database: &Database) -> Result<Self, LogError> {
+    fn open(spec: TopicSpec, database: &Database, starts: &Keyspace) -> Result<Self, LogError> {
         let name = format!("topic-{}", spec.name);
         let chunks = database.keyspace(&name, keeps).map_err(storage)?;
         let mut next = Vec::with_capacity(spec.partitions as usize);
+        let mut first = Vec::with_capacity(spec.partitions as usize);
         for partition in 0..spec.partitions {
             let range = chunk_key(partition, 0)..=chunk_key(partition, u64::MAX);
             let end = match chunks.range(range).next_back() {
@@ -293,10 +317,14 @@ impl Topic {
                 }
             };
             next.push(AtomicU64::new(end));
+            let start = starts.get(place("", &spec.name, partition)).map_err(storage)?;
+            let start = start.map(|bytes| number(&bytes)).transpose()?;
+            first.push(AtomicU64::new(start.unwrap_or(0)));
         }
         let keeps = Mutex::new(spec.clone());
         let unsorted = AtomicU64::new(0);
-        Ok(Self { spec, keeps, chunks, unsorted, next, written: Notify::new() })
+        let gone = AtomicU64::new(0);
+        Ok(Self { spec, keeps, chunks, unsorted, first, gone, next, written: Notify::new() })
     }
 
     fn check(&self, partition: u32) -> Result<(), LogError> {
@@ -310,18 +338,37 @@ impl Topic {
         self.next[partition as usize].load(Ordering::Acquire)
     }
 
-    /// The offset of the first record that is kept.
-    fn first(&self, partition: u32) -> Result<u64, LogError> {
-        let all = chunk_key(partition, 0)..chunk_key(partition, u64::MAX);
+    /// The offset of the first record that there is.
+    fn oldest(&self, partition: u32) -> Result<u64, LogError> {
+        let all = chunk_key(partition, self.first(partition))..chunk_key(partition, u64::MAX);
         match self.chunks.range(all).next() {
             Some(entry) => offset_of(&entry.key().map_err(storage)?),
             None => Ok(self.end(partition)),
         }
     }
 
+    fn first(&self, partition: u32) -> u64 {
+        self.first[partition as usize].load(Ordering::Acquire)
+    }
+
+    /// Drops the tables that hold nothing that is kept, once it is worth it. A mark of removal
+    /// in the place of each chunk would have the store write all others anew.
+    fn give_back(&self, bytes: u64) -> Result<(), LogError> {
+        let gone = self.gone.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if gone < MEMTABLE {
+            return Ok(());
+        }
+        self.gone.store(0, Ordering::Relaxed);
+        for partition in 0..self.spec.partitions {
+            let range = chunk_key(partition, 0)..chunk_key(partition, self.first(partition));
+            self.chunks.tree.drop_range(range).map_err(storage)?;
+        }
+        Ok(())
+    }
+
     fn read(&self, partition: u32, from: u64, bytes: usize) -> Result<Vec<Stored>, LogError> {
         let mut out = Vec::new();
-        let end = self.end(partition);
+        let (from, end) = (from.max(self.first(partition)), self.end(partition));
         if from >= end {
             return Ok(out);
         }
@@ -352,9 +399,7 @@ impl Shared {
 
     fn offset(&self, group: &str, topic: &Topic, partition: u32) -> Result<Option<u64>, LogError> {
         let found = self.offsets.get(place(group, &topic.spec.name, partition)).map_err(storage)?;
-        let read = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes);
-        let damaged = |_| LogError::Damaged("an offset has not 8 bytes".to_owned());
-        found.map(|bytes| read(&bytes).map_err(damaged)).transpose()
+        found.map(|bytes| number(&bytes)).transpose()
     }
 
     /// Forces what was committed to the disk. The store would keep its writers waiting while it
@@ -500,7 +545,8 @@ impl Log for EmbeddedLog {
             // Members and writers hold it: it stays, with other settings.
             *locked(&topic.keeps) = spec.clone();
         } else {
-            let topic = Topic::open(spec.clone(), &self.shared.database)?;
+            let shared = &self.shared;
+            let topic = Topic::open(spec.clone(), &shared.database, &shared.starts)?;
             topics.insert(spec.name.clone(), Arc::new(topic));
         }
         Ok(())
@@ -542,7 +588,7 @@ impl Log for EmbeddedLog {
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Range<u64>, LogError> {
         let topic = self.shared.topic(topic)?;
         topic.check(partition)?;
-        Ok(topic.first(partition)?..topic.end(partition))
+        Ok(topic.oldest(partition)?..topic.end(partition))
     }
 
     async fn committed(
@@ -580,7 +626,7 @@ impl Log for EmbeddedLog {
         let Some(found) = locked(&shared.topics).remove(topic) else { return Ok(()) };
         let mut batch = shared.database.batch();
         // What stands under a group begins with the group's name, so all of it is looked at.
-        for keyspace in [&shared.offsets, &shared.state] {
+        for keyspace in [&shared.offsets, &shared.state, &shared.starts] {
             for entry in keyspace.iter() {
                 let key = entry.key().map_err(storage)?;
                 if topic_of(&key) == Some(topic.as_bytes()) {
@@ -621,7 +667,7 @@ impl EmbeddedMember {
                 let (key, value) = entry.into_inner().map_err(storage)?;
                 state.push((Bytes::from(key).slice(prefix.len()..), Bytes::from(value)));
             }
-            let first = self.topic.first(partition)?;
+            let first = self.topic.oldest(partition)?;
             // A group that begins, begins with what there is.
             let began = self.began.get(partition as usize).copied();
             let next = committed.or(began).unwrap_or(first);
