@@ -15,6 +15,7 @@ mod judging;
 mod lifecycle;
 mod live;
 mod market;
+mod push;
 mod records;
 mod river;
 mod search;
