@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use foretell_feature::FeatureRow;
-use foretell_market::{Instrument, Interval, Timestamp};
+use foretell_market::{Fingerprint, Instrument, Interval, Timestamp};
 
 use crate::rows::FeatureRecord;
 
 type Key = (Instrument, Interval);
 
-/// The versions of an instrument's latest rows, by decision time and version.
-type Rows = BTreeMap<(Timestamp, u32), Arc<FeatureRow>>;
+/// The versions of an instrument's latest rows, by decision time, feature set and version.
+type Rows = BTreeMap<(Timestamp, Fingerprint, u32), Arc<FeatureRow>>;
 
 /// Answers "the latest row of X" and "the row of X as of t" from what was committed.
 ///
@@ -41,7 +41,7 @@ impl View {
         let key = (row.instrument.clone(), row.interval);
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(key).or_default();
-        lane.insert((row.as_of, version), Arc::new(row));
+        lane.insert((row.as_of, row.feature_set, version), Arc::new(row));
         while lane.len() > self.rows {
             lane.pop_first();
         }
@@ -96,7 +96,7 @@ impl View {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         let found = |interval: Interval| {
             let lane = lanes.get(&(instrument.clone(), interval))?;
-            let ((_, version), row) = lane.iter().rev().find(|(_, row)| row.known_at <= at)?;
+            let ((_, _, version), row) = lane.iter().rev().find(|(_, row)| row.known_at <= at)?;
             Some((*version, Arc::clone(row)))
         };
         let (version, row) = match interval {

@@ -283,7 +283,8 @@ impl Processes {
             self.running.spawn(async move {
                 let work = async {
                     loop {
-                        let present = service.live_champion(&name).await?;
+                        let at = service.store.clock.now();
+                        let present = service.live_champion(&name, at).await?;
                         let hash = present.as_ref().map(|c| (c.served.version, c.served.hash));
                         *champion.lock().unwrap_or_else(PoisonError::into_inner) = present;
                         let (ends, end) = watch::channel(false);
