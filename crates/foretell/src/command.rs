@@ -1,5 +1,6 @@
 //! One function per verb: resolve, call the platform, print.
 
+mod demo;
 mod explaining;
 mod files;
 mod interop;

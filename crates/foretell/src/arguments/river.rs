@@ -15,6 +15,8 @@ A pipeline says whom it follows in its file:
   lateness = \"30s\"        # for how long a closed candle still takes late trades
 
 Examples:
+  To see one at once, without a network:
+    foretell up --demo
   Trades of Kraken to forecasts on http://127.0.0.1:8080, nothing else needed:
     foretell up pipelines/kraken-btc-usd.toml
   Without a network, from an exchange on this machine:
@@ -62,8 +64,11 @@ pub(crate) struct FeedArguments {
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
     /// Pipeline files with a table [live].
-    #[arg(required = true)]
+    #[arg(required_unless_present = "demo")]
     pub(crate) pipelines: Vec<PathBuf>,
+    /// Show a river of seeded trades from an exchange on this machine: no network, no file.
+    #[arg(long, conflicts_with_all = ["pipelines", "feed"])]
+    pub(crate) demo: bool,
     #[command(flatten)]
     pub(crate) feed: FeedArguments,
     #[command(flatten)]

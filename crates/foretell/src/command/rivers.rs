@@ -8,16 +8,18 @@ use foretell_platform::river::{
     Log, LogAddress, Part, ReplayOptions, RiverOptions, RiverPlan, RiverStatus, run_part,
 };
 use foretell_platform::{
-    Event, Observer, PlatformError, Station, SystemClock, Url, read_pipeline, wording,
+    Event, Listener, Observer, PlatformError, Station, SystemClock, Told, Url, read_pipeline,
+    wording,
 };
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::Session;
 use super::serving::{bind, finish, own, until_stopped};
+use super::{Session, demo};
 use crate::arguments::{
     LogArguments, PartArguments, PeriodArguments, ReplayArguments, ServeArguments, UpArguments,
 };
-use crate::output::{say, say_json};
+use crate::output::{forecast_line, say, say_json};
 use crate::progress::Progress;
 
 fn plan(files: &[PathBuf], feed: Option<Url>) -> Result<RiverPlan, PlatformError> {
@@ -30,7 +32,18 @@ fn options(log: &LogArguments) -> RiverOptions {
 }
 
 pub(super) async fn up(s: &Session, args: UpArguments) -> Result<(), PlatformError> {
-    let plan = plan(&args.pipelines, args.feed.feed.clone())?;
+    // Its exchange plays as long as the river runs.
+    let demo = match args.demo {
+        true => Some(demo::open(&s.data_dir.join("demo")).await?),
+        false => None,
+    };
+    let plan = match &demo {
+        Some(demo) => {
+            let feed = demo.exchange.socket_url();
+            plan(std::slice::from_ref(&demo.pipeline), Some(feed.clone()))?
+        }
+        None => plan(&args.pipelines, args.feed.feed.clone())?,
+    };
     let options = RiverOptions {
         retain: Some(args.retain),
         budget: args.log_budget.map(|megabytes| megabytes.saturating_mul(1_000_000)),
@@ -90,13 +103,34 @@ async fn serve(
             say(&format!(" serving      {url}   {}", service.state_line()));
             say("              Ctrl-C stops; nothing is lost");
         }
-        ready.until(until_stopped(s)).await
+        let shown = (!s.json).then(|| tokio::spawn(show_forecasts(service.listen())));
+        let outcome = ready.until(until_stopped(s)).await;
+        if let Some(shown) = shown {
+            shown.abort();
+        }
+        outcome
     };
     let outcome = work.await;
     service.stopping().stop();
     shutdown.cancel();
     let finished = finish(answering).await;
     outcome.and(finished)
+}
+
+/// A line for each forecast as it is made.
+async fn show_forecasts(mut told: Listener) {
+    loop {
+        match told.recv().await {
+            Ok(told) => {
+                if let Told::Forecast(view) = &*told {
+                    say(&forecast_line(&foretell_server::forecast_json((**view).clone())));
+                }
+            }
+            // A terminal that is slower than the market misses lines.
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 pub(super) async fn part(

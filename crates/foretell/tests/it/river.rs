@@ -224,6 +224,16 @@ async fn a_river_forecasts_at_every_close_and_a_kill_takes_nothing_from_it() {
     drop(exchange);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_needs_neither_a_network_nor_a_file() {
+    let market = Market::new(Kind::Noise, 10, 1);
+    let river = Working::start(market.command(&["up", "--demo", "--listen", "127.0.0.1:0"]));
+    let made = events(&river.text("/serving"), "forecast", 1).await;
+    assert_eq!(made[0]["model"]["name"], "live-demo");
+    assert_eq!(made[0]["historical_demo"], false);
+    assert_eq!(river.interrupt(), Some(0));
+}
+
 #[test]
 fn what_cannot_be_a_river_is_refused_with_the_remedy() {
     let market = market();

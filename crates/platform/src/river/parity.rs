@@ -352,3 +352,69 @@ fn frame(
     let frame = Frame::new(instrument, interval, rows.collect(), columns);
     Ok(frame.map_err(foretell_feature::FeatureError::from)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    fn came(time: i64, price: f64, quantity: f64, arrived: i64) -> Came {
+        let instrument: Instrument = "BTC-USD".parse().expect("a name");
+        let trade =
+            Trade { instrument, time: at(time), price, quantity, side: None, id: Some(time) };
+        (trade, at(arrived))
+    }
+
+    /// The window of the first second, as pandas' `resample().ohlc()` makes it of the first
+    /// three trades: 10, 12, 9, 9; volume 6, notional 10 + 24 + 27.
+    fn version() -> CandleVersion {
+        let candle = Candle {
+            open_time: at(0),
+            open: 10.0,
+            high: 12.0,
+            low: 9.0,
+            close: 9.0,
+            volume: 6.0,
+            trades: Some(3),
+        };
+        let (known_at, flags) = (at(1_000_500), RowFlags::NONE);
+        CandleVersion { candle, notional: 61.0, known_at, version: 1, flags }
+    }
+
+    #[test]
+    fn a_version_is_what_its_trades_make_in_the_order_of_their_arrival() {
+        let mut trades = vec![
+            came(100, 10.0, 1.0, 150),
+            came(300, 9.0, 3.0, 350),
+            came(200, 12.0, 2.0, 400),
+            came(400, 99.0, 1.0, 1_000_500),
+        ];
+        let check = |version: &CandleVersion, trades: &[Came]| {
+            check(version, &trades.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(check(&version(), &trades), Ok(()), "the fourth came with what closed it");
+        let with = |change: fn(&mut CandleVersion)| {
+            let mut version = version();
+            change(&mut version);
+            version
+        };
+        for wrong in [
+            with(|v| v.candle.high = f64::from_bits(v.candle.high.to_bits() + 1)),
+            with(|v| v.candle.close = 10.0),
+            with(|v| v.notional = 61.5),
+            with(|v| v.candle.trades = Some(2)),
+            with(|v| v.candle.trades = Some(5)),
+            // It would have known of a trade before that came.
+            with(|v| v.known_at = at(399)),
+        ] {
+            assert!(check(&wrong, &trades).is_err(), "{wrong:?}");
+        }
+        // A trade that had come and is not in it.
+        trades[3].1 = at(1_000_499);
+        let lacks = check(&version(), &trades).unwrap_err();
+        assert!(lacks.contains("it lacks the trade"), "{lacks}");
+    }
+}
