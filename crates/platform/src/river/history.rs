@@ -62,6 +62,15 @@ impl Service {
     }
 }
 
+/// Whether the river has brought candles of a pipeline.
+pub(super) async fn is_live(
+    log: &dyn Log,
+    plan: &RiverPlan,
+    pipeline: &Pipeline,
+) -> Result<bool, PlatformError> {
+    Ok(matches!(ends(log, plan, pipeline).await?, Ends::Live))
+}
+
 async fn ends(log: &dyn Log, plan: &RiverPlan, pipeline: &Pipeline) -> Result<Ends, PlatformError> {
     let (topics, key) = (plan.topics(), product_id(&pipeline.instrument));
     let partition = partition_of(key.as_bytes(), topics.partitions);

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{LogAddress, OpenLog};
 use super::columns::{Candles, Features, Trades, feature_row};
+use super::history::is_live;
 use super::lake;
 use super::parts::{Heard, Part, Processes, lake_group};
 use super::plan::RiverPlan;
@@ -94,9 +95,6 @@ impl Service {
         observer: Arc<dyn Observer>,
         stop: Arc<Stop>,
     ) -> Result<Ready, PlatformError> {
-        for pipeline in plan.pipelines() {
-            self.ready(pipeline, &observer, &stop).await?;
-        }
         let OpenLog { log, embedded } =
             options.log.open(self.store.dir.path(), &options.instance, options.budget).await?;
         let status = Arc::new(RiverStatus::default());
@@ -106,6 +104,10 @@ impl Service {
         let mut processes =
             Processes::on(Arc::clone(&log), &plan, retain, Arc::clone(&clock), Arc::clone(&status))
                 .await?;
+        for pipeline in plan.pipelines() {
+            let live = is_live(&*log, &plan, pipeline).await?;
+            self.ready(pipeline, live, &observer, &stop).await?;
+        }
         let history = self.seed_history(&log, &plan).await?;
         let view = Arc::new(View::new(options.rows_in_memory));
         let service = Arc::downgrade(self);
@@ -157,10 +159,13 @@ impl Service {
         Ok(Ready { service: Arc::clone(self), processes, started })
     }
 
-    /// Lets a pipeline run that never did, and takes in what its source has had since.
+    /// Lets a pipeline run that never did. One whose trades the river has not brought yet
+    /// takes in what its source has had since; afterwards the feed fetches what it missed, and
+    /// forecasts are judged by the river alone.
     async fn ready(
         &self,
         pipeline: &Pipeline,
+        live: bool,
         observer: &Arc<dyn Observer>,
         stop: &Arc<Stop>,
     ) -> Result<(), PlatformError> {
@@ -177,7 +182,7 @@ impl Service {
             self.run(pipeline.clone(), RunOptions::default(), observer, stop).await?;
             return Ok(());
         }
-        if pipeline.as_of == Present::Now {
+        if !live && pipeline.as_of == Present::Now {
             match self.advance(pipeline, Arc::clone(observer), stop).await {
                 Ok(_) => {}
                 Err(PlatformError::Interrupted) => return Err(PlatformError::Interrupted),
