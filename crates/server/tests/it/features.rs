@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use foretell_feature::FeatureRow;
 use foretell_market::{Fingerprint, Interval, RowFlags};
+use foretell_platform::Told;
 use foretell_stream::codec::{Encoding, encode_features};
-use foretell_stream::{FeatureRecord, View};
+use foretell_stream::{FeatureRecord, Record, Topics, View};
 use serde_json::Value;
 
 use crate::sample::{Serving, at};
@@ -82,4 +83,34 @@ async fn a_row_is_shown_as_of_an_instant_to_the_byte() {
     }
     assert_eq!(get("/api/v1/features/ETH-USD").await.0, 404);
     assert_eq!(get(&format!("{of}?interval=soon")).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn committed_rows_are_in_the_view_and_told() {
+    let serving = Serving::new(None).await;
+    let (topics, view) = (Topics::new(1, None), Arc::new(View::new(10)));
+    let mut on_rows = serving.service.on_rows(&topics);
+    let record = record(0, 1, Interval::MINUTE, 1);
+    let written = |encoding| {
+        let mut value = Vec::new();
+        encode_features(&record, encoding, &mut value);
+        let time = record.row.known_at;
+        let of = Record { key: "BTC/USD".into(), value: value.into(), time };
+        [(topics.feature.clone(), 0, of.clone()), (topics.ohlcv.clone(), 0, of)]
+    };
+    // Nobody is there yet.
+    on_rows(&written(Encoding::Json));
+    serving.service.show_rows(Arc::clone(&view));
+    let mut listener = serving.service.listen();
+    on_rows(&written(Encoding::Avro));
+    let shown = view.record_as_of(&record.row.instrument, None, record.row.known_at);
+    assert_eq!(shown, Some(record.clone()));
+    let told = Told::Row {
+        instrument: record.row.instrument.clone(),
+        interval: Interval::MINUTE,
+        as_of: record.row.as_of,
+        hash: record.hash,
+    };
+    assert_eq!(*listener.try_recv().unwrap(), told);
+    listener.try_recv().unwrap_err();
 }
