@@ -115,6 +115,11 @@ pub fn template(name: &str, instrument: &str, path: &str) -> String {
                 out.push_str("# [lock_box]\n# from = \"2025-09-01\"\n# to = \"2025-11-01\"\n");
                 continue;
             }
+            "live" => {
+                out.push_str("\n# Whose trades `foretell up` follows.\n");
+                out.push_str("# [live]\n# venue = \"kraken\"\n# lateness = \"30s\"\n");
+                continue;
+            }
             "models" => {
                 for kind in ["seasonal_naive", "ridge", "gradient_boosting"] {
                     let _ = writeln!(out, "\n[[models]]\nkind = \"{kind}\"");
