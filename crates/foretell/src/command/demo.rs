@@ -33,7 +33,7 @@ off = ["max_staleness"]
 
 [features]
 set = "candle-base"
-only = ["log_return_1", "log_return_2", "log_return_4"]
+only = ["log_return_1", "log_return_2", "log_return_3"]
 season = "30s"
 
 [label]
