@@ -36,7 +36,8 @@ fn trades(count: i64) -> Vec<Vec<Record>> {
         .map(|n| format!("A{n}-USD").parse().expect("it is an instrument"))
         .collect();
     let mut out = vec![Vec::new(); PARTITIONS as usize];
-    let step = 60_000_000 / PER_CANDLE;
+    // Whole milliseconds, as Kafka has them.
+    let step = 60_000 / PER_CANDLE * 1000;
     for n in 0..count {
         let instrument = instruments[n as usize % instruments.len()].clone();
         let id = n / instruments.len() as i64;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use foretell_market::{Arrival, Bar, FeedEvent, Instrument, Interval, Lateness, Tumbling};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Encoding, Instruments, decode_arrival, encode_closed, product_id};
+use crate::codec::{Encoding, Instruments, decode_arrival, encode_closed, is_product, product_id};
 use crate::ids::Ids;
 use crate::log::Stored;
 use crate::operator::{Operator, Outbox, StreamError, Topics};
@@ -122,7 +122,7 @@ impl Operator for CandleOperator {
                 Ok(arrival) => {
                     let instrument = arrival.event.instrument();
                     // Records of others may have another key, or none.
-                    if stored.record.key == *product_id(instrument).as_bytes() {
+                    if is_product(&stored.record.key, instrument) {
                         self.take(&arrival, &stored.record.key, out);
                     } else {
                         let key = Bytes::from(product_id(instrument));
