@@ -2,7 +2,7 @@
 
 Usage: python bench/run.py [--target-dir DIR] [--only NAME[,NAME]] [--json FILE]
 
-NAME is features, boosting, sets, neural, search, pipeline, start or serve. `make bench` builds what is
+NAME is features, boosting, sets, neural, search, pipeline, start, serve, stream or kafka. `make bench` builds what is
 measured and calls this from the pinned Python environment; peers run in the same
 process tree on the same cores. Runs on Linux, where memory is read from /proc.
 """
@@ -233,6 +233,48 @@ def running(command):
                 sys.exit(f"error: {command[0]} did not stop within 20 s of an interrupt")
 
 
+def bench_stream(table, programs, _):
+    """The live river on the embedded log: one thread, seeded trades, state and commits at most 100 ms apart."""
+    river = programs / "examples/bench_stream"
+    for mode, what, bar in [("candles", "trades to 60 s candles, 460 per candle", 1_000_000), ("features", "the same and rows of kraken-62 behind them", 300_000)]:
+        ours = ask([river, mode, "avro"])
+        table.add(f"stream: {what}", f"{ours['trades_per_s']:,} trades/s", bar=f"at least {bar:,}", met=ours["trades_per_s"] >= bar)
+    ours = ask([river, "candles", "json"])
+    table.add("stream: trades to 60 s candles, from JSON", f"{ours['trades_per_s']:,} trades/s")
+    ours = ask([river, "many", "avro"])
+    table.add("stream: 500 instruments, 2 trades per candle, kraken-62", f"{ours['rows_per_s']:,} rows/s", bar="at least 100,000", met=ours["rows_per_s"] >= 100_000)
+    table.add("stream: the same, per second of the thread's processor time", f"{ours['rows_per_cpu_s']:,} rows")
+    ours = ask([river, "day", "avro"])
+    table.add("stream: a day of 3,000,000 trades with its rows replayed", f"{ours['seconds']:.1f} s", bar="under 60 s", met=ours["seconds"] < 60)
+    ours = ask([programs / "examples/bench_latency"])
+    row, lookup = ours["row_ms"], ours["lookup_ms"]
+    table.add(f"stream: closing trade to committed row, 50,000 trades/s (commits and syncs {ours['commit_ms']} ms apart), p99", f"{row['p99']:.2f} ms",
+              bar="under 5 ms", met=row["p99"] < 5)
+    table.add("stream: the same, p50 and longest", f"{row['p50']:.2f} and {row['max']:.2f} ms")
+    table.add("stream: latest row from the view, p99", f"{lookup['p99'] * 1000:.1f} µs", bar="under 100 µs", met=lookup["p99"] < 0.1)
+    ours = ask([programs / "examples/bench_memory", 10_000_000])
+    table.add("stream: memory at its most, 10,000,000 trades of 500 instruments", f"{ours['most_rss_mb']} MB", bar="under 200 MB", met=ours["most_rss_mb"] < 200)
+
+
+def bench_kafka(table, programs, _):
+    """Processor seconds per million trades to candles over one Kafka broker: ours, a Python dictionary's, and those of reading alone."""
+    broker = subprocess.Popen([programs / "examples/kafka_broker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        address = broker.stdout.readline().strip()
+        ours = ask([programs / "examples/bench_kafka", f"kafka://{address}"])
+        topics = ",".join(ours["topics"])
+        peer, idle = (ask([sys.executable, "bench/kafka_dict.py", address, ours["trades"], mode, topics]) for mode in ("dict", "noop"))
+    finally:
+        broker.stdin.close()
+        broker.wait(timeout=20)
+    million = ours["trades"] / 1e6
+    mine = ours["steps"]["candles"]["cpu"] / million
+    theirs, reading = peer["cpu"] / million, idle["cpu"] / million
+    table.add("kafka: candles, processor seconds per million trades", f"{mine:.2f} s", f"{theirs:.2f} s ({peer['peer']}, a dictionary)",
+              f"{theirs / mine:.1f}x", "at least 10x", theirs / mine >= 10)
+    table.add("kafka: reading alone", f"{ours['steps']['read']['cpu'] / million:.2f} s", f"{reading:.2f} s ({peer['peer']}, a no-op)", f"{theirs / reading:.1f}x at most")
+
+
 def said(words):
     words.seek(0)
     return words.read().decode(errors="replace")
@@ -279,7 +321,7 @@ def machine():
 
 
 BENCHES = {"features": bench_features, "boosting": bench_boosting, "sets": bench_sets, "neural": bench_neural, "search": bench_search,
-           "pipeline": bench_pipeline, "start": bench_start, "serve": bench_serve}
+           "pipeline": bench_pipeline, "start": bench_start, "serve": bench_serve, "stream": bench_stream, "kafka": bench_kafka}
 
 
 def main():

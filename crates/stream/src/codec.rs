@@ -8,6 +8,7 @@
 
 pub mod avro;
 mod json;
+mod trade_json;
 
 use std::collections::HashMap;
 

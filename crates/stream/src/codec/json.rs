@@ -10,7 +10,7 @@ use foretell_market::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Instruments, Refusal, product_id};
+use super::{Instruments, Refusal, product_id, trade_json};
 use crate::rows::{Closed, Counted, FeatureRecord, Ohlcv};
 
 #[derive(Default, Serialize, Deserialize)]
@@ -101,6 +101,16 @@ fn parse<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Refusal> {
 }
 
 pub(super) fn read_arrival(
+    value: &[u8],
+    written: Timestamp,
+    instruments: &mut Instruments,
+) -> Result<Arrival, Refusal> {
+    trade_json::read(value, written, instruments)
+        .unwrap_or_else(|| read_any(value, written, instruments))
+}
+
+/// What a feed brought, however it is written.
+pub(super) fn read_any(
     value: &[u8],
     written: Timestamp,
     instruments: &mut Instruments,

@@ -12,8 +12,9 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,7 +39,7 @@ const CHUNK: usize = 1 << 18;
 
 /// Bytes of a topic, or of the state, that wait in memory to be sorted into tables; up to five
 /// times as many while the disk is slow.
-const MEMTABLE: u64 = 8 << 20;
+const MEMTABLE: u64 = 16 << 20;
 /// What an entry takes there beside its key and value, about.
 const ENTRY: usize = 64;
 /// Bytes of tables that are kept in memory.
@@ -82,9 +83,20 @@ struct Shared {
     epochs: Mutex<HashMap<(String, String), u64>>,
     unsynced: AtomicBool,
     /// Why nothing can be written any more.
-    broken: Mutex<Option<String>>,
+    broken: Broken,
+    /// Has keyspaces sorted.
+    sorter: Option<Sorter>,
     /// Dropping it ends the thread that syncs.
     stop: Mutex<Option<Sender<()>>>,
+}
+
+type Broken = Arc<Mutex<Option<String>>>;
+
+/// Has keyspaces sorted into tables, on a thread of its own: the store also cleans up then,
+/// which takes as long as files take to go, and nobody who writes waits for that.
+struct Sorter {
+    ask: SyncSender<Keyspace>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -220,6 +232,8 @@ impl EmbeddedLog {
         }
         let used = database.disk_space().map_err(storage)?;
         let (stop, stopped) = channel();
+        let broken = Broken::default();
+        let sorter = Some(Sorter::start(options.path.clone(), Arc::clone(&broken))?);
         let shared = Arc::new(Shared {
             options,
             database,
@@ -231,7 +245,8 @@ impl EmbeddedLog {
             writer: Mutex::new(Writer { used, ..Writer::default() }),
             epochs: Mutex::default(),
             unsynced: AtomicBool::new(false),
-            broken: Mutex::default(),
+            broken,
+            sorter,
             stop: Mutex::new(Some(stop)),
         });
         if let Some(every) = shared.options.sync_every {
@@ -436,12 +451,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Has a keyspace sorted into tables when enough of it waits in memory.
-    fn sort(keyspace: &Keyspace, unsorted: u64) -> Result<bool, LogError> {
-        if unsorted < MEMTABLE {
-            return Ok(false);
-        }
-        keyspace.rotate_memtable().map_err(storage)
+    /// Has a keyspace sorted into tables when enough of it waits in memory. Whether it was
+    /// asked for.
+    fn sort(&self, keyspace: &Keyspace, unsorted: u64) -> bool {
+        let ask = |sorter: &Sorter| sorter.ask.try_send(keyspace.clone()).is_ok();
+        unsorted >= MEMTABLE && self.sorter.as_ref().is_some_and(ask)
     }
 
     /// Writes records and whatever `more` adds, which says how many bytes that is, at once. `allowed` is asked while nobody else
@@ -486,20 +500,45 @@ impl Shared {
         for (topic, partition, end) in ends {
             topic.next[partition as usize].store(end, Ordering::Release);
             topic.written.notify_waiters();
-            if Self::sort(&topic.chunks, topic.unsorted.load(Ordering::Relaxed))? {
+            if self.sort(&topic.chunks, topic.unsorted.load(Ordering::Relaxed)) {
                 topic.unsorted.store(0, Ordering::Relaxed);
             }
         }
-        if Self::sort(&self.state, writer.unsorted)? {
-            self.offsets.rotate_memtable().map_err(storage)?;
+        if self.sort(&self.state, writer.unsorted) {
+            self.sort(&self.offsets, MEMTABLE);
             writer.unsorted = 0;
         }
         Ok(first.unwrap_or(0))
     }
 }
 
+impl Sorter {
+    fn start(folder: PathBuf, broken: Broken) -> Result<Self, LogError> {
+        let (ask, asked) = sync_channel::<Keyspace>(16);
+        let sort = move || {
+            for keyspace in asked {
+                // The store syncs its journal then, while everybody waits: little is left to do.
+                if let Ok(Some(file)) = journal(&folder) {
+                    let _ = file.sync_all();
+                }
+                if let Err(error) = keyspace.rotate_memtable() {
+                    let text = format!("what waits in memory cannot be written: {error}");
+                    *locked(&broken) = Some(text);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("log-sort".to_owned()).spawn(sort);
+        Ok(Self { ask, thread: thread.map_err(storage)? })
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
+        if let Some(Sorter { ask, thread }) = self.sorter.take() {
+            drop(ask);
+            // The folder is free when this returns. It never panics.
+            let _ = thread.join();
+        }
         locked(&self.stop).take();
         self.sync();
     }
