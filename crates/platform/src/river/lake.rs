@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use foretell_lake::{AsOf, CommitInfo, Lake, LakeError, Layer, Version};
 use foretell_market::{Clock, Timestamp};
-use foretell_panel::arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
+use foretell_panel::arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
 use foretell_panel::arrow::compute::filter_record_batch;
 use foretell_panel::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use foretell_stream::{Commit, Log, Member, Polled, Stored};
@@ -156,8 +156,8 @@ fn times(batch: &RecordBatch, column: &str) -> Vec<i64> {
 /// Time, instrument, known-at and position of each row: what rows are told apart by.
 fn keys(batch: &RecordBatch) -> Vec<Key> {
     let (times, known) = (times(batch, "time"), times(batch, "known_at"));
-    let names = batch.column_by_name("instrument").map(|c| c.as_string::<i32>());
-    let positions = batch.column_by_name("position").map(|c| c.as_primitive::<Int64Type>());
+    let names = batch.column_by_name("instrument").map(AsArray::as_string::<i32>);
+    let positions = batch.column_by_name("position").map(AsArray::as_primitive::<Int64Type>);
     (0..batch.num_rows())
         .map(|row| {
             let name = names.filter(|n| n.is_valid(row)).map_or("", |n| n.value(row));

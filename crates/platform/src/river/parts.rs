@@ -205,7 +205,7 @@ impl Processes {
                 Ok(Box::new(CandleOperator::new(settings.clone(), topics.clone())))
             };
             let topic = self.topics.trade.clone();
-            self.task(plan.group(&format!("candles-{bar}")), topic, Box::new(make));
+            self.task(plan.group(&format!("candles-{bar}")), &topic, Box::new(make));
         }
     }
 
@@ -219,14 +219,14 @@ impl Processes {
             };
             let topic = self.topics.ohlcv.clone();
             let group = plan.group(&format!("features-{}", pipeline.name));
-            self.task(group, topic, Box::new(make));
+            self.task(group, &topic, Box::new(make));
         }
         Ok(())
     }
 
     /// Runs a task as a process of this river.
-    fn task(&mut self, group: String, topic: TopicName, make: MakeOperator) {
-        let mut task = self.prepared(&group, &topic, make);
+    fn task(&mut self, group: String, topic: &TopicName, make: MakeOperator) {
+        let mut task = self.prepared(&group, topic, make);
         let stop = self.stop.subscribe();
         self.running.spawn(async move {
             let ended = task.run(stop).await;

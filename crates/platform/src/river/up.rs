@@ -228,8 +228,8 @@ impl Service {
                 lake::copy(log, lake, clock, (&group, &topic), sink, stop).await
             });
         };
-        copy(topics.trade, Box::new(Trades::default()));
-        copy(topics.ohlcv, Box::new(Candles::default()));
+        copy(topics.trade, Box::<Trades>::default());
+        copy(topics.ohlcv, Box::<Candles>::default());
         copy(topics.feature, Box::new(features));
         Ok(())
     }
