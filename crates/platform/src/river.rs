@@ -12,6 +12,7 @@ mod lake;
 mod parity;
 mod parts;
 mod plan;
+mod read;
 mod replay;
 mod status;
 mod up;

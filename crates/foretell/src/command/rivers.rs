@@ -59,14 +59,7 @@ pub(super) async fn forecast(
     log: &LogArguments,
     api: &ServeArguments,
 ) -> Result<(), PlatformError> {
-    if log.log == LogAddress::Embedded {
-        return Err(PlatformError::Usage {
-            message: "the embedded log is for one process".to_owned(),
-            hint: "name a cluster with --log kafka://host:9092, or run everything in one process \
-                   with `foretell up`"
-                .to_owned(),
-        });
-    }
+    log.log.must_be_shared()?;
     serve(s, "foretell forecast", plan(files, None)?, options(log), api, false).await
 }
 

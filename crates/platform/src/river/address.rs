@@ -57,6 +57,22 @@ pub struct OpenLog {
 }
 
 impl LogAddress {
+    /// Refuses a log that other processes cannot share.
+    ///
+    /// # Errors
+    /// When it is embedded, with the remedy.
+    pub fn must_be_shared(&self) -> Result<(), PlatformError> {
+        match self {
+            Self::Kafka(_) => Ok(()),
+            Self::Embedded => Err(PlatformError::Usage {
+                message: "the embedded log is for one process".to_owned(),
+                hint: "name a cluster with --log kafka://host:9092, or run everything in one \
+                       process with `foretell up`"
+                    .to_owned(),
+            }),
+        }
+    }
+
     /// Opens it. `instance` names this process on a cluster; `budget` are the bytes that an
     /// embedded log may hold.
     ///

@@ -1,7 +1,7 @@
 //! What was known before the river began: the clean rows of a pipeline, as candles in the log.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use foretell_market::{Bar, Candle, CandleVersion, RowFlags, Timestamp};
@@ -10,14 +10,13 @@ use foretell_stream::codec::{Instruments, decode_closed, encode_closed, product_
 use foretell_stream::{Closed, Log, Record, partition_of};
 
 use super::plan::RiverPlan;
+use super::read::each;
 use crate::error::PlatformError;
 use crate::pipeline::Pipeline;
 use crate::service::Service;
 
 /// Candles that are written at once.
 const AT_ONCE: usize = 5_000;
-/// Bytes that are read at once.
-const READ_BYTES: usize = 4 << 20;
 
 /// Where the candles of a pipeline in a log end.
 enum Ends {
@@ -74,25 +73,28 @@ pub(super) async fn is_live(
 async fn ends(log: &dyn Log, plan: &RiverPlan, pipeline: &Pipeline) -> Result<Ends, PlatformError> {
     let (topics, key) = (plan.topics(), product_id(&pipeline.instrument));
     let partition = partition_of(key.as_bytes(), topics.partitions);
-    let bounds = log.bounds(&topics.ohlcv, partition).await?;
-    let (mut at, mut found, mut names) = (bounds.start, Ends::Empty, Instruments::default());
-    while at < bounds.end {
-        let read = log.read(&topics.ohlcv, partition, at, READ_BYTES, Duration::ZERO);
-        let records = read.await?;
-        let Some(last) = records.last() else { break };
-        at = last.offset + 1;
-        for stored in records.iter().filter(|r| r.record.key == *key.as_bytes()) {
-            let Record { value, time, .. } = &stored.record;
-            let Ok(closed) = decode_closed(value, *time, &mut names) else { continue };
-            match closed.bar {
-                _ if closed.interval != pipeline.interval => {}
-                Bar::Candle(v) if v.flags.contains(RowFlags::BACKFILLED) => {
-                    found = Ends::History(v.candle.open_time);
-                }
-                _ => return Ok(Ends::Live),
+    let (mut found, mut names) = (Ends::Empty, Instruments::default());
+    each(log, &topics.ohlcv, partition, 0, |stored| {
+        let Record { key: of, value, time } = &stored.record;
+        if *of != *key.as_bytes() {
+            return ControlFlow::Continue(());
+        }
+        let Ok(closed) = decode_closed(value, *time, &mut names) else {
+            return ControlFlow::Continue(());
+        };
+        match closed.bar {
+            _ if closed.interval != pipeline.interval => {}
+            Bar::Candle(v) if v.flags.contains(RowFlags::BACKFILLED) => {
+                found = Ends::History(v.candle.open_time);
+            }
+            _ => {
+                found = Ends::Live;
+                return ControlFlow::Break(());
             }
         }
-    }
+        ControlFlow::Continue(())
+    })
+    .await?;
     Ok(found)
 }
 

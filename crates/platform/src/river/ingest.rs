@@ -1,6 +1,7 @@
 //! From the venues' sockets into the log, and nothing else: whoever is slow grows its lag.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use foretell_stream::codec::{Encoding, Instruments, decode_arrival, encode_arriv
 use foretell_stream::{Log, LogError, Record, Topics, partition_of};
 use tokio::sync::{mpsc, watch};
 
+use super::read::each;
 use super::status::RiverStatus;
 use crate::error::PlatformError;
 use crate::telling::Told;
@@ -21,7 +23,7 @@ const WAITING: usize = 4_096;
 const AT_ONCE: usize = 1_024;
 /// How long a log that takes nothing is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of the log's end that are read at once to find where a feed left off.
+/// Offsets of the log's end that are looked at first to find where a feed left off.
 const TAIL: u64 = 20_000;
 
 /// What ingest needs.
@@ -93,33 +95,29 @@ impl Ingest {
             let mut end = bounds.end;
             while end > bounds.start && wanted.iter().any(|i| !marks.contains_key(*i)) {
                 let from = end.saturating_sub(TAIL).max(bounds.start);
-                let mut at = from;
-                while at < end {
-                    let read = self.log.read(&self.topics.trade, partition, at, 4 << 20, PAUSE);
-                    let records = read.await?;
-                    let Some(last) = records.last() else { break };
-                    at = last.offset + 1;
-                    for stored in records.iter().filter(|r| r.offset < end) {
-                        let Record { value, time, .. } = &stored.record;
-                        let arrival = decode_arrival(value, *time, i64::MAX / 4, &mut names);
-                        let trade = match arrival {
-                            Ok(Arrival { event: FeedEvent::Trade(trade), .. }) => trade,
-                            Ok(Arrival {
-                                event: FeedEvent::Renumbered { instrument, .. }, ..
-                            }) => {
-                                marks.remove(&instrument);
-                                continue;
-                            }
-                            _ => continue,
-                        };
-                        let Some(id) = trade.id else { continue };
-                        let mark = Mark { id, time: trade.time };
-                        let known = marks.entry(trade.instrument).or_insert(mark);
-                        if id > known.id {
-                            *known = mark;
-                        }
+                each(&*self.log, &self.topics.trade, partition, from, |stored| {
+                    if stored.offset >= end {
+                        return ControlFlow::Break(());
                     }
-                }
+                    let Record { value, time, .. } = &stored.record;
+                    match decode_arrival(value, *time, i64::MAX / 4, &mut names) {
+                        Ok(Arrival { event: FeedEvent::Trade(trade), .. }) => {
+                            if let Some(id) = trade.id {
+                                let mark = Mark { id, time: trade.time };
+                                let known = marks.entry(trade.instrument).or_insert(mark);
+                                if id > known.id {
+                                    *known = mark;
+                                }
+                            }
+                        }
+                        Ok(Arrival { event: FeedEvent::Renumbered { instrument, .. }, .. }) => {
+                            marks.remove(&instrument);
+                        }
+                        _ => {}
+                    }
+                    ControlFlow::Continue(())
+                })
+                .await?;
                 end = from;
             }
         }

@@ -4,7 +4,7 @@
 //! in the order of arrival, rows by the batch functions over the candles that were known.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
+use std::ops::ControlFlow;
 
 use foretell_feature::feature_row_as_known;
 use foretell_market::{
@@ -17,12 +17,11 @@ use foretell_stream::{Log, Record, Stored};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{AHEAD_MICROS, RiverPlan};
+use super::read::each;
 use crate::error::PlatformError;
 use crate::observer::Stop;
 use crate::pipeline::Pipeline;
 
-/// Bytes that are read at once.
-const READ_BYTES: usize = 4 << 20;
 /// How many differences are told.
 const TOLD: usize = 20;
 
@@ -82,7 +81,6 @@ pub async fn parity(
         let trades = read(log, &topics.trade, partition, stop).await?;
         let closed = read(log, &topics.ohlcv, partition, stop).await?;
         let rows = read(log, &topics.feature, partition, stop).await?;
-        stop.check()?;
         let arrived = Arrived::of(&trades, &mut report);
         let (versions, too_late) = versions(&closed);
         candles(&arrived, &versions, &too_late, (from, to), &mut report);
@@ -102,15 +100,13 @@ async fn read(
     partition: u32,
     stop: &Stop,
 ) -> Result<Vec<Stored>, PlatformError> {
-    let bounds = log.bounds(topic, partition).await?;
-    let (mut at, mut all) = (bounds.start, Vec::new());
-    while at < bounds.end {
-        stop.check()?;
-        let records = log.read(topic, partition, at, READ_BYTES, Duration::ZERO).await?;
-        let Some(last) = records.last() else { break };
-        at = last.offset + 1;
-        all.extend(records);
-    }
+    let mut all = Vec::new();
+    let take = |stored: &Stored| {
+        all.push(stored.clone());
+        if stop.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    each(log, topic, partition, 0, take).await?;
+    stop.check()?;
     Ok(all)
 }
 

@@ -1,5 +1,6 @@
 //! A recorded period once more, as a job with topics of its own.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,17 @@ use bytes::Bytes;
 use foretell_market::{Bar, Clock, FeedEvent, Interval, RowFlags, Timestamp};
 use foretell_source::live::LiveSettings;
 use foretell_stream::codec::{Instruments, decode_arrival, decode_closed, encode_closed};
-use foretell_stream::{Closed, Log, Record, Stored};
+use foretell_stream::{Closed, Log, Record};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::parts::{Part, Processes};
 use super::plan::RiverPlan;
+use super::read::each;
 use super::status::RiverStatus;
 use crate::error::PlatformError;
 use crate::observer::Stop;
 
-const READ_BYTES: usize = 4 << 20;
 /// The most records that are handed on at once when nothing is paced.
 const AT_ONCE: usize = 10_000;
 /// How often the processors are asked whether they have caught up.
@@ -137,7 +138,7 @@ async fn past(
 ) -> Result<u64, PlatformError> {
     let (source, target) = (plan.topics().ohlcv, job.topics().ohlcv);
     let (mut names, mut latest) = (Instruments::default(), std::collections::BTreeMap::new());
-    each(log, &source, partition, |stored| {
+    each(log, &source, partition, 0, |stored| {
         let Record { key, value, time } = &stored.record;
         if let Ok(closed) = decode_closed(value, *time, &mut names)
             && let Bar::Candle(mut version) = closed.bar
@@ -148,6 +149,7 @@ async fn past(
             let place = (key.clone(), closed.interval, version.candle.open_time);
             latest.insert(place, (Closed { bar: Bar::Candle(version), ..closed }, *time));
         }
+        ControlFlow::Continue(())
     })
     .await?;
     let mut records = Vec::with_capacity(latest.len());
@@ -161,23 +163,6 @@ async fn past(
         log.append(&target, partition, part.to_vec()).await?;
     }
     Ok(count)
-}
-
-async fn each(
-    log: &dyn Log,
-    topic: &str,
-    partition: u32,
-    mut take: impl FnMut(&Stored),
-) -> Result<(), PlatformError> {
-    let bounds = log.bounds(topic, partition).await?;
-    let mut at = bounds.start;
-    while at < bounds.end {
-        let records = log.read(topic, partition, at, READ_BYTES, Duration::ZERO).await?;
-        let Some(last) = records.last() else { break };
-        at = last.offset + 1;
-        records.iter().for_each(&mut take);
-    }
-    Ok(())
 }
 
 /// When something happened at the venue.
@@ -206,13 +191,14 @@ async fn feed(
     let mut recorded: Vec<(Timestamp, u32, Record)> = Vec::new();
     for partition in 0..plan.topics().partitions {
         stop.check()?;
-        each(log, &source, partition, |stored| {
+        each(log, &source, partition, 0, |stored| {
             let Record { value, time, .. } = &stored.record;
             if let Ok(arrival) = decode_arrival(value, *time, i64::MAX / 4, &mut names)
                 && (from..options.to).contains(&event_time(&arrival.event))
             {
                 recorded.push((arrival.at, partition, stored.record.clone()));
             }
+            ControlFlow::Continue(())
         })
         .await?;
     }

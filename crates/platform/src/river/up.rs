@@ -342,14 +342,7 @@ pub async fn run_part(
     status: Arc<RiverStatus>,
     until: impl Future<Output = ()>,
 ) -> Result<(), PlatformError> {
-    if options.log == LogAddress::Embedded {
-        return Err(PlatformError::Usage {
-            message: "the embedded log is for one process".to_owned(),
-            hint: "name a cluster with --log kafka://host:9092, or run everything in one process \
-                   with `foretell up`"
-                .to_owned(),
-        });
-    }
+    options.log.must_be_shared()?;
     let nowhere = std::path::Path::new("");
     let OpenLog { log, .. } = options.log.open(nowhere, &options.instance, None).await?;
     let mut processes = Processes::on(log, plan, None, clock, status).await?;
