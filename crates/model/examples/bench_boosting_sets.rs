@@ -6,10 +6,13 @@
 
 use std::error::Error;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use hessboost::config::{TrainingParams, TreeMethod};
 use hessboost::data::{BinnedMatrix, DMatrix};
+use hessboost::error::HessboostError;
 use hessboost::model::Iterations;
 use hessboost::training::train;
 use serde::Deserialize;
@@ -53,24 +56,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A search bins its columns once; so does the peer.
     let data = DMatrix::from_dense(&x, rows, columns)?.with_labels(&y)?;
     let data = BinnedMatrix::new(&data, TrainingParams::default().max_bin)?;
-    let mut seconds = start.elapsed().as_secs_f64();
-    let mut errors = Vec::new();
-    for set in &sets {
-        let mut params = TrainingParams::default();
-        params.tree_method = TreeMethod::Hist;
-        params.max_depth = NonZeroUsize::new(set.depth);
-        params.eta = set.eta;
-        params.subsample = set.subsample;
-        params.colsample_bytree = set.column_sample;
-        params.nthread = NonZeroUsize::new(threads);
-        let start = Instant::now();
-        let model = train(&params, &data, set.rounds)?;
-        seconds += start.elapsed().as_secs_f64();
-        let predicted = model.predict(&test, Iterations::Best)?;
-        let pairs = predicted.as_slice().iter().zip(&test_y);
-        let squares: f64 = pairs.map(|(p, y)| (f64::from(*p) - f64::from(*y)).powi(2)).sum();
-        errors.push((squares / test_rows as f64).sqrt());
-    }
+    // As many sets at once as there are threads, one thread each, as a search has its trials.
+    let next = AtomicUsize::new(0);
+    let errors = Mutex::new(vec![f64::NAN; sets.len()]);
+    let work = || -> Result<(), HessboostError> {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(set) = sets.get(place) else { return Ok(()) };
+            let mut params = TrainingParams::default();
+            params.tree_method = TreeMethod::Hist;
+            params.max_depth = NonZeroUsize::new(set.depth);
+            params.eta = set.eta;
+            params.subsample = set.subsample;
+            params.colsample_bytree = set.column_sample;
+            params.nthread = NonZeroUsize::new(1);
+            let model = train(&params, &data, set.rounds)?;
+            let predicted = model.predict(&test, Iterations::Best)?;
+            let pairs = predicted.as_slice().iter().zip(&test_y);
+            let squares: f64 = pairs.map(|(p, y)| (f64::from(*p) - f64::from(*y)).powi(2)).sum();
+            let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
+            errors[place] = (squares / test_rows as f64).sqrt();
+        }
+    };
+    std::thread::scope(|scope| {
+        let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        working.into_iter().try_for_each(|one| one.join().expect("it does not panic"))
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let errors = errors.into_inner().unwrap_or_else(PoisonError::into_inner);
     let line = serde_json::json!({
         "peer": "foretell", "threads": threads, "seconds": seconds, "rmse": errors,
     });
