@@ -98,7 +98,7 @@ pub(crate) struct PartArguments {
 pub(super) const REPLAY_HELP: &str = "\
 Examples:
   The last hour again, a thousand times as fast, and its topics removed at the end:
-    foretell replay my.toml --from 2026-11-21T10:00Z --to 2026-11-21T11:00Z --speed 1000
+    foretell replay my.toml --from 2026-11-21T10:00:00Z --to 2026-11-21T11:00:00Z --speed 1000
   As fast as it goes, with topics that stay (trade_check, ohlcv_check, feature_check):
     foretell replay my.toml --from 2026-11-21 --to 2026-11-22 --job check --keep
 
@@ -106,7 +106,7 @@ It reads the log of the data directory, or of --log, and writes nothing else the
 
 pub(super) const PARITY_HELP: &str = "\
 Example:
-  foretell parity my.toml --from 2026-11-21T10:00Z --to 2026-11-21T11:00Z
+  foretell parity my.toml --from 2026-11-21T10:00:00Z --to 2026-11-21T11:00:00Z
 
 Every version of every candle is made again from the trades of its window in the order in
 which they came, and every feature row by the batch functions from the candles that were
