@@ -13,7 +13,7 @@ use foretell_market::{Clock, Timestamp};
 use foretell_panel::arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
 use foretell_panel::arrow::compute::filter_record_batch;
 use foretell_panel::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use foretell_stream::{Commit, Log, Member, Polled, Stored};
+use foretell_stream::{Commit, Log, LogError, Member, Polled, Stored};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -56,8 +56,19 @@ pub(super) async fn copy(
     loop {
         let left = since.map_or(WRITE_EVERY, |s| WRITE_EVERY.saturating_sub(s.elapsed()));
         let polled = tokio::select! {
-            polled = member.poll(POLL_BYTES, left) => polled?,
-            _ = stop.changed() => Polled::Idle,
+            polled = member.poll(POLL_BYTES, left) => polled,
+            _ = stop.changed() => Ok(Polled::Idle),
+        };
+        let polled = match polled {
+            // What was read since the last commit is handed out again, by whoever has it now.
+            Err(error @ LogError::Rebalanced { .. }) => {
+                tracing::warn!(topic, %error, "the copy begins again at its last commit");
+                drop(sink.take());
+                next.clear();
+                (waiting, since) = (0, None);
+                Polled::Idle
+            }
+            other => other?,
         };
         match polled {
             Polled::Assigned(_) | Polled::Idle => {}
@@ -95,7 +106,7 @@ async fn commit(member: &mut dyn Member, next: BTreeMap<u32, u64>) -> Result<(),
     for (partition, next) in next {
         match member.commit(partition, Commit { next, ..Commit::default() }).await {
             // Another member has it now and reads the same records again.
-            Err(foretell_stream::LogError::Rebalanced { .. }) => {}
+            Err(LogError::Rebalanced { .. }) => {}
             other => other?,
         }
     }
