@@ -103,9 +103,13 @@ eta = { from = 0.01, to = 0.3, log = true }
     let folder = killed.file(".foretell/checkpoints/seeded-daily");
     let begun = Instant::now();
     // Trials are kept while they end: as soon as some are, the process is killed.
-    // A file that is still being written has another ending.
+    // A file that is still being written has another ending; how long the search has gone on
+    // stands in one of its own, which is written before the first trial is.
     let whole = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.is_ok_and(|file| file.path().extension().is_some_and(|ending| ending == "json"))
+        entry.is_ok_and(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            name.ends_with(".json") && !name.ends_with(".spent.json")
+        })
     };
     while !std::fs::read_dir(&folder).is_ok_and(|mut found| found.any(whole)) {
         assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint was written");
