@@ -100,6 +100,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             group: format!("bench-{round}"),
             topic: topics.trade.clone(),
             commit_every: Duration::from_millis(100),
+            save_every: Duration::from_millis(100),
             poll_bytes: 1 << 20,
         };
         let own = topics.clone();

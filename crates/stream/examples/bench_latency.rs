@@ -18,13 +18,17 @@ use std::time::{Duration, Instant};
 use bench::{EVERY, Market, OPENS, Scratch, record};
 use foretell_market::{Instrument, Interval, Timestamp};
 use foretell_stream::codec::{Encoding, decode_features};
-use foretell_stream::{Log, Record, Task, View};
+use foretell_stream::{Log, Record, Task, TaskSettings, View};
 use tokio::sync::watch;
 
 const INSTRUMENTS: usize = 500;
 const PER_CANDLE: i64 = 100;
 /// How often the producer writes what is due, as a feed writes what came in the meantime.
 const TICK: Duration = Duration::from_millis(1);
+/// How long what was read may wait for its commit, and the state for being saved, when no row
+/// waits: rows are committed at once, and the state between two closes. So the state is at
+/// most 100 ms old.
+const SAVE: Duration = Duration::from_millis(50);
 /// Candles before the measured ones, so that every window is full.
 const BEFORE: i64 = 40;
 
@@ -57,7 +61,8 @@ fn main() {
         }
     };
     let make = scratch.river(true, Encoding::Avro);
-    let mut task = Task::new(log.clone(), topics.clone(), scratch.settings(), make)
+    let settings = TaskSettings { commit_every: SAVE, save_every: SAVE, ..scratch.settings() };
+    let mut task = Task::new(log.clone(), topics.clone(), settings, make)
         .on_commit(Box::new(on_commit));
     let (stop, stopped) = watch::channel(false);
     let river = named("river", move || {
@@ -152,7 +157,7 @@ fn main() {
         "{{\"trades_per_s\":{rate},\"rows\":{},\"commit_ms\":{},\"sync_ms\":{},\"tick_ms\":{},\
          \"behind_schedule_ms\":{:.2},\"row_ms\":{},\"lookups\":{},\"lookup_ms\":{}}}",
         latencies.len(),
-        EVERY.as_millis(),
+        SAVE.as_millis(),
         EVERY.as_millis(),
         TICK.as_millis(),
         furthest.as_secs_f64() * 1e3,

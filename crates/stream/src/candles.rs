@@ -308,6 +308,10 @@ impl Operator for CandleOperator {
         Ok(())
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)> {
         let mut all = saved::changes(&mut self.lanes, |lane| std::mem::take(&mut lane.changed));
         if std::mem::take(&mut self.place.changed) {

@@ -205,6 +205,10 @@ impl Operator for FeatureOperator {
         Ok(())
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)> {
         self.candles.save(&mut self.lanes)
     }

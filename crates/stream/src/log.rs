@@ -7,6 +7,7 @@
 mod chunk;
 mod embedded;
 mod kafka;
+mod progress;
 
 use std::fmt;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions};
 pub use kafka::{GroupProtocol, KafkaLog, KafkaOptions};
+pub use progress::{Ahead, Digest};
 
 /// One record, as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Commit {
     pub next: u64,
     /// What changed in its state; `None` removes a key.
     pub state: Vec<(Bytes, Option<Bytes>)>,
+    /// Set where the state stays as of an earlier commit; without it, it is as of `next`.
+    pub ahead: Option<Ahead>,
     /// What it wrote: topic, partition, record.
     pub outputs: Vec<(TopicName, u32, Record)>,
 }
@@ -74,28 +78,24 @@ pub type TopicName = std::sync::Arc<str>;
 pub struct Assignment {
     /// Which one.
     pub partition: u32,
-    /// The offset to go on at.
+    /// The offset to go on at: what followed from earlier records is written.
     pub next: u64,
     /// The state as of there.
     pub state: Vec<(Bytes, Bytes)>,
+    /// Set where the state is as of an earlier offset: the member gives the records from there
+    /// on.
+    pub ahead: Option<Ahead>,
     /// What the group will never read, just before `next`.
     pub lost: Option<Lost>,
 }
 
-/// Records that went from a topic before a group had read them.
+/// Records that went from a topic before a group's state had them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
     /// The offset of the first of them.
     pub from: u64,
-    /// The offset of the first record that is kept. Not each offset between was a record.
+    /// The offset of the first record that is read. Not each offset between was a record.
     pub to: u64,
-}
-
-impl Lost {
-    /// What a group at `next` has lost of a topic whose first record is `first`.
-    fn between(next: u64, first: u64) -> Option<Self> {
-        (next < first).then_some(Self { from: next, to: first })
-    }
 }
 
 /// What a poll brought.

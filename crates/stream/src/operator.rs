@@ -5,7 +5,7 @@ use foretell_market::Timestamp;
 use serde::Serialize;
 
 use crate::codec::Refusal;
-use crate::log::{LogError, Lost, Record, Stored, TopicName, partition_of};
+use crate::log::{Digest, LogError, Lost, Record, Stored, TopicName, partition_of};
 
 /// Why a task stopped.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,9 @@ pub struct Outbox {
     repeats: u64,
     /// Values that were put, one behind the other in one piece of memory.
     values: BytesMut,
+    /// What was written since the state was saved. What is put aside is not counted: it may
+    /// name an offset that another process counts differently.
+    digest: Digest,
 }
 
 /// How much memory values share.
@@ -103,6 +106,7 @@ impl Outbox {
             refusals: 0,
             repeats: 0,
             values: BytesMut::new(),
+            digest: Digest::default(),
         }
     }
 
@@ -110,7 +114,11 @@ impl Outbox {
     /// that a replay writes the same.
     pub fn write(&mut self, topic: &TopicName, key: Bytes, value: Bytes, time: Timestamp) {
         let partition = partition_of(&key, self.partitions);
-        self.written.push((topic.clone(), partition, Record { key, value, time }));
+        let record = Record { key, value, time };
+        if *topic != self.refused_to {
+            self.digest.add(topic, &record);
+        }
+        self.written.push((topic.clone(), partition, record));
     }
 
     /// [`Outbox::write()`] of a copy of the value.
@@ -141,14 +149,18 @@ impl Outbox {
 
     /// Says where an operator sees it that records went before they were read; `time` is when
     /// the first record behind them was written.
-    pub(crate) fn lost(&mut self, topic: &str, partition: u32, lost: &Lost, time: Timestamp) {
+    pub(crate) fn lost(
+        &mut self,
+        (topic, partition): (&str, u32),
+        lost: &Lost,
+        reason: &str,
+        time: Timestamp,
+    ) {
         let Lost { from, to } = *lost;
         let (key, value) = (Bytes::new(), Bytes::new());
         let record = Stored { offset: from, record: Record { key, value, time } };
         let text = format!(
-            "{} offsets of {topic} {partition}, from {from} to before {to}, went before they were \
-             read: what they would have changed is not known. Keep records for longer, or name \
-             this group in `kept_for` of the topic",
+            "{} offsets of {topic} {partition}, from {from} to before {to}, {reason}",
             to - from
         );
         self.refuse(&record, &Refusal(text));
@@ -177,6 +189,16 @@ impl Outbox {
     /// What was written, taken out.
     pub fn take(&mut self) -> Vec<(TopicName, u32, Record)> {
         std::mem::take(&mut self.written)
+    }
+
+    /// What was written since it was asked to begin anew.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Lets the digest begin anew.
+    pub(crate) fn saved(&mut self) {
+        self.digest = Digest::default();
     }
 
     /// What was written since the first `from` records.
@@ -234,6 +256,13 @@ pub trait Operator: Send {
 
     /// The state of the keys that changed since it was saved last.
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)>;
+
+    /// Whether its state follows from its records alone, [`Operator::complete()`] aside. Then it
+    /// is saved now and then, and whoever goes on processes the records since once more. One
+    /// that also looks at something else has its state saved with every commit.
+    fn repeats(&self) -> bool {
+        false
+    }
 }
 
 /// Two operators in one task: the second reads what the first writes to its topic. Both move
@@ -316,6 +345,10 @@ impl<A: Operator, B: Operator> Operator for Chain<A, B> {
         let mut all: Vec<_> = marked(FIRST, self.first.save()).collect();
         all.extend(marked(SECOND, self.second.save()));
         all
+    }
+
+    fn repeats(&self) -> bool {
+        self.first.repeats() && self.second.repeats()
     }
 }
 

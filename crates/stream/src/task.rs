@@ -1,14 +1,22 @@
 //! One member at work: poll, process, commit.
+//!
+//! Outputs and offset are committed as soon as somebody may wait for them, the state now and
+//! then ([`TaskSettings::save_every`]): between two closes of candles rather than while the
+//! rows of hundreds are waited for.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::log::{Commit, Log, LogError, Lost, Member, Polled, Record, Stored, TopicName};
+use crate::log::{
+    Ahead, Assignment, Commit, Digest, Log, LogError, Lost, Member, Polled, Record, Stored,
+    TopicName,
+};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 
 /// How a task reads and commits.
@@ -21,6 +29,10 @@ pub struct TaskSettings {
     /// The longest time between what was read and its commit. A task that has caught up
     /// commits at once when it wrote something.
     pub commit_every: Duration,
+    /// How long the state may stay as it was saved, give or take: whoever goes on after this
+    /// process died processes as much once more. Commits that somebody waits for save it only
+    /// when it is twice as old.
+    pub save_every: Duration,
     /// About how many bytes it reads at once.
     pub poll_bytes: usize,
 }
@@ -52,40 +64,142 @@ impl fmt::Debug for Task {
     }
 }
 
+/// Why records are not in the state.
+const GONE: &str = "went before they were read: what they would have changed is not known. Keep \
+                    records for longer, or name this group in `kept_for` of the topic";
+const UNLIKE: &str = "were processed with other settings, or by another version, whose process \
+                      died before it saved its state: what they changed is not known";
+
 /// One partition at work.
 struct Work {
     operator: Box<dyn Operator>,
     out: Outbox,
     next: u64,
-    /// What the group never read, until it is on record.
-    lost: Option<Lost>,
+    /// What the state does not have, and why, until it is on record.
+    lost: Option<(Lost, &'static str)>,
     /// When the first record since the last commit was processed.
     since: Option<Instant>,
+    /// Set while records are processed once more.
+    again: Option<Again>,
+    /// As of which offset the state is saved, and since when.
+    saved: (u64, Instant),
+    /// What is in memory does not follow from the saved state and the records alone.
+    must_save: bool,
+}
+
+/// Records whose outcome is written already, of which the state has to hear.
+struct Again {
+    /// The offset of the first record behind them.
+    until: u64,
+    /// What was written of them.
+    digest: Digest,
+    /// The state before them.
+    state: Vec<(Bytes, Bytes)>,
 }
 
 impl Work {
+    fn begin(
+        mut operator: Box<dyn Operator>,
+        topics: &Topics,
+        assigned: Assignment,
+        why: &'static str,
+    ) -> Result<Self, StreamError> {
+        let Assignment { partition, next, state, ahead, lost } = assigned;
+        operator.begin(partition, topics.partitions);
+        operator.restore(&state)?;
+        let of = ahead.map_or(next, |ahead| ahead.of);
+        Ok(Self {
+            operator,
+            out: Outbox::new(topics),
+            next,
+            lost: lost.map(|lost| (lost, why)),
+            since: None,
+            again: ahead.map(|Ahead { digest, .. }| Again { until: next, digest, state }),
+            saved: (of, Instant::now()),
+            must_save: false,
+        })
+    }
+
+    /// Processes records whose outcome is written already, and returns the others. `Err` has
+    /// the state before them, where they come to something else now.
+    #[expect(clippy::type_complexity, reason = "the inner result has one reader")]
+    fn again<'a>(
+        &mut self,
+        records: &'a [Stored],
+    ) -> Result<Result<&'a [Stored], Again>, StreamError> {
+        let Some(again) = &self.again else { return Ok(Ok(records)) };
+        let until = again.until;
+        let (known, new) = records.split_at(records.partition_point(|r| r.offset < until));
+        self.operator.process(known, &mut self.out)?;
+        self.out.take();
+        let reached = !new.is_empty() || known.last().is_some_and(|last| last.offset + 1 >= until);
+        match self.again.take_if(|_| reached) {
+            Some(again) if again.digest != self.out.digest() => Ok(Err(again)),
+            _ => Ok(Ok(new)),
+        }
+    }
+
     /// What was lost is put on record together with the first records behind it, whose time
     /// is the only one that a replay knows too.
-    fn process(
-        &mut self,
-        topic: &str,
-        partition: u32,
-        records: &[Stored],
-    ) -> Result<(), StreamError> {
-        if let (Some(lost), Some(first)) = (self.lost, records.first()) {
+    fn process(&mut self, place: (&str, u32), records: &[Stored]) -> Result<(), StreamError> {
+        if let (Some((lost, why)), Some(first)) = (self.lost, records.first()) {
             self.lost = None;
-            let time = first.record.time;
+            let (time, (topic, partition)) = (first.record.time, place);
             tracing::warn!(
-                "{topic} {partition}: {} offsets from {} on went before they were read; what \
-                 they may change is tainted",
+                "{topic} {partition}: {} offsets from {} on are not in the state; what they may \
+                 change is tainted",
                 lost.to - lost.from,
                 lost.from
             );
-            self.out.lost(topic, partition, &lost, time);
+            self.out.lost(place, &lost, why, time);
             self.operator.lost(&lost, time, &mut self.out)?;
+            self.must_save = true;
         }
         self.operator.process(records, &mut self.out)
     }
+
+    /// Writes what waits for more of one arrival.
+    fn complete(&mut self) -> Result<(), StreamError> {
+        // What was written of these records is waited for elsewhere: they are not at their end.
+        if self.again.is_some() {
+            return Ok(());
+        }
+        let before = self.out.len();
+        self.operator.complete(&mut self.out)?;
+        if self.out.len() > before {
+            self.since.get_or_insert_with(Instant::now);
+            self.must_save = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the state that is saved is as of an earlier record.
+    fn unsaved(&self) -> bool {
+        self.again.is_none() && self.saved.0 < self.next
+    }
+
+    /// Whether a commit has the state too.
+    fn saves(&self, why: Why, every: Duration) -> bool {
+        let age = self.saved.1.elapsed();
+        self.must_save
+            || !self.operator.repeats()
+            || match why {
+                Why::Awaited => age >= every * 2,
+                Why::Due => age >= every,
+                Why::Quiet => true,
+            }
+    }
+}
+
+/// Why there is a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Somebody may wait for what was written.
+    Awaited,
+    /// It is time.
+    Due,
+    /// Nothing more comes.
+    Quiet,
 }
 
 /// What a step came to.
@@ -93,6 +207,11 @@ enum Step {
     On,
     Committed,
     End,
+}
+
+/// When nothing more comes, all that is in memory is committed.
+fn quiet((_, work): (u32, &Work)) -> Option<Why> {
+    (work.since.is_some() || work.unsaved()).then_some(Why::Quiet)
 }
 
 impl Task {
@@ -185,14 +304,14 @@ impl Task {
             Some(stop) => {
                 if *stop.borrow_and_update() {
                     drop(poll);
-                    return self.commit_all(member, works, |_| true).await.map(|_| Step::End);
+                    return self.commit_all(member, works, quiet).await.map(|_| Step::End);
                 }
                 tokio::select! {
                     polled = poll => polled?,
                     // Dropped senders stop it too.
                     _ = stop.changed() => {
                         if stop.has_changed().is_err() {
-                            return self.commit_all(member, works, |_| true).await.map(|_| Step::End);
+                            return self.commit_all(member, works, quiet).await.map(|_| Step::End);
                         }
                         return Ok(Step::On);
                     }
@@ -203,21 +322,30 @@ impl Task {
         match polled {
             Polled::Assigned(assignments) => {
                 for assigned in assignments {
-                    let mut operator = (self.make)()?;
-                    operator.begin(assigned.partition, self.topics.partitions);
-                    operator.restore(&assigned.state)?;
-                    let (out, lost) = (Outbox::new(&self.topics), assigned.lost);
-                    let work = Work { operator, out, next: assigned.next, lost, since: None };
-                    works.insert(assigned.partition, work);
+                    let partition = assigned.partition;
+                    let work = Work::begin((self.make)()?, &self.topics, assigned, GONE)?;
+                    works.insert(partition, work);
                 }
             }
             // Whoever has them now began at the last commit.
             Polled::Revoked(partitions) => works.retain(|p, _| !partitions.contains(p)),
             Polled::Records(partition, records) => {
                 let Some(work) = works.get_mut(&partition) else { return Ok(Step::On) };
-                work.process(&self.settings.topic, partition, &records)?;
+                let of = work.saved.0;
+                let new = match work.again(&records)? {
+                    Ok(new) => new,
+                    Err(Again { until, state, .. }) => {
+                        let lost = Some(Lost { from: of, to: until });
+                        let next = until;
+                        let again = Assignment { partition, next, state, ahead: None, lost };
+                        *work = Work::begin((self.make)()?, &self.topics, again, UNLIKE)?;
+                        &records[records.partition_point(|r| r.offset < until)..]
+                    }
+                };
+                let Some(last) = new.last() else { return Ok(Step::On) };
+                work.process((&self.settings.topic, partition), new)?;
                 let size: usize = records.iter().map(|r| r.record.value.len()).sum();
-                work.next = records.last().map_or(work.next, |r| r.offset + 1);
+                work.next = last.offset + 1;
                 work.since.get_or_insert_with(Instant::now);
                 if size < self.settings.poll_bytes && !work.out.is_empty() && stop.is_some() {
                     caught_up = Some(partition);
@@ -227,14 +355,10 @@ impl Task {
             // more of it can come.
             Polled::Idle if stop.is_none() || oldest.is_none() => {
                 for work in works.values_mut() {
-                    let before = work.out.len();
-                    work.operator.complete(&mut work.out)?;
-                    if work.out.len() > before {
-                        work.since.get_or_insert_with(Instant::now);
-                    }
+                    work.complete()?;
                 }
                 let drained = stop.is_none();
-                let committed = self.commit_all(member, works, |_| true).await?;
+                let committed = self.commit_all(member, works, quiet).await?;
                 return Ok(match (drained, committed) {
                     (true, _) => Step::End,
                     (false, true) => Step::Committed,
@@ -245,7 +369,8 @@ impl Task {
         }
         let every = self.settings.commit_every;
         let due = |(partition, work): (u32, &Work)| {
-            caught_up == Some(partition) || work.since.is_some_and(|s| s.elapsed() >= every)
+            let due = work.since?.elapsed() >= every;
+            due.then_some(Why::Due).or((caught_up == Some(partition)).then_some(Why::Awaited))
         };
         let committed = self.commit_all(member, works, due).await?;
         Ok(if committed { Step::Committed } else { Step::On })
@@ -256,12 +381,12 @@ impl Task {
         &mut self,
         member: &mut dyn Member,
         works: &mut HashMap<u32, Work>,
-        due: impl Fn((u32, &Work)) -> bool,
+        due: impl Fn((u32, &Work)) -> Option<Why>,
     ) -> Result<bool, StreamError> {
         let mut committed = false;
         for (partition, work) in works {
-            if work.since.is_some() && due((*partition, work)) {
-                self.commit(member, *partition, work).await?;
+            if let Some(why) = due((*partition, work)) {
+                self.commit(member, *partition, work, why).await?;
                 committed = true;
             }
         }
@@ -273,11 +398,20 @@ impl Task {
         member: &mut dyn Member,
         partition: u32,
         work: &mut Work,
+        why: Why,
     ) -> Result<(), StreamError> {
         work.since = None;
         let outputs = work.out.take();
-        let commit =
-            Commit { next: work.next, state: work.operator.save(), outputs: outputs.clone() };
+        let next = work.next;
+        let (state, ahead) = if work.saves(why, self.settings.save_every) {
+            (work.saved, work.must_save) = ((next, Instant::now()), false);
+            work.out.saved();
+            (work.operator.save(), None)
+        } else {
+            let (of, digest) = (work.saved.0, work.out.digest());
+            (Vec::new(), Some(Ahead { of, digest }))
+        };
+        let commit = Commit { next, state, ahead, outputs: outputs.clone() };
         // When somebody else works on the partition now, what is in memory here is void.
         member.commit(partition, commit).await?;
         (self.on_commit)(&outputs);

@@ -23,6 +23,9 @@ use crate::telling::Told;
 
 /// The longest time between a record and the commit of what follows on it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// How long a state may stay as it was saved: a process that goes on after another one died
+/// does as much work once more.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How many bytes a processor reads at once.
 const POLL_BYTES: usize = 1 << 20;
 
@@ -240,6 +243,7 @@ impl Processes {
             group: group.to_owned(),
             topic: topic.clone(),
             commit_every: COMMIT_EVERY,
+            save_every: SAVE_EVERY,
             poll_bytes: POLL_BYTES,
         };
         let (status, heard) = (Arc::clone(&self.status), self.heard.clone());

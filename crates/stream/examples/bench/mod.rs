@@ -52,6 +52,7 @@ impl Scratch {
             group: "bench".to_owned(),
             topic: self.topics.trade.clone(),
             commit_every: EVERY,
+            save_every: EVERY,
             poll_bytes: 1 << 20,
         }
     }

@@ -25,9 +25,8 @@ use fjall::{
 use foretell_market::Timestamp;
 use tokio::sync::Notify;
 
-use super::{
-    Assignment, Commit, Log, LogError, Lost, Member, Polled, Record, Stored, TopicSpec, chunk,
-};
+use super::progress::Progress;
+use super::{Assignment, Commit, Log, LogError, Member, Polled, Record, Stored, TopicSpec, chunk};
 
 /// Appends between two looks at how much disk is used, and bytes.
 const LOOK_EVERY: u64 = 256;
@@ -278,7 +277,8 @@ impl EmbeddedLog {
             for partition in 0..topic.spec.partitions {
                 let mut until = topic.end(partition);
                 for group in &keeps.kept_for {
-                    until = until.min(self.shared.offset(group, &topic, partition)?.unwrap_or(0));
+                    let progress = self.shared.progress(group, &topic, partition)?;
+                    until = until.min(progress.map_or(0, |progress| progress.needs()));
                 }
                 let from = topic.first(partition);
                 let (mut first, mut gone) = (from, 0);
@@ -412,9 +412,14 @@ impl Shared {
         found.ok_or_else(|| LogError::NoTopic(name.to_owned()))
     }
 
-    fn offset(&self, group: &str, topic: &Topic, partition: u32) -> Result<Option<u64>, LogError> {
+    fn progress(
+        &self,
+        group: &str,
+        topic: &Topic,
+        partition: u32,
+    ) -> Result<Option<Progress>, LogError> {
         let found = self.offsets.get(place(group, &topic.spec.name, partition)).map_err(storage)?;
-        found.map(|bytes| number(&bytes)).transpose()
+        found.map(|bytes| Progress::of_bytes(&bytes)).transpose()
     }
 
     /// Forces what was committed to the disk. The store would keep its writers waiting while it
@@ -638,7 +643,7 @@ impl Log for EmbeddedLog {
     ) -> Result<Option<u64>, LogError> {
         let topic = self.shared.topic(topic)?;
         topic.check(partition)?;
-        self.shared.offset(group, &topic, partition)
+        Ok(self.shared.progress(group, &topic, partition)?.map(|progress| progress.next))
     }
 
     async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError> {
@@ -699,7 +704,7 @@ impl EmbeddedMember {
         let _writer = locked(&self.shared.writer);
         let mut assigned = Vec::new();
         for partition in 0..self.topic.spec.partitions {
-            let committed = self.shared.offset(&self.group, &self.topic, partition)?;
+            let committed = self.shared.progress(&self.group, &self.topic, partition)?;
             let prefix = place(&self.group, &self.topic.spec.name, partition);
             let mut state = Vec::new();
             for entry in self.shared.state.prefix(&prefix) {
@@ -709,13 +714,13 @@ impl EmbeddedMember {
             let first = self.topic.oldest(partition)?;
             // A group that begins, begins with what there is.
             let began = self.began.get(partition as usize).copied();
-            let next = committed.or(began).unwrap_or(first);
-            let lost = Lost::between(next, first);
-            let next = next.max(first);
-            self.positions.push(next);
-            assigned.push(Assignment { partition, next, state, lost });
+            let begins = Progress { next: began.unwrap_or(first), ahead: None };
+            let (progress, lost) = committed.unwrap_or(begins).since(first);
+            self.positions.push(progress.needs());
+            let Progress { next, ahead } = progress;
+            assigned.push(Assignment { partition, next, state, ahead, lost });
         }
-        self.began.clone_from(&self.positions);
+        self.began = assigned.iter().map(|given| given.next).collect();
         Ok(assigned)
     }
 }
@@ -778,7 +783,8 @@ impl Member for EmbeddedMember {
                     None => batch.remove(&self.shared.state, key),
                 }
             }
-            batch.insert(&self.shared.offsets, &prefix[..], commit.next.to_be_bytes());
+            let progress = Progress { next: commit.next, ahead: commit.ahead };
+            batch.insert(&self.shared.offsets, &prefix[..], progress.to_bytes());
             bytes
         };
         self.shared.write(&records, allowed, more).map(|_| ())

@@ -29,6 +29,7 @@ fn commit(next: u64, value: &str) -> Commit {
     Commit {
         next,
         state: vec![("s".into(), Some(value.to_owned().into()))],
+        ahead: None,
         outputs: vec![("b".into(), 0, record("k", value))],
     }
 }

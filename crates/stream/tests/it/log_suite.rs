@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use foretell_market::Timestamp;
 use foretell_stream::{
-    Commit, EmbeddedLog, EmbeddedOptions, Log, LogError, Lost, Member, Polled, Record, TopicSpec,
+    Ahead, Commit, Digest, EmbeddedLog, EmbeddedOptions, Log, LogError, Lost, Member, Polled,
+    Record, TopicSpec,
 };
 
 pub(crate) fn record(key: &str, value: &str) -> Record {
@@ -79,11 +80,12 @@ async fn suite(log: Arc<dyn Log>) {
     let commit = Commit {
         next,
         state: vec![("s".into(), Some("one".into())), ("t".into(), Some("two".into()))],
+        ahead: None,
         outputs: vec![("b".into(), 0, record("k", "out1")), ("b".into(), 0, record("k", "out2"))],
     };
     member.commit(0, commit).await.unwrap();
-    let commit = Commit { next, state: vec![("t".into(), None)], outputs: Vec::new() };
-    member.commit(0, commit).await.unwrap();
+    let state = vec![("t".into(), None)];
+    member.commit(0, Commit { next, state, ..Commit::default() }).await.unwrap();
     assert_eq!(values(&*log, "b", 0).await, ["out1", "out2"]);
     assert_eq!(log.committed("g", "a", 0).await.unwrap(), Some(next));
     assert_eq!(log.committed("g", "a", 1).await.unwrap(), None);
@@ -111,6 +113,31 @@ async fn suite(log: Arc<dyn Log>) {
     let written = tokio::spawn(async move { writer.append("a", 1, vec![record("m", "5")]).await });
     assert_eq!(records(&mut *member).await, (1, vec!["5".to_owned()]));
     written.await.unwrap().unwrap();
+
+    // Outputs go ahead of the state: whoever comes next is given the records since.
+    let mut digest = Digest::default();
+    digest.add("b", &record("k", "out3"));
+    let ahead = Some(Ahead { of: next, digest });
+    let outputs = vec![("b".into(), 0, record("k", "out3"))];
+    let end = log.bounds("a", 0).await.unwrap().end;
+    let commit = Commit { next: end, ahead, outputs, ..Commit::default() };
+    member.commit(0, commit).await.unwrap();
+    member.leave().await.unwrap();
+    assert_eq!(values(&*log, "b", 0).await, ["out1", "out2", "out3"]);
+    assert_eq!(log.committed("g", "a", 0).await.unwrap(), Some(end));
+    let mut member = log.join("g", "a").await.unwrap();
+    let mut assigned = Vec::new();
+    while assigned.len() < 2 {
+        if let Polled::Assigned(some) = member.poll(100, Duration::from_secs(10)).await.unwrap() {
+            assigned.extend(some);
+        }
+    }
+    assigned.sort_by_key(|a| a.partition);
+    assert_eq!((assigned[0].next, assigned[0].ahead, assigned[0].lost), (end, ahead, None));
+    assert_eq!((&assigned[0].state[..], assigned[1].ahead), (&state[..], None));
+    let mut got = vec![records(&mut *member).await, records(&mut *member).await];
+    got.sort();
+    assert_eq!(got[0], (0, vec!["3".to_owned()]));
     member.leave().await.unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! The river as its users run it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod behind;
 mod cluster;
 mod codecs;
 mod corrections;

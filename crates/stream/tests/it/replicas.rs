@@ -30,6 +30,7 @@ fn transform(log: Arc<dyn Log>) -> Task {
         group: "transform".to_owned(),
         topic: topics().trade.clone(),
         commit_every: Duration::from_millis(20),
+        save_every: Duration::from_millis(50),
         poll_bytes: 2000,
     };
     let make = || -> Result<Box<dyn foretell_stream::Operator>, _> {

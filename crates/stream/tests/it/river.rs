@@ -83,10 +83,21 @@ fn operator(encoding: Encoding) -> Result<Box<dyn Operator>, StreamError> {
 
 /// The whole river in one task.
 pub(crate) fn river(log: Arc<dyn Log>, encoding: Encoding, poll_bytes: usize) -> Task {
+    river_saving(log, encoding, poll_bytes, Duration::from_millis(2))
+}
+
+/// The same, with its state saved rarely.
+pub(crate) fn river_saving(
+    log: Arc<dyn Log>,
+    encoding: Encoding,
+    poll_bytes: usize,
+    save_every: Duration,
+) -> Task {
     let settings = TaskSettings {
         group: "river".to_owned(),
         topic: topics().trade.clone(),
         commit_every: Duration::ZERO,
+        save_every,
         poll_bytes,
     };
     Task::new(log, topics(), settings, Box::new(move || operator(encoding)))

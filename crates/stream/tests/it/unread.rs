@@ -9,9 +9,9 @@ use foretell_stream::{EmbeddedLog, Log, Ohlcv, Record, Stored, TopicSpec, partit
 use crate::market::{Faults, arrivals, records};
 use crate::river::{all, append, create, open, river};
 
-const TIDY: Faults = Faults { late: 0, twice: 0, quiet: 0, gaps: 0 };
+pub(crate) const TIDY: Faults = Faults { late: 0, twice: 0, quiet: 0, gaps: 0 };
 
-fn reasons(refused: &[Stored]) -> Vec<String> {
+pub(crate) fn reasons(refused: &[Stored]) -> Vec<String> {
     let reason = |stored: &Stored| {
         let value: serde_json::Value = serde_json::from_slice(&stored.record.value).unwrap();
         value["reason"].as_str().unwrap().to_owned()
@@ -20,7 +20,7 @@ fn reasons(refused: &[Stored]) -> Vec<String> {
 }
 
 /// Whether the last answer of each minute claims to know it, by product and its start.
-async fn known(log: &EmbeddedLog) -> BTreeMap<(String, i64), bool> {
+pub(crate) async fn known(log: &EmbeddedLog) -> BTreeMap<(String, i64), bool> {
     let mut names = Instruments::default();
     let mut out = BTreeMap::new();
     for stored in all(log, "ohlcv").await {

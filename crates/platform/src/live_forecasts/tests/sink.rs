@@ -85,6 +85,7 @@ impl World {
             group: "forecasts".to_owned(),
             topic: topics.feature.clone(),
             commit_every: Duration::ZERO,
+            save_every: Duration::ZERO,
             poll_bytes: 1,
         };
         Task::new(Arc::clone(&log), topics, of, Box::new(make)).drain().await.unwrap();

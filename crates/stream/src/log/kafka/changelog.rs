@@ -2,9 +2,10 @@
 //!
 //! `<group>-<topic>-changelog` has as many partitions as the topic. A record's key is a key
 //! of the state and its value the state; a key that is gone has a tombstone. The record with
-//! the empty key says as of which offset the state is (eight bytes, the highest first): every
-//! commit writes it, in the transaction that moves the group's offset, so a group whose
-//! offset was moved by hand does not go on with a state of another place.
+//! the empty key says how far the group had come, and as of which offset the state is where
+//! that is another ([`Progress`]): every commit writes it, in the transaction that moves the
+//! group's offset, so a group whose offset was moved by hand does not go on with a state of
+//! another place.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use krafka::error::KrafkaError;
 
 use super::reader::{MOMENT, open};
 use super::{Shared, at_once};
+use crate::log::progress::Progress;
 use crate::log::{Commit, LogError};
 
 /// The name of the changelog.
@@ -34,8 +36,8 @@ pub(super) fn records(name: &str, partition: u32, commit: &Commit) -> Vec<krafka
         Some(value) => krafka::Record::new(name, value.clone()).key(key.clone()),
         None => krafka::Record::tombstone(name, key.clone()),
     });
-    let offset = Bytes::copy_from_slice(&commit.next.to_be_bytes());
-    let place = krafka::Record::new(name, offset).key(Bytes::new());
+    let progress = Progress { next: commit.next, ahead: commit.ahead };
+    let place = krafka::Record::new(name, progress.to_bytes()).key(Bytes::new());
     state.chain([place]).map(to).collect()
 }
 
@@ -44,8 +46,8 @@ pub(super) fn records(name: &str, partition: u32, commit: &Commit) -> Vec<krafka
 pub(super) struct Restored {
     /// The state, by key.
     pub(super) state: BTreeMap<Bytes, Bytes>,
-    /// As of which offset it is.
-    pub(super) next: Option<u64>,
+    /// How far the group had come, and as of where it is.
+    pub(super) progress: Option<Progress>,
 }
 
 /// Reads a partition of a changelog to its end.
@@ -70,7 +72,11 @@ pub(super) async fn restore(
             for record in consumer.poll(MOMENT).await? {
                 let Some(key) = record.key else { continue };
                 match record.value {
-                    Some(value) if key.is_empty() => restored.next = Some(place(&value)?),
+                    Some(value) if key.is_empty() => {
+                        let read = Progress::of_bytes(&value);
+                        let read = read.map_err(|e| KrafkaError::config(e.to_string()))?;
+                        restored.progress = Some(read);
+                    }
                     Some(value) => {
                         restored.state.insert(key, value);
                     }
@@ -85,11 +91,4 @@ pub(super) async fn restore(
     let read = read.await;
     let _ = consumer.close_with(at_once()).await;
     read.map(|()| restored)
-}
-
-fn place(value: &[u8]) -> krafka::Result<u64> {
-    let bytes = value.try_into().map_err(|_| {
-        KrafkaError::config("the offset in a changelog has not eight bytes: written by others?")
-    })?;
-    Ok(u64::from_be_bytes(bytes))
 }

@@ -18,6 +18,7 @@ use super::outage::{Outage, failed, fenced};
 use super::reader::{MOMENT, settings, take};
 use super::transaction::{Transactions, Verdict};
 use super::{GroupProtocol, Shared, changelog, locked, wire};
+use crate::log::progress::Progress;
 use crate::log::{Assignment, Commit, LogError, Lost, Member, Polled, Stored};
 
 /// Partitions that came or went while the consumer was polled.
@@ -216,34 +217,36 @@ impl KafkaMember {
             let offset = committed.get(&(self.topic.clone(), partition as i32));
             let offset = offset.and_then(|found| u64::try_from(found.offset).ok());
             let first = firsts.get(&partition).copied().unwrap_or(0).max(0) as u64;
-            let next = match (offset, restored.next) {
-                (Some(offset), Some(state)) if offset != state => {
-                    return Ok(Err(self.torn(partition, offset, state)));
+            let at = |next: u64| Progress { next, ahead: None };
+            let progress = match (offset, restored.progress) {
+                (Some(offset), Some(state)) if offset != state.next => {
+                    return Ok(Err(self.torn(partition, offset, state.next)));
                 }
                 // Every commit says in the changelog how far it came.
                 (Some(offset), None) if offset > 0 => {
                     return Ok(Err(self.stateless(partition, offset)));
                 }
-                (Some(offset), _) => offset,
                 // A cluster forgets the offsets of a group that is away for days.
-                (None, Some(state)) => state,
+                (_, Some(state)) => state,
+                (Some(offset), None) => at(offset),
                 // A group that begins, begins with what there is.
-                (None, None) => self.began.get(&partition).copied().unwrap_or(first),
+                (None, None) => at(self.began.get(&partition).copied().unwrap_or(first)),
             };
-            let lost = Lost::between(next, first);
-            if lost.is_some() {
-                let (topic, count) = (&self.topic, first - next);
+            let (progress, lost) = progress.since(first);
+            if let Some(Lost { from, to }) = lost {
+                let (topic, count) = (&self.topic, to - from);
                 tracing::error!(
-                    "{topic} {partition}: {count} offsets from {next} on are gone before group \
-                     {} has read them: the retention of the topic is too short",
+                    "{topic} {partition}: {count} offsets from {from} on are gone before the \
+                     state of group {} has them: the retention of the topic is too short",
                     self.group
                 );
             }
-            let next = next.max(first);
-            self.consumer.seek(&self.topic, partition as i32, next as i64).await?;
+            let place = progress.needs() as i64;
+            self.consumer.seek(&self.topic, partition as i32, place).await?;
+            let Progress { next, ahead } = progress;
             self.began.insert(partition, next);
             let state = restored.state.into_iter().collect();
-            assigned.push(Assignment { partition, next, state, lost });
+            assigned.push(Assignment { partition, next, state, ahead, lost });
         }
         Ok(Ok(assigned))
     }
