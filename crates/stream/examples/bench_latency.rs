@@ -62,8 +62,8 @@ fn main() {
     };
     let make = scratch.river(true, Encoding::Avro);
     let settings = TaskSettings { commit_every: SAVE, save_every: SAVE, ..scratch.settings() };
-    let mut task = Task::new(log.clone(), topics.clone(), settings, make)
-        .on_commit(Box::new(on_commit));
+    let mut task =
+        Task::new(log.clone(), topics.clone(), settings, make).on_commit(Box::new(on_commit));
     let (stop, stopped) = watch::channel(false);
     let river = named("river", move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
