@@ -81,6 +81,10 @@ impl<O: Operator> Operator for Of<O> {
     fn save(&mut self) -> Vec<(bytes::Bytes, Option<bytes::Bytes>)> {
         self.operator.save()
     }
+
+    fn repeats(&self) -> bool {
+        self.operator.repeats()
+    }
 }
 
 fn of<O: Operator>(instrument: &Instrument, operator: O) -> Of<O> {
