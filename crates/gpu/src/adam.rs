@@ -18,7 +18,7 @@ pub(crate) struct Adam<R: CubeRuntime> {
 
 impl<R: CubeRuntime> Adam<R> {
     pub(crate) fn new(weights: &[Matrix<R>]) -> Self {
-        let zeros = || weights.iter().map(|weight| weight.zeros_like()).collect();
+        let zeros = || weights.iter().map(Matrix::zeros_like).collect();
         Self { steps: 0, first: zeros(), second: zeros() }
     }
 
