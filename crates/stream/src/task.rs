@@ -122,7 +122,6 @@ impl Work {
 
     /// Processes records whose outcome is written already, and returns the others. `Err` has
     /// the state before them, where they come to something else now.
-    #[expect(clippy::type_complexity, reason = "the inner result has one reader")]
     fn again<'a>(
         &mut self,
         records: &'a [Stored],
