@@ -159,7 +159,7 @@ impl Work {
 
     /// Writes what waits for more of one arrival.
     fn complete(&mut self) -> Result<(), StreamError> {
-        // What was written of these records is waited for elsewhere: they are not at their end.
+        // Records that are processed once more have not all come yet.
         if self.again.is_some() {
             return Ok(());
         }
