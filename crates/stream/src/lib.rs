@@ -23,8 +23,9 @@ mod view;
 pub use candles::{CandleOperator, CandleSettings};
 pub use features::{FeatureOperator, FeatureSettings};
 pub use log::{
-    Assignment, Commit, EmbeddedLog, EmbeddedOptions, GroupProtocol, KafkaLog, KafkaOptions, Log,
-    LogError, Lost, Member, Polled, Record, Stored, TopicName, TopicSpec, partition_of,
+    Assignment, Commit, EmbeddedLog, EmbeddedOptions, GroupProtocol, KafkaLog, KafkaLogin,
+    KafkaOptions, KafkaSecurity, Log, LogError, Lost, Member, Polled, Record, SaslMechanism,
+    Stored, TopicName, TopicSpec, partition_of,
 };
 pub use operator::{Chain, Operator, Outbox, StreamError, Topics};
 pub use rows::{Closed, Counted, FeatureRecord, Ohlcv};
