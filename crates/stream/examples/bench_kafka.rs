@@ -1,14 +1,11 @@
 //! Times one-minute candles from trades on a Kafka cluster:
-//! `bench_kafka kafka://host:port [trades] [rounds]` (80,000 and 10).
+//! `bench_kafka kafka://host:port [trades] [steps] [commit_ms]` (1,000,000,
+//! `write,read,candles` and 100).
 //!
-//! Each round writes the trades (JSON, 50 instruments, 460 per candle) to topics of its own,
-//! then reads them once without doing anything, and once into candles with state and commits
-//! every 100 ms. Prints one line of JSON: the topics, and seconds and CPU-seconds of this
-//! process alone, per step, over all rounds (Linux).
-//!
-//! Rounds, because the broker of `kafka_broker` answers a fetch with all that is behind the
-//! offset, whatever was asked for: a long log would be sent many times over, which a cluster
-//! does not do.
+//! Writes the trades (JSON, 50 instruments, 460 per candle) to a topic, then reads them once
+//! without doing anything, and once into candles with state and commits. Prints one line of
+//! JSON: the topic, and seconds and CPU-seconds of this process alone, per step (Linux).
+//! `kafka_broker` is a broker for it.
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod bench;
@@ -21,8 +18,8 @@ use bench::process_cpu as cpu;
 use foretell_market::{Arrival, FeedEvent, Instrument, Interval, Lateness, Timestamp, Trade};
 use foretell_stream::codec::{Encoding, encode_arrival, product_id};
 use foretell_stream::{
-    CandleOperator, CandleSettings, KafkaLog, KafkaOptions, Log, Operator, Record, StreamError,
-    Task, TaskSettings, TopicSpec, Topics, partition_of,
+    CandleOperator, CandleSettings, KafkaLog, KafkaOptions, Log, LogError, Operator, Polled,
+    Record, StreamError, Task, TaskSettings, TopicSpec, Topics, partition_of,
 };
 
 const PARTITIONS: u32 = 2;
@@ -30,6 +27,7 @@ const PER_CANDLE: i64 = 460;
 /// So few that a round has some candles of each.
 const INSTRUMENTS: i64 = 50;
 const AT_ONCE: usize = 10_000;
+const POLL_BYTES: usize = 1 << 20;
 
 fn trades(count: i64) -> Vec<Vec<Record>> {
     let instruments: Vec<Instrument> = (0..INSTRUMENTS)
@@ -55,72 +53,98 @@ fn trades(count: i64) -> Vec<Vec<Record>> {
     out
 }
 
+/// What a step takes.
+struct Step {
+    name: &'static str,
+    seconds: f64,
+    cpu: f64,
+}
+
+/// Runs a step, if it was asked for.
+async fn step<E>(
+    name: &'static str,
+    asked: &str,
+    done: &mut Vec<Step>,
+    work: impl Future<Output = Result<(), E>>,
+) -> Result<(), E> {
+    if asked.split(',').any(|one| one == name) {
+        let (began, used) = (Instant::now(), cpu());
+        work.await?;
+        done.push(Step { name, seconds: began.elapsed().as_secs_f64(), cpu: cpu() - used });
+    }
+    Ok(())
+}
+
+async fn write(log: &KafkaLog, topics: &Topics, all: Vec<Vec<Record>>) -> Result<(), LogError> {
+    for (partition, records) in all.into_iter().enumerate() {
+        for some in records.chunks(AT_ONCE) {
+            log.append(&topics.trade, partition as u32, some.to_vec()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// As a member of a group that does nothing with what it is given.
+async fn read(log: &KafkaLog, topics: &Topics) -> Result<(), LogError> {
+    let mut member = log.join("bench-read", &topics.trade).await?;
+    loop {
+        if let Polled::Idle = member.poll(POLL_BYTES, Duration::ZERO).await? {
+            return member.leave().await;
+        }
+    }
+}
+
+async fn candles(
+    log: Arc<KafkaLog>,
+    topics: &Topics,
+    commit_every: Duration,
+) -> Result<(), StreamError> {
+    let settings = TaskSettings {
+        group: "bench".to_owned(),
+        topic: topics.trade.clone(),
+        commit_every,
+        save_every: commit_every,
+        poll_bytes: POLL_BYTES,
+    };
+    let own = topics.clone();
+    let make = move || -> Result<Box<dyn Operator>, StreamError> {
+        let lateness = Lateness { delay: 0, allowed: 60_000_000 };
+        let (bars, encoding) = (vec![Interval::MINUTE.into()], Encoding::Json);
+        let settings = CandleSettings { bars, lateness, ahead: 60_000_000, encoding };
+        Ok(Box::new(CandleOperator::new(settings, own.clone())))
+    };
+    Task::new(log, topics.clone(), settings, Box::new(make)).drain().await
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let url = arguments.next().ok_or("bench_kafka kafka://host:port [trades]")?;
-    let count: i64 = arguments.next().map_or(Ok(80_000), |n| n.parse())?;
-    let rounds: usize = arguments.next().map_or(Ok(10), |n| n.parse())?;
+    let url = arguments.next().ok_or("bench_kafka kafka://host:port [trades] [steps]")?;
+    let count: i64 = arguments.next().map_or(Ok(1_000_000), |n| n.parse())?;
+    let asked = arguments.next().unwrap_or_else(|| "write,read,candles".to_owned());
+    let commit_every: u64 = arguments.next().map_or(Ok(100), |n| n.parse())?;
     let log = Arc::new(KafkaLog::connect(&url, KafkaOptions::new("bench")).await?);
-    let mut steps: Vec<(&str, f64, f64)> =
-        ["write", "read", "candles"].map(|name| (name, 0.0, 0.0)).to_vec();
-    let mut step = |number: usize, since: (Instant, f64)| {
-        steps[number].1 += since.0.elapsed().as_secs_f64();
-        steps[number].2 += cpu() - since.1;
-    };
-    let mut names = Vec::new();
-    for round in 0..rounds {
-        let topics = Topics::new(PARTITIONS, Some(&format!("r{round}")));
-        for name in topics.all() {
-            let (name, kept_for) = (name.to_string(), Vec::new());
-            let spec = TopicSpec { name, partitions: PARTITIONS, retention_secs: None, kept_for };
-            log.create(&spec).await?;
-        }
-        names.push(topics.trade.to_string());
-        let all = trades(count);
-        let since = (Instant::now(), cpu());
-        for (partition, records) in all.into_iter().enumerate() {
-            for some in records.chunks(AT_ONCE) {
-                log.append(&topics.trade, partition as u32, some.to_vec()).await?;
-            }
-        }
-        step(0, since);
-        let since = (Instant::now(), cpu());
-        for partition in 0..PARTITIONS {
-            let mut from = 0;
-            loop {
-                let some =
-                    log.read(&topics.trade, partition, from, 1 << 20, Duration::ZERO).await?;
-                let Some(last) = some.last() else { break };
-                from = last.offset + 1;
-            }
-        }
-        step(1, since);
-        let settings = TaskSettings {
-            group: format!("bench-{round}"),
-            topic: topics.trade.clone(),
-            commit_every: Duration::from_millis(100),
-            save_every: Duration::from_millis(100),
-            poll_bytes: 1 << 20,
-        };
-        let own = topics.clone();
-        let make = move || -> Result<Box<dyn Operator>, StreamError> {
-            let lateness = Lateness { delay: 0, allowed: 60_000_000 };
-            let (bars, encoding) = (vec![Interval::MINUTE.into()], Encoding::Json);
-            let settings = CandleSettings { bars, lateness, ahead: 60_000_000, encoding };
-            Ok(Box::new(CandleOperator::new(settings, own.clone())))
-        };
-        let since = (Instant::now(), cpu());
-        Task::new(log.clone(), topics, settings, Box::new(make)).drain().await?;
-        step(2, since);
+    let topics = Topics::new(PARTITIONS, None);
+    for name in topics.all() {
+        let (name, kept_for) = (name.to_string(), Vec::new());
+        let spec = TopicSpec { name, partitions: PARTITIONS, retention_secs: None, kept_for };
+        log.create(&spec).await?;
     }
-    let steps: serde_json::Map<String, serde_json::Value> = steps
+    let mut done = Vec::new();
+    if asked.contains("write") {
+        let all = trades(count);
+        step("write", &asked, &mut done, write(&log, &topics, all)).await?;
+    }
+    step("read", &asked, &mut done, read(&log, &topics)).await?;
+    let commit_every = Duration::from_millis(commit_every);
+    step("candles", &asked, &mut done, candles(log.clone(), &topics, commit_every)).await?;
+    let steps: serde_json::Map<String, serde_json::Value> = done
         .into_iter()
-        .map(|(name, seconds, cpu)| {
+        .map(|Step { name, seconds, cpu }| {
             (name.to_owned(), serde_json::json!({ "seconds": seconds, "cpu": cpu }))
         })
         .collect();
-    let trades = count * rounds as i64;
-    println!("{}", serde_json::json!({ "trades": trades, "topics": names, "steps": steps }));
+    let topics = [&*topics.trade];
+    println!("{}", serde_json::json!({ "trades": count, "topics": topics, "steps": steps }));
     Ok(())
 }

@@ -50,7 +50,22 @@ const SKEW: i64 = 60_000_000;
 /// Instruments that were met, so that a name is parsed once.
 #[derive(Debug, Default)]
 pub struct Instruments {
-    known: HashMap<Box<str>, Instrument>,
+    known: HashMap<Box<[u8]>, Instrument>,
+    /// The first name at each [`place()`]: most are found without the map.
+    first: Vec<Option<(Box<[u8]>, Instrument)>>,
+}
+
+/// How many places there are.
+const FIRST: usize = 1 << 10;
+
+/// The place of a name. It may be easy to guess: whoever shares it is looked up in the map.
+fn place(name: &[u8]) -> usize {
+    let mut word = [0; 8];
+    let count = name.len().min(8);
+    word[..count].copy_from_slice(&name[..count]);
+    let last = name.last().copied().unwrap_or_default();
+    let mixed = u64::from_le_bytes(word) ^ (u64::from(last) << 57) ^ ((name.len() as u64) << 49);
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 10)) as usize
 }
 
 impl Instruments {
@@ -59,14 +74,27 @@ impl Instruments {
     /// # Errors
     /// When the text names none.
     pub fn named(&mut self, name: &str) -> Result<Instrument, Refusal> {
-        if let Some(known) = self.known.get(name) {
+        if let Some(known) = self.met(name.as_bytes()) {
             return Ok(known.clone());
         }
         let parsed: Instrument = name.parse().map_err(|e: foretell_market::InstrumentError| {
             Refusal::new(format!("product_id: {e}"))
         })?;
-        self.known.insert(name.into(), parsed.clone());
+        let name: Box<[u8]> = name.as_bytes().into();
+        if self.first.is_empty() {
+            self.first.resize(FIRST, None);
+        }
+        self.first[place(&name)].get_or_insert_with(|| (name.clone(), parsed.clone()));
+        self.known.insert(name, parsed.clone());
         Ok(parsed)
+    }
+
+    /// The instrument of a name that was met before.
+    fn met(&self, name: &[u8]) -> Option<&Instrument> {
+        match self.first.get(place(name)) {
+            Some(Some((first, instrument))) if **first == *name => Some(instrument),
+            _ => self.known.get(name),
+        }
     }
 }
 

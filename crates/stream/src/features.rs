@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, RowStepper};
-use foretell_market::{Bar, CandleVersion, Instrument, Interval, RowFlags};
+use foretell_market::{Bar, CandleVersion, Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::FrameError;
 
 use crate::codec::{
     Encoding, Instruments, Refusal, decode_ohlcv, encode_features, is_product, product_id,
 };
 use crate::lane::{Candles, Lane};
-use crate::log::{Record, Stored};
+use crate::log::{Record, Stored, TopicName};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 use crate::rows::{FeatureRecord, Ohlcv};
 
@@ -55,6 +55,9 @@ struct Writer {
     encoding: Encoding,
     buffer: Vec<u8>,
     rows: Vec<FeatureRecord>,
+    interval: Interval,
+    /// Where the latest row of each instrument is written too.
+    latest: Option<TopicName>,
 }
 
 impl FeatureOperator {
@@ -73,8 +76,22 @@ impl FeatureOperator {
             instruments: Instruments::default(),
             lanes: HashMap::new(),
             waiting: Vec::new(),
-            writer: Writer { encoding, buffer: Vec::new(), rows: Vec::new() },
+            writer: Writer {
+                encoding,
+                buffer: Vec::new(),
+                rows: Vec::new(),
+                interval,
+                latest: None,
+            },
         })
+    }
+
+    /// Also writes the latest row of each instrument to a topic that keeps one per key: the
+    /// product, the interval and the feature set.
+    #[must_use]
+    pub fn keeping_latest(mut self, topic: Option<TopicName>) -> Self {
+        self.writer.latest = topic;
+        self
     }
 
     /// Takes what a window of the interval came to.
@@ -104,7 +121,7 @@ impl FeatureOperator {
         let Bar::Candle(version) = bar else { return Ok(()) };
         if lane.waits_since().is_none() && lane.is_next(version) {
             lane.extend(&mut self.candles, version, &mut self.writer.rows)?;
-            self.writer.write(key, &self.topics, out);
+            self.writer.write(key, lane.through(), &self.topics, out);
         } else if version.flags.contains(RowFlags::BACKFILLED) {
             // What was known before the river began changes nothing that it has brought.
         } else {
@@ -131,17 +148,31 @@ fn correct(
         let record = Record { key: key.clone(), value: Bytes::new(), time: late.known_at };
         out.refuse(&Stored { offset: 0, record }, &Refusal(text));
     }
-    writer.write(key, topics, out);
+    writer.write(key, lane.through(), topics, out);
     Ok(())
 }
 
 impl Writer {
-    /// Writes the rows that were made.
-    fn write(&mut self, key: &Bytes, topics: &Topics, out: &mut Outbox) {
+    /// Writes the rows that were made of candles up to `through`.
+    fn write(
+        &mut self,
+        key: &Bytes,
+        through: Option<Timestamp>,
+        topics: &Topics,
+        out: &mut Outbox,
+    ) {
+        let newest = through.map(|open_time| open_time + self.interval);
         for record in self.rows.drain(..) {
             self.buffer.clear();
             encode_features(&record, self.encoding, &mut self.buffer);
-            out.put(&topics.feature, key.clone(), &self.buffer, record.row.known_at);
+            let row = &record.row;
+            out.put(&topics.feature, key.clone(), &self.buffer, row.known_at);
+            // A correction of an older row does not take the place of a newer one.
+            if let Some(latest) = self.latest.as_ref().filter(|_| Some(row.as_of) == newest) {
+                let product = product_id(&row.instrument);
+                let key = format!("{product} {} {}", row.interval, row.feature_set);
+                out.put(latest, key.into(), &self.buffer, row.known_at);
+            }
         }
     }
 }

@@ -180,7 +180,8 @@ impl Lane {
         }
     }
 
-    fn through(&self) -> Option<Timestamp> {
+    /// The open time of the newest candle.
+    pub(crate) fn through(&self) -> Option<Timestamp> {
         self.tail.candles.back().map(|v| v.candle.open_time).or(self.older.through())
     }
 

@@ -24,8 +24,8 @@ pub use candles::{CandleOperator, CandleSettings};
 pub use features::{FeatureOperator, FeatureSettings};
 pub use log::{
     Ahead, Assignment, Commit, Digest, EmbeddedLog, EmbeddedOptions, GroupProtocol, KafkaLog,
-    KafkaOptions, Log, LogError, Lost, Member, Polled, Record, Stored, TopicName, TopicSpec,
-    partition_of,
+    KafkaLogin, KafkaOptions, KafkaSecurity, Log, LogError, Lost, Member, Polled, Record,
+    SaslMechanism, Stored, TopicName, TopicSpec, partition_of,
 };
 pub use operator::{Chain, Operator, Outbox, StreamError, Topics};
 pub use rows::{Closed, Counted, FeatureRecord, Ohlcv};

@@ -19,7 +19,7 @@ use foretell_market::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions};
-pub use kafka::{GroupProtocol, KafkaLog, KafkaOptions};
+pub use kafka::{GroupProtocol, KafkaLog, KafkaLogin, KafkaOptions, KafkaSecurity, SaslMechanism};
 pub use progress::{Ahead, Digest};
 
 /// One record, as it is written.
@@ -180,6 +180,9 @@ pub enum LogError {
     /// Stored bytes that this version cannot read.
     #[error("the log is damaged or of another version: {0}")]
     Damaged(String),
+    /// A cluster that this process may not speak to, or must not.
+    #[error("there is no access to the cluster: {0}")]
+    Access(String),
     /// The storage or the network failed.
     #[error("the log failed: {0}")]
     Storage(String),
@@ -247,6 +250,16 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// # Errors
     /// An unknown topic, or when storage fails.
     async fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Member>, LogError>;
+
+    /// Creates a topic that keeps the latest record of each key, as long as there is one.
+    /// `false`: this log has no such topics; whoever needs latest records finds them in the
+    /// topic that they were written to.
+    ///
+    /// # Errors
+    /// As [`Log::create()`].
+    async fn create_latest(&self, _topic: &TopicSpec) -> Result<bool, LogError> {
+        Ok(false)
+    }
 
     /// Removes a topic with its records and what groups have committed on it. One that is not
     /// there is removed already. Nobody may be at work on it.

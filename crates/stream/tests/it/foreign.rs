@@ -13,14 +13,18 @@ use crate::cluster::Cluster;
 use crate::market::{FAULTS, arrivals, records};
 use crate::river::{all, append, create, river};
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+pub(crate) fn python() -> PathBuf {
+    std::env::var_os("FORETELL_PYTHON")
+        .map_or_else(|| repository().join(".venv/bin/python"), PathBuf::from)
+}
+
 /// Runs the other program with some input and gives back the lines it printed.
-async fn client(cluster: &Cluster, arguments: &[&str], input: String) -> Vec<Value> {
-    let python = std::env::var_os("FORETELL_PYTHON")
-        .map_or_else(|| repository().join(".venv/bin/python"), PathBuf::from);
+pub(crate) async fn client(cluster: &Cluster, arguments: &[&str], input: String) -> Vec<Value> {
+    let python = python();
     let mut command = Command::new(&python);
     command
         .arg(repository().join("tests/reference/kafka_client.py"))

@@ -177,11 +177,15 @@ impl KafkaMember {
     }
 
     fn keep(&mut self, records: Vec<ConsumerRecord>) {
-        for record in records {
-            let partition = record.partition as u32;
+        let mut records = records.into_iter().peekable();
+        while let Some(partition) = records.peek().map(|first| first.partition) {
+            let run = std::iter::from_fn(|| records.next_if(|r| r.partition == partition));
+            let partition = partition as u32;
             // A partition that is not handed out yet is read from its offset again.
             if self.owned.contains(&partition) {
-                self.ahead.entry(partition).or_default().push_back(wire::incoming(record));
+                self.ahead.entry(partition).or_default().extend(run.map(wire::incoming));
+            } else {
+                run.for_each(drop);
             }
         }
     }

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use super::{IDLE_READERS, Shared, at_once, locked, wire};
 use crate::log::Stored;
 
-/// The most records of one poll.
-const AT_ONCE: i32 = 20_000;
+/// The most bytes that one request brings of a partition, and of all. Not so many records: what
+/// is behind their number in an answer would be asked for and read once more.
+const PARTITION_BYTES: i32 = 1 << 20;
+const ALL_BYTES: i32 = 8 << 20;
 /// How long one poll waits that must not wait for long.
 pub(super) const MOMENT: Duration = Duration::from_millis(20);
 
@@ -23,8 +25,10 @@ pub(super) fn settings(consumer: ConsumerBuilder) -> ConsumerBuilder {
         .isolation_level(IsolationLevel::ReadCommitted)
         .auto_offset_reset(AutoOffsetReset::Earliest)
         .enable_auto_commit(false)
-        .max_poll_records(AT_ONCE)
-        .max_buffered_records(AT_ONCE)
+        .fetch_max_bytes(ALL_BYTES)
+        .max_partition_fetch_bytes(PARTITION_BYTES)
+        .max_poll_records(-1)
+        .max_buffered_records(0)
         .metrics_push(false)
 }
 
@@ -157,6 +161,9 @@ pub(super) fn take(records: &mut VecDeque<Stored>, bytes: usize) -> Vec<Stored> 
         if size >= bytes {
             break;
         }
+    }
+    if count == records.len() {
+        return std::mem::take(records).into();
     }
     records.drain(..count).collect()
 }
