@@ -28,6 +28,7 @@ import scipy.stats
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PIPELINE = "pipelines/btc-usd-hourly.toml"
 FORECAST = "/api/v1/forecasts/BTC-USD?horizon=1h"
+ROW = "/api/v1/features/BTC-USD"
 MIB = 1024 * 1024
 
 
@@ -233,7 +234,7 @@ def running(command):
                 sys.exit(f"error: {command[0]} did not stop within 20 s of an interrupt")
 
 
-def bench_stream(table, programs, _):
+def bench_stream(table, programs, scratch):
     """The live river on the embedded log: one thread, seeded trades, state and commits at most 100 ms apart."""
     river = programs / "examples/bench_stream"
     for mode, what, bar in [("candles", "trades to 60 s candles, 460 per candle", 1_000_000), ("features", "the same and rows of kraken-62 behind them", 300_000)]:
@@ -252,8 +253,20 @@ def bench_stream(table, programs, _):
               bar="under 5 ms", met=row["p99"] < 5)
     table.add("stream: the same, p50 and longest", f"{row['p50']:.2f} and {row['max']:.2f} ms")
     table.add("stream: latest row from the view, p99", f"{lookup['p99'] * 1000:.1f} µs", bar="under 100 µs", met=lookup["p99"] < 0.1)
+    bench_row(table, programs, scratch)
     ours = ask([programs / "examples/bench_memory", 10_000_000])
     table.add("stream: memory at its most, 10,000,000 trades of 500 instruments", f"{ours['most_rss_mb']} MB", bar="under 200 MB", met=ours["most_rss_mb"] < 200)
+
+
+def bench_row(table, programs, scratch):
+    """The latest feature row over HTTP, asked for on a fixed schedule while a river makes rows and forecasts."""
+    port = free_port()
+    with running([programs / "foretell", "--data-dir", scratch / "river", "up", "--demo", "--listen", f"127.0.0.1:{port}"]) as child:
+        first_answer(port, ROW, child, 60)
+        load = ask([programs / "xtask", "load", "--url", f"http://127.0.0.1:{port}{ROW}", "--rate", 1000, "--seconds", 30])
+    table.add("stream: GET latest row of a running river, 1,000/s for 30 s, p99", f"{load['p99_ms']:.2f} ms", bar="under 2 ms, none failed",
+              met=load["failures"] == 0 and load["p99_ms"] < 2)
+    table.add("stream: the same, p50 / p99.9 / longest", f"{load['p50_ms']:.2f} / {load['p999_ms']:.2f} / {load['max_ms']:.2f} ms")
 
 
 def bench_kafka(table, programs, _):

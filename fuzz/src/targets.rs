@@ -3,7 +3,9 @@
 //! What is promised beyond that is asserted here: a refusal names the file and ends in
 //! a remedy, and what was read goes through the gate.
 
+mod feeds;
 mod models;
+mod river;
 
 use std::path::Path;
 
@@ -22,17 +24,25 @@ use crate::engine::Target;
 pub fn targets() -> Vec<Target> {
     let target = |name, run, words| Target { name, run, words };
     vec![
+        target("arrival", river::arrival, river::ARRIVAL_WORDS),
         target("binance-klines", binance_klines, JSON_WORDS),
         target("coingecko", coingecko, COINGECKO_WORDS),
         target("csv", csv, CSV_WORDS),
+        target("features", river::features, river::ROW_WORDS),
+        target("forecast-record", river::forecast, river::FORECAST_WORDS),
         target("json", json, JSON_WORDS),
         target("kraken-names", kraken_names, KRAKEN_WORDS),
         target("kraken-ohlc", kraken_ohlc, KRAKEN_WORDS),
         target("kraken-trades", kraken_trades, KRAKEN_WORDS),
+        target("live-binance", feeds::binance, feeds::WORDS),
+        target("live-coinbase", feeds::coinbase, feeds::WORDS),
+        target("live-kraken", feeds::kraken, feeds::WORDS),
+        target("ohlcv", river::ohlcv, river::OHLCV_WORDS),
         target("parquet", parquet, &["PAR1"]),
         target("pickle", models::pickle, models::PICKLE_WORDS),
         target("pipeline", pipeline, PIPELINE_WORDS),
         target("safetensors", models::safetensors, models::SAFETENSORS_WORDS),
+        target("saved-state", river::state, &[]),
         target("torch", models::torch, models::PICKLE_WORDS),
         target("xgboost", models::xgboost, models::XGBOOST_WORDS),
     ]

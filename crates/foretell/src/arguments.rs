@@ -16,7 +16,7 @@ pub(crate) use interop::{
 };
 
 pub(crate) use river::{
-    LogArguments, PartArguments, PeriodArguments, ReplayArguments, UpArguments,
+    LogArguments, PartArguments, PeriodArguments, ReplayArguments, UpArguments, ViewArguments,
 };
 pub(crate) use simulate::{SimulateArguments, Speed};
 
@@ -446,6 +446,8 @@ pub(crate) struct ForecastArguments {
     /// With --log: the name of this process there.
     #[arg(long, requires = "log", default_value = "foretell")]
     pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) view: ViewArguments,
     #[command(flatten)]
     pub(crate) api: ServeArguments,
 }

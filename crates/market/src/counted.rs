@@ -25,8 +25,8 @@ pub enum CountSpec {
 /// The text names no bar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no bar: write an interval (1m), tick-<trades>, volume-<base amount> or \
-     dollar-<quote amount>, each more than zero"
+    "`{0}` is no bar: write an interval (1m), tick-<trades> of 1 or more, volume-<base amount> or \
+     dollar-<quote amount> of 1e-12 to 1e18"
 )]
 pub struct BarSpecError(pub String);
 
@@ -58,7 +58,8 @@ impl FromStr for CountSpec {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = || BarSpecError(text.to_owned());
         let (kind, bound) = text.split_once('-').ok_or_else(fail)?;
-        let amount = || bound.parse().ok().filter(|b: &f64| b.is_finite() && *b > 0.0);
+        // Bounds that a name can be made of, and sums reach.
+        let amount = || bound.parse().ok().filter(|b: &f64| (1e-12..=1e18).contains(b));
         let spec = match kind {
             "tick" => bound.parse().ok().filter(|b| *b > 0).map(Self::Ticks),
             "volume" => amount().map(Self::Volume),
@@ -208,9 +209,20 @@ impl Counting {
         Self { spec, number: 0, open: None, volume, notional, tainted: false, latest: None, now }
     }
 
+    /// Behind bars that were made before, so that none has a number twice. Nobody counted the
+    /// trades since: the first bar is tainted.
+    pub fn resumed(spec: CountSpec, number: u64) -> Self {
+        Self { number, tainted: true, ..Self::new(spec) }
+    }
+
     /// What its bars count.
     pub fn spec(&self) -> CountSpec {
         self.spec
+    }
+
+    /// The number of the bar that closes next.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Takes the next event and hands out the bar that it closed.

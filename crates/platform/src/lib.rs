@@ -86,7 +86,7 @@ pub use retrain::{Retrain, with_test_size};
 pub use searches::{SearchDetail, SearchTrialView, SearchView};
 pub use service::{RunOptions, Service};
 pub use stations::StationInput;
-pub use telling::{Listener, Missed, Told};
+pub use telling::{Listener, LiveRowQuery, Missed, Told};
 pub use training::RANDOM_WALK;
 pub use url::Url;
 pub use vendor::{KrakenMarket, PairView, TickerView, market_diagnosis, market_state};

@@ -8,6 +8,7 @@ mod diagnostic;
 mod ensembles;
 mod explain;
 mod keys;
+mod live;
 mod search;
 mod section;
 mod source;
@@ -28,6 +29,7 @@ use crate::cards;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use explain::{json_schema, reference, template};
 pub use keys::{Key, Kind, SEARCH, TABLES, Table, Variant};
+pub use live::LiveSettings;
 use section::Section;
 pub(crate) use section::nearest;
 
@@ -74,15 +76,6 @@ pub struct Pipeline {
     pub time_to_live: Interval,
     /// Whose trades are followed live.
     pub live: Option<LiveSettings>,
-}
-
-/// Whose trades are followed live, and how patiently.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LiveSettings {
-    /// The venue's name.
-    pub venue: String,
-    /// For how long after its close a candle still takes late trades.
-    pub lateness: Interval,
 }
 
 /// What counts as the present of a pipeline.
@@ -343,11 +336,7 @@ impl Pipeline {
         let promotion = sections.open("promotion");
         let time_to_live = serve.interval("time_to_live", sections.faults);
         let twice = Interval::from_secs(2 * label.horizon.secs()).unwrap_or(label.horizon);
-        let live = root.iter().any(|(key, _)| key.get_ref() == "live").then(|| {
-            let live = sections.open("live");
-            let lateness = live.interval("lateness", sections.faults).unwrap_or(Interval::MINUTE);
-            LiveSettings { venue: live.text("venue", sections.faults), lateness }
-        });
+        let live = LiveSettings::read(&mut sections, interval);
         let alpha = promotion.number("alpha", sections.faults);
         let evaluation = Self::read_evaluation(&mut sections);
         let models = Self::read_models(&mut sections, evaluation.epochs);

@@ -5,6 +5,7 @@
 //! cluster ([`Part`]), and joined to the lake, the registry and whoever reads.
 
 mod address;
+mod bars;
 mod columns;
 mod history;
 mod ingest;
@@ -14,6 +15,7 @@ mod parts;
 mod plan;
 mod read;
 mod replay;
+mod shown;
 mod status;
 mod up;
 

@@ -10,7 +10,7 @@ use foretell_forecaster::{ForecastView, view};
 use foretell_market::{Fingerprint, Instrument, Interval, Timestamp};
 use foretell_registry::{ForecastFilter, RegistryError};
 use foretell_stream::codec::{Encoding, decode_features, encode_features};
-use foretell_stream::{OnCommit, Topics, View};
+use foretell_stream::{OnCommit, Topics, View, Wanted};
 use tokio::sync::broadcast;
 
 use crate::error::PlatformError;
@@ -89,6 +89,17 @@ impl Default for Teller {
     fn default() -> Self {
         Self(broadcast::channel(KEPT).0)
     }
+}
+
+/// Which feature row of an instrument is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LiveRowQuery {
+    /// The step of its grid; the shortest that has a row without it.
+    pub interval: Option<Interval>,
+    /// As of when (UTC): the newest row that was known then. The present without it.
+    pub at: Option<Timestamp>,
+    /// Of a pipeline of the river; of the newest decision without it.
+    pub pipeline: Option<String>,
 }
 
 /// Forecasts that somebody missed.
@@ -187,16 +198,17 @@ impl Service {
         self.rows.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The newest feature row of an instrument that was known at an instant, at present without
-    /// one: the bytes of its record of the topic `feature`, JSON. Without an interval of the
-    /// shortest that has one.
+    /// The newest feature row in memory that was known at an instant, at present without one:
+    /// the bytes of its record of the topic `feature`, JSON. Without an interval of the shortest
+    /// that has one, without a set of the newest decision.
     ///
     /// # Errors
     /// When no river runs here, or it keeps no such row in memory.
-    pub fn feature_row(
+    pub(crate) fn feature_row(
         &self,
         instrument: &Instrument,
         interval: Option<Interval>,
+        set: Option<Fingerprint>,
         at: Option<Timestamp>,
     ) -> Result<Vec<u8>, PlatformError> {
         let Some(rows) = self.rows() else {
@@ -206,16 +218,16 @@ impl Service {
             ));
         };
         let now = self.store.clock.now();
-        let found =
-            rows.record_as_of(instrument, interval, at.unwrap_or(now)).ok_or_else(|| {
-                let of = interval.map_or_else(String::new, |i| format!(" {i}"));
-                let known = at.map_or_else(String::new, |t| format!(" that was known at {t}"));
-                PlatformError::not_found(
-                    format!("live feature row of {instrument}{of}{known}"),
-                    "only the latest rows are kept in memory: ask for a later instant, another \
-                 interval, or an instrument of the river's pipelines",
-                )
-            })?;
+        let wanted = Wanted { instrument, interval, set, at: at.unwrap_or(now) };
+        let found = rows.record(wanted).ok_or_else(|| {
+            let of = interval.map_or_else(String::new, |i| format!(" {i}"));
+            let known = at.map_or_else(String::new, |t| format!(" that was known at {t}"));
+            PlatformError::not_found(
+                format!("live feature row of {instrument}{of}{known}"),
+                "neither memory nor the lake has one: ask for a later instant, another interval, \
+                 or an instrument of the river's pipelines",
+            )
+        })?;
         let mut bytes = Vec::new();
         encode_features(&found, Encoding::Json, &mut bytes);
         Ok(bytes)

@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
+use crate::metrics::PushClient;
 use crate::problem::Problem;
 use crate::wire::{self, Message};
 
@@ -90,6 +91,7 @@ pub(crate) struct Feed {
     more: bool,
     /// What was told of the past and may come once more from the present.
     told_again: HashSet<String>,
+    client: PushClient,
     /// The end of the server.
     ending: CancellationToken,
 }
@@ -99,6 +101,7 @@ impl Feed {
     pub(crate) async fn begin(
         service: &Service,
         query: &FeedQuery,
+        client: PushClient,
         ending: CancellationToken,
     ) -> Result<Self, Problem> {
         let audience = Audience::of(query)?;
@@ -115,7 +118,7 @@ impl Feed {
             }
         }
         let told_again = again.iter().map(|view| view.forecast.id.clone()).collect();
-        Ok(Self { audience, listener, again, more, told_again, ending })
+        Ok(Self { audience, listener, again, more, told_again, client, ending })
     }
 
     /// The next thing to tell; `None` when the server ends. May be dropped and called again.
@@ -133,7 +136,10 @@ impl Feed {
             };
             let told = match told {
                 Ok(told) => told,
-                Err(RecvError::Lagged(count)) => return Some(Message::missed(Some(count))),
+                Err(RecvError::Lagged(count)) => {
+                    self.client.missed(count);
+                    return Some(Message::missed(Some(count)));
+                }
                 Err(RecvError::Closed) => return None,
             };
             if let Told::Forecast(view) = &*told

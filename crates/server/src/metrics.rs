@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use foretell_platform::Served;
 use foretell_platform::river::RiverView;
-use metrics::{Gauge, Key, Label, Level, Metadata, Recorder as _};
+use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// The latency buckets of the metric's contract, seconds.
@@ -50,6 +50,10 @@ impl Metrics {
             recorder.describe_gauge(name.into(), None, text.into());
         };
         gauge("stream_lag_records", "Offsets that a consumer group has not committed yet.");
+        describe("stream_bars_total", "Bars made, corrections of candles among them, by kind.");
+        describe("push_missed_total", "Events that clients were too slow for, by transport.");
+        gauge("push_clients", "Clients that are being told what happens, by transport.");
+        gauge("stream_view_rows", "Feature row versions that are in memory.");
         gauge("stream_log_full", "1 while the log is at its disk budget and takes nothing in.");
         recorder.describe_histogram(
             "api_request_latency_seconds".into(),
@@ -105,6 +109,11 @@ impl Metrics {
             counter("stream_records_written_total", labels, *records);
         }
         counter("stream_events_appended_total", Vec::new(), river.appended);
+        for (bar, made) in &river.bars {
+            counter("stream_bars_total", vec![Label::new("bar", bar.clone())], *made);
+        }
+        let key = Key::from_name("stream_view_rows");
+        self.recorder.register_gauge(&key, &METADATA).set(river.rows_in_memory as f64);
         for group in &river.groups {
             let labels = vec![
                 Label::new("group", group.group.clone()),
@@ -122,6 +131,17 @@ impl Metrics {
         let labels = vec![Label::new("model", model.to_owned())];
         let key = Key::from_parts("model_predictions_total", labels);
         self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// A client that is told what happens, until what is returned is dropped.
+    pub(crate) fn push_client(&self, transport: &'static str) -> PushClient {
+        let labels = || vec![Label::new("transport", transport)];
+        let clients = Key::from_parts("push_clients", labels());
+        let clients = self.recorder.register_gauge(&clients, &METADATA);
+        let missed = Key::from_parts("push_missed_total", labels());
+        let missed = self.recorder.register_counter(&missed, &METADATA);
+        clients.increment(1.0);
+        PushClient { _listening: Active(clients), missed }
     }
 
     /// Puts samples into their buckets for as long as it is polled, whether anybody reads
@@ -145,6 +165,25 @@ impl Metrics {
     pub(crate) fn render(&self) -> String {
         self.handle.run_upkeep();
         self.handle.render()
+    }
+}
+
+/// Counts what becomes of a client that is told what happens.
+pub(crate) struct PushClient {
+    _listening: Active,
+    missed: Counter,
+}
+
+impl PushClient {
+    /// It was too slow for so many events.
+    pub(crate) fn missed(&self, events: u64) {
+        self.missed.increment(events);
+    }
+}
+
+impl std::fmt::Debug for PushClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PushClient")
     }
 }
 
@@ -224,6 +263,20 @@ mod tests {
         };
         drop(Box::pin(handler));
         assert_eq!(active(&metrics), "api_active_requests 0");
+    }
+
+    #[test]
+    fn a_client_is_counted_until_it_goes_and_what_it_missed_for_good() {
+        let metrics = Metrics::new();
+        let (slow, other) = (metrics.push_client("sse"), metrics.push_client("websocket"));
+        slow.missed(7);
+        let has = |line: &str| metrics.render().lines().any(|found| found == line);
+        assert!(has("push_clients{transport=\"sse\"} 1"));
+        assert!(has("push_clients{transport=\"websocket\"} 1"));
+        drop((slow, other));
+        assert!(has("push_clients{transport=\"sse\"} 0"));
+        assert!(has("push_missed_total{transport=\"sse\"} 7"));
+        assert!(has("push_missed_total{transport=\"websocket\"} 0"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! From what a feed brings to candles: one lane per instrument, several bars at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use foretell_market::{
-    Arrival, Bar, BarSpec, Counting, FeedEvent, Instrument, Lateness, Timestamp, Trade, Tumbling,
+    Arrival, Bar, BarSpec, CountSpec, Counting, FeedEvent, Instrument, Lateness, Timestamp, Trade,
+    Tumbling,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,9 @@ pub struct CandleSettings {
 struct Lane {
     instrument: Instrument,
     bars: Vec<Bars>,
+    /// Bars by count that nobody asks for any more, with the number that comes next: no two
+    /// bars have one number.
+    ended: Vec<(CountSpec, u64)>,
     ids: Ids,
     #[serde(skip)]
     changed: bool,
@@ -63,6 +67,7 @@ const PLACE: &[u8] = b"\0place";
 #[derive(Debug)]
 pub struct CandleOperator {
     settings: CandleSettings,
+    further: BTreeMap<Instrument, Vec<BarSpec>>,
     topics: Topics,
     instruments: Instruments,
     /// The partition it works on, of how many; `None` takes every record.
@@ -109,10 +114,53 @@ impl Writer<'_> {
     }
 }
 
+/// The bars that an instrument has.
+fn wanted(
+    settings: &CandleSettings,
+    further: &BTreeMap<Instrument, Vec<BarSpec>>,
+    instrument: &Instrument,
+) -> Vec<BarSpec> {
+    let mut all = settings.bars.clone();
+    for spec in further.get(instrument).into_iter().flatten() {
+        if !all.contains(spec) {
+            all.push(*spec);
+        }
+    }
+    all
+}
+
 impl Lane {
-    fn new(instrument: Instrument, settings: &CandleSettings) -> Self {
-        let bars = settings.bars.iter().map(|spec| Bars::new(*spec, settings.lateness)).collect();
-        Self { instrument, bars, ids: Ids::default(), changed: false }
+    fn new(instrument: Instrument, bars: &[BarSpec], lateness: Lateness) -> Self {
+        let (ids, ended) = (Ids::default(), Vec::new());
+        let mut lane = Self { instrument, bars: Vec::new(), ended, ids, changed: false };
+        lane.make(bars, lateness);
+        lane
+    }
+
+    /// Goes on with these bars: those that it has go on as they are, others begin now, and of
+    /// those that nobody asks for any more the open one is given up.
+    fn make(&mut self, wanted: &[BarSpec], lateness: Lateness) {
+        let mut old = std::mem::take(&mut self.bars);
+        for spec in wanted {
+            let bars = match old.iter().position(|bars| bars.spec() == *spec) {
+                Some(at) => old.remove(at),
+                None => self.begun(*spec, lateness),
+            };
+            self.bars.push(bars);
+        }
+        for bars in old {
+            if let Bars::Count(bars) = bars {
+                self.ended.push((bars.spec(), bars.number()));
+            }
+        }
+    }
+
+    fn begun(&mut self, spec: BarSpec, lateness: Lateness) -> Bars {
+        let before = self.ended.iter().position(|(of, _)| BarSpec::from(*of) == spec);
+        match before.map(|at| self.ended.remove(at)) {
+            Some((count, number)) => Bars::Count(Counting::resumed(count, number)),
+            None => Bars::new(spec, lateness),
+        }
     }
 
     /// Hands an event to all bars, and writes what they answer.
@@ -169,6 +217,7 @@ impl CandleOperator {
     pub fn new(settings: CandleSettings, topics: Topics) -> Self {
         Self {
             settings,
+            further: BTreeMap::new(),
             topics,
             instruments: Instruments::default(),
             partition: None,
@@ -176,6 +225,17 @@ impl CandleOperator {
             place: Place::default(),
             buffer: Vec::new(),
         }
+    }
+
+    /// Makes further bars of some instruments in the same pass.
+    ///
+    /// The list may change between two processes: a saved state goes on with the bars that it
+    /// has, begins others with the next record, and gives up what nobody asks for any more.
+    /// Bars by count that are asked for again go on numbering where they ended.
+    #[must_use]
+    pub fn and_of(mut self, further: BTreeMap<Instrument, Vec<BarSpec>>) -> Self {
+        self.further = further;
+        self
     }
 
     /// Takes what came, or says why not.
@@ -199,7 +259,9 @@ impl CandleOperator {
             _ => {
                 product = belongs(instrument, self.partition)?;
                 let lane = self.lanes.entry(product.clone()).or_insert_with(|| {
-                    let mut lane = Lane::new(instrument.clone(), &self.settings);
+                    let bars = wanted(&self.settings, &self.further, instrument);
+                    let lateness = self.settings.lateness;
+                    let mut lane = Lane::new(instrument.clone(), &bars, lateness);
                     if let Some(until) = self.place.lost_until {
                         lane.miss((Timestamp::MIN, until), arrival.at, &product, &mut writer);
                     }
@@ -261,15 +323,9 @@ impl Operator for CandleOperator {
                 self.place = saved::restore(key, value)?;
                 continue;
             }
-            let lane: Lane = saved::restore(key, value)?;
-            let found: Vec<BarSpec> = lane.bars.iter().map(Bars::spec).collect();
-            if found != self.settings.bars {
-                let wanted = &self.settings.bars;
-                return Err(StreamError::State {
-                    key: String::from_utf8_lossy(key).into_owned(),
-                    reason: format!("it has bars of {found:?}, not of {wanted:?}"),
-                });
-            }
+            let mut lane: Lane = saved::restore(key, value)?;
+            let bars = wanted(&self.settings, &self.further, &lane.instrument);
+            lane.make(&bars, self.settings.lateness);
             self.lanes.insert(key.clone(), lane);
         }
         Ok(())

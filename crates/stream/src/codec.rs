@@ -46,6 +46,8 @@ const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
 /// How far what a record says of itself may be ahead of when it was written, microseconds: two
 /// clocks differ.
 const SKEW: i64 = 60_000_000;
+/// No price and no amount of a market is larger: sums and products of them stay numbers.
+const LARGEST: f64 = 1e18;
 
 /// Instruments that were met, so that a name is parsed once.
 #[derive(Debug, Default)]
@@ -178,6 +180,10 @@ fn check(arrival: &Arrival, written: Timestamp, ahead: i64) -> Result<(), Refusa
             }
             if !(quantity.is_finite() && *quantity >= 0.0) {
                 let text = format!("quantity {quantity} is not a number of zero or more");
+                return Err(Refusal::new(text));
+            }
+            if price.max(*quantity) > LARGEST {
+                let text = format!("price {price} or quantity {quantity} is above {LARGEST:e}");
                 return Err(Refusal::new(text));
             }
             timely("the time", *time)

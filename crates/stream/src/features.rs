@@ -6,14 +6,16 @@ use bytes::Bytes;
 use foretell_feature::{ContextSpec, FeatureSet, LabelSpec, RowStepper};
 use foretell_market::{Bar, CandleVersion, Instrument, Interval, RowFlags, Timestamp};
 use foretell_panel::FrameError;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::{
     Encoding, Instruments, Refusal, decode_ohlcv, encode_features, is_product, product_id,
 };
 use crate::lane::{Candles, Lane};
-use crate::log::{Record, Stored, TopicName};
+use crate::log::{Lost, Record, Stored, TopicName};
 use crate::operator::{Operator, Outbox, StreamError, Topics};
 use crate::rows::{FeatureRecord, Ohlcv};
+use crate::saved;
 
 /// What rows are made of the candles of one interval.
 #[derive(Debug, Clone)]
@@ -46,8 +48,22 @@ pub struct FeatureOperator {
     lanes: HashMap<Bytes, Lane>,
     /// The lanes that corrections wait in.
     waiting: Vec<Bytes>,
+    place: Place,
     writer: Writer,
 }
+
+/// What is known of the whole partition, saved under a key that no lane has.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    /// Candles went before they were read, all of them from before this instant: what a lane
+    /// that begins later lacks is not known.
+    lost_until: Option<Timestamp>,
+    #[serde(skip)]
+    changed: bool,
+}
+
+const PLACE: &[u8] = b"\0place";
 
 /// Writes rows as records.
 #[derive(Debug)]
@@ -76,6 +92,7 @@ impl FeatureOperator {
             instruments: Instruments::default(),
             lanes: HashMap::new(),
             waiting: Vec::new(),
+            place: Place::default(),
             writer: Writer {
                 encoding,
                 buffer: Vec::new(),
@@ -107,7 +124,10 @@ impl FeatureOperator {
             None => {
                 // Silences do not make a lane.
                 let Bar::Candle(_) = bar else { return Ok(()) };
-                let lane = Lane::new(self.candles.origin(instrument.clone()));
+                let mut lane = Lane::new(self.candles.origin(instrument.clone()));
+                if let Some(until) = self.place.lost_until {
+                    lane.lose(until, until);
+                }
                 self.lanes.entry(key.clone()).or_insert(lane)
             }
         };
@@ -119,6 +139,7 @@ impl FeatureOperator {
             correct(&mut self.candles, lane, key, &self.topics, &mut self.writer, out)?;
         }
         let Bar::Candle(version) = bar else { return Ok(()) };
+        let version = &lane.doubted(*version);
         if lane.waits_since().is_none() && lane.is_next(version) {
             lane.extend(&mut self.candles, version, &mut self.writer.rows)?;
             self.writer.write(key, lane.through(), &self.topics, out);
@@ -200,10 +221,33 @@ fn column(name: &str) -> Result<fn(&CandleVersion) -> f64, StreamError> {
 
 impl Operator for FeatureOperator {
     fn restore(&mut self, state: &[(Bytes, Bytes)]) -> Result<(), StreamError> {
-        self.lanes = self.candles.restore(state)?;
+        let (place, lanes): (Vec<_>, Vec<_>) =
+            state.iter().cloned().partition(|(key, _)| key == PLACE);
+        self.place = match place.first() {
+            Some((key, value)) => saved::restore(key, value)?,
+            None => Place::default(),
+        };
+        self.lanes = self.candles.restore(&lanes)?;
         let waits = |(key, lane): (&Bytes, &Lane)| lane.waits_since().map(|_| key.clone());
         self.waiting = self.lanes.iter().filter_map(waits).collect();
         self.waiting.sort_unstable();
+        Ok(())
+    }
+
+    /// Candles and corrections of them may have been among the records: what could still be
+    /// corrected is tainted, and so are the candles up to the first one that opened after the
+    /// first record behind them was written. Rows are, as long as one of these is in their window.
+    fn lost(&mut self, _: &Lost, until: Timestamp, out: &mut Outbox) -> Result<(), StreamError> {
+        let end = Timestamp::from_micros(until.micros().saturating_add(1));
+        self.place = Place { lost_until: self.place.lost_until.max(Some(end)), changed: true };
+        self.complete(out)?;
+        // In an order that is the same in a replay.
+        let mut lanes: Vec<_> = self.lanes.iter_mut().collect();
+        lanes.sort_unstable_by_key(|(key, _)| *key);
+        for (key, lane) in lanes {
+            lane.lose(until, end);
+            correct(&mut self.candles, lane, key, &self.topics, &mut self.writer, out)?;
+        }
         Ok(())
     }
 
@@ -241,6 +285,10 @@ impl Operator for FeatureOperator {
     }
 
     fn save(&mut self) -> Vec<(Bytes, Option<Bytes>)> {
-        self.candles.save(&mut self.lanes)
+        let mut all = self.candles.save(&mut self.lanes);
+        if std::mem::take(&mut self.place.changed) {
+            all.push((Bytes::from_static(PLACE), Some(saved::save(&self.place))));
+        }
+        all
     }
 }

@@ -60,6 +60,11 @@ struct Tail {
     settled: Option<Timestamp>,
     /// Corrections of one arrival, of which more may come.
     waiting: Vec<CandleVersion>,
+    /// Records went before they were read: candles are tainted up to the first one that opens
+    /// then or later, which is behind the hole.
+    doubt: Option<Timestamp>,
+    /// The last candle that was tainted so, by open time: corrections up to it are too.
+    doubted_to: Option<Timestamp>,
 }
 
 /// The rows of one instrument.
@@ -193,6 +198,44 @@ impl Lane {
     /// When the corrections that wait became known, where some do.
     pub(crate) fn waits_since(&self) -> Option<Timestamp> {
         self.tail.waiting.first().map(|v| v.known_at)
+    }
+
+    /// Records went before they were read, the first one behind them was written before `end`.
+    /// Corrections may have been among them: the candles that could still have one wait as
+    /// tainted ones, known at `known_at`. So are those that come next.
+    pub(crate) fn lose(&mut self, known_at: Timestamp, end: Timestamp) {
+        let settled = self.tail.settled;
+        let open = |v: &&CandleVersion| {
+            Some(v.candle.open_time) > settled
+                && !v.flags.contains(RowFlags::TAINTED)
+                && !v.flags.contains(RowFlags::BACKFILLED)
+        };
+        let tainted = self.tail.candles.iter().filter(open).map(|version| CandleVersion {
+            flags: version.flags | RowFlags::TAINTED,
+            known_at: version.known_at.max(known_at),
+            ..*version
+        });
+        self.tail.waiting.extend(tainted);
+        self.tail.doubt = self.tail.doubt.max(Some(end));
+        self.tail_changed = true;
+    }
+
+    /// A candle that comes, tainted where it follows on records that went unread.
+    pub(crate) fn doubted(&mut self, mut version: CandleVersion) -> CandleVersion {
+        let open_time = version.candle.open_time;
+        if version.flags.contains(RowFlags::BACKFILLED) {
+            return version;
+        }
+        if let Some(end) = self.tail.doubt {
+            version.flags |= RowFlags::TAINTED;
+            if open_time >= end && self.is_next(&version) {
+                (self.tail.doubt, self.tail.doubted_to) = (None, Some(open_time));
+                self.tail_changed = true;
+            }
+        } else if Some(open_time) <= self.tail.doubted_to {
+            version.flags |= RowFlags::TAINTED;
+        }
+        version
     }
 
     /// Lets a candle wait for others of its arrival.

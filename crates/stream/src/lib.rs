@@ -31,4 +31,4 @@ pub use operator::{Chain, Operator, Outbox, StreamError, Topics};
 pub use rows::{Closed, Counted, FeatureRecord, Ohlcv};
 pub use saved::{restore as restore_state, save as save_state};
 pub use task::{MakeOperator, OnCommit, Task, TaskSettings};
-pub use view::View;
+pub use view::{View, Wanted};

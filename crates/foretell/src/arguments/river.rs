@@ -13,6 +13,8 @@ A pipeline says whom it follows in its file:
   [live]
   venue = \"kraken\"        # or binance, coinbase
   lateness = \"30s\"        # for how long a closed candle still takes late trades
+  intervals = [\"5m\"]      # further candles of the same trades
+  bars = [\"tick-100\"]     # bars by count: tick-, volume-<base amount>, dollar-<quote amount>
 
 Examples:
   To see one at once, without a network:
@@ -60,6 +62,16 @@ pub(crate) struct FeedArguments {
     pub(crate) feed: Option<foretell_platform::Url>,
 }
 
+/// How much of the feature rows is in memory.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ViewArguments {
+    /// Feature row versions in memory per instrument, interval and feature set, for questions
+    /// about rows; older ones are read from the lake. A row of 62 features takes about 1 kB.
+    #[arg(long, default_value_t = 1_000, value_name = "ROWS",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) view_rows: u32,
+}
+
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
@@ -79,6 +91,8 @@ pub(crate) struct UpArguments {
     /// How many megabytes the embedded log may hold; at that ingest waits, and says so.
     #[arg(long, value_name = "MB")]
     pub(crate) log_budget: Option<u64>,
+    #[command(flatten)]
+    pub(crate) view: ViewArguments,
     #[command(flatten)]
     pub(crate) api: ServeArguments,
 }

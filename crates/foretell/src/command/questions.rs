@@ -16,7 +16,7 @@ pub(super) async fn forecast(s: &Session, args: &ForecastArguments) -> Result<()
     if let Some(log) = &args.log {
         let log = LogArguments { log: log.clone(), instance: args.instance.clone() };
         let files: Vec<PathBuf> = args.subjects.iter().map(PathBuf::from).collect();
-        return rivers::forecast(s, &files, &log, &args.api).await;
+        return rivers::forecast(s, &files, &log, args.view, &args.api).await;
     }
     let [subject] = args.subjects.as_slice() else {
         return Err(PlatformError::Usage {

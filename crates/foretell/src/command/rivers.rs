@@ -18,6 +18,7 @@ use super::serving::{bind, finish, own, until_stopped};
 use super::{Session, demo};
 use crate::arguments::{
     LogArguments, PartArguments, PeriodArguments, ReplayArguments, ServeArguments, UpArguments,
+    ViewArguments,
 };
 use crate::output::{forecast_line, say, say_json};
 use crate::progress::Progress;
@@ -29,6 +30,11 @@ fn plan(files: &[PathBuf], feed: Option<Url>) -> Result<RiverPlan, PlatformError
 
 fn options(log: &LogArguments) -> RiverOptions {
     RiverOptions { log: log.log.clone(), instance: log.instance.clone(), ..RiverOptions::default() }
+}
+
+/// Rows in memory, of those that serve.
+fn viewed(options: RiverOptions, view: ViewArguments) -> RiverOptions {
+    RiverOptions { rows_in_memory: view.view_rows as usize, ..options }
 }
 
 pub(super) async fn up(s: &Session, args: UpArguments) -> Result<(), PlatformError> {
@@ -47,7 +53,7 @@ pub(super) async fn up(s: &Session, args: UpArguments) -> Result<(), PlatformErr
     let options = RiverOptions {
         retain: Some(args.retain),
         budget: args.log_budget.map(|megabytes| megabytes.saturating_mul(1_000_000)),
-        ..options(&args.log)
+        ..viewed(options(&args.log), args.view)
     };
     serve(s, "foretell up", plan, options, &args.api, true).await
 }
@@ -57,10 +63,12 @@ pub(super) async fn forecast(
     s: &Session,
     files: &[PathBuf],
     log: &LogArguments,
+    view: ViewArguments,
     api: &ServeArguments,
 ) -> Result<(), PlatformError> {
     log.log.must_be_shared()?;
-    serve(s, "foretell forecast", plan(files, None)?, options(log), api, false).await
+    let options = viewed(options(log), view);
+    serve(s, "foretell forecast", plan(files, None)?, options, api, false).await
 }
 
 /// Runs a river, or the part of it that owns the data directory, and the API.

@@ -3,6 +3,7 @@
 //! Every test has its own folder and, where it serves, its own free port.
 
 mod at_once;
+mod bars;
 mod bucket;
 mod classical;
 mod comparing;

@@ -142,3 +142,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn bars_that_are_taken_up_again_go_on_numbering_and_the_first_is_tainted() {
+    let events: Vec<Arrival> = (0..5).map(|i| trade(i, 100.0, 1.0)).collect();
+    let mut counting = Counting::resumed("tick-2".parse().unwrap(), 7);
+    let bars: Vec<CountBar> = events.iter().filter_map(|event| counting.feed(event)).collect();
+    let told: Vec<(u64, bool)> =
+        bars.iter().map(|bar| (bar.number, bar.flags.contains(RowFlags::TAINTED))).collect();
+    assert_eq!(told, [(7, true), (8, false)]);
+    assert_eq!(counting.number(), 9);
+}

@@ -23,6 +23,8 @@ impl Kind {
             Kind::Instrument => "instrument".to_owned(),
             Kind::Texts => "list of texts".to_owned(),
             Kind::Wholes(low, high) => format!("list of whole numbers {low}…{high}"),
+            Kind::Intervals => "list of lengths of time".to_owned(),
+            Kind::Bars => "list of bars by count".to_owned(),
             Kind::TextTable => "table of texts".to_owned(),
             Kind::NumberTable => "table of numbers".to_owned(),
         }
@@ -118,6 +120,7 @@ pub fn template(name: &str, instrument: &str, path: &str) -> String {
             "live" => {
                 out.push_str("\n# Whose trades `foretell up` follows.\n");
                 out.push_str("# [live]\n# venue = \"kraken\"\n# lateness = \"30s\"\n");
+                out.push_str("# intervals = [\"5m\"]\n# bars = [\"tick-100\"]\n");
                 continue;
             }
             "models" => {
@@ -158,6 +161,17 @@ fn key_schema(key: &Key) -> Value {
         Kind::Wholes(low, high) => json!({
             "type": "array",
             "items": { "type": "integer", "minimum": low, "maximum": high },
+        }),
+        Kind::Intervals => json!({
+            "type": "array", "uniqueItems": true,
+            "items": { "type": "string", "pattern": "^[0-9]+ *(s|m|min|h|d|w)$" },
+        }),
+        Kind::Bars => json!({
+            "type": "array", "uniqueItems": true,
+            "items": {
+                "type": "string",
+                "pattern": "^(tick-[0-9]+|(volume|dollar)-[0-9]+(\\.[0-9]+)?)$",
+            },
         }),
         Kind::TextTable => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })

@@ -24,6 +24,10 @@ pub enum Kind {
     Texts,
     /// A list of whole numbers in a range.
     Wholes(i64, i64),
+    /// A list of lengths of time.
+    Intervals,
+    /// A list of bars by count: `tick-100`, `volume-12.5`, `dollar-1000000`.
+    Bars,
     /// A table of names to texts.
     TextTable,
     /// A table of names to numbers.
@@ -464,6 +468,21 @@ const LIVE: &[Key] = &[
         Kind::Interval,
         Some("\"30s\""),
         "For how long after its close a candle still takes late trades and corrections.",
+    ),
+    key(
+        "intervals",
+        Kind::Intervals,
+        Some("[]"),
+        "Further lengths of candles that are made of the trades in the same pass, such as \
+         [\"5m\", \"1h\"].",
+    ),
+    key(
+        "bars",
+        Kind::Bars,
+        Some("[]"),
+        "Bars by count that are made in the same pass, each closed by so many trades, so much \
+         of the base asset or so much of the quote currency: [\"tick-100\", \"volume-12.5\", \
+         \"dollar-1000000\"].",
     ),
 ];
 

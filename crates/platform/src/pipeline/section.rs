@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use foretell_market::{Instrument, Interval, Timestamp};
+use foretell_market::{BarSpecError, CountSpec, Instrument, Interval, Timestamp};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -147,7 +147,7 @@ impl<'a> Section<'a> {
                 Ok(value) => return Some(value),
                 Err(expected) => faults.push(Diagnostic {
                     message: format!("`{name}` in {} must be {expected}", place(&self.name)),
-                    span: found.span,
+                    span: fault_span(key.kind, &found),
                     label: key.doc.to_owned(),
                 }),
             }
@@ -197,6 +197,15 @@ impl<'a> Section<'a> {
         let value = self.value(name, faults).unwrap_or_default();
         let texts = value.as_array().into_iter().flatten();
         texts.filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    }
+
+    /// The elements of a list of texts with their bytes in the file; none when it is left out.
+    pub(super) fn elements(&self, name: &str) -> Vec<(String, Range<usize>)> {
+        let found = self.find(name);
+        let items = found.as_ref().and_then(|found| found.value.as_array());
+        let text =
+            |item: &Spanned<DeValue<'_>>| Some((item.get_ref().as_str()?.to_owned(), item.span()));
+        items.into_iter().flatten().filter_map(text).collect()
     }
 
     pub(super) fn text_table(
@@ -319,6 +328,11 @@ fn read(kind: Kind, found: &Found<'_>) -> Result<serde_json::Value, String> {
             let numbers = items.iter().map(|i| number(i.get_ref()).map(serde_json::Value::from));
             numbers.collect::<Option<Vec<_>>>().map(Into::into).ok_or_else(form)
         }
+        Kind::Intervals | Kind::Bars => {
+            let items = value.as_array().ok_or("a list of texts")?;
+            let all = items.iter().map(|item| element(kind, item.get_ref()));
+            all.collect::<Result<Vec<_>, _>>().map(Into::into)
+        }
         Kind::TextTable => {
             let entry = |v: &DeValue<'_>| v.as_str().map(Into::into);
             entries(value, entry).ok_or_else(|| "a table of names to texts".to_owned())
@@ -328,6 +342,38 @@ fn read(kind: Kind, found: &Found<'_>) -> Result<serde_json::Value, String> {
             entries(value, entry).ok_or_else(|| "a table of names to numbers".to_owned())
         }
     }
+}
+
+/// One element of a list of intervals or bars as it is written in full, or why it is none.
+fn element(kind: Kind, value: &DeValue<'_>) -> Result<serde_json::Value, String> {
+    let shown = |value: &DeValue<'_>| {
+        value.as_str().map_or_else(|| "an element".to_owned(), |text| format!("`{text}`"))
+    };
+    let text = value.as_str().unwrap_or_default();
+    if kind == Kind::Bars {
+        let spec = text.parse::<CountSpec>().map_err(|_: BarSpecError| {
+            format!(
+                "a list of bars by count, and {} is none: write tick-<trades> of 1 or more, \
+                 volume-<base amount> or dollar-<quote amount> of 1e-12 to 1e18",
+                shown(value)
+            )
+        })?;
+        return Ok(spec.to_string().into());
+    }
+    let interval = text.parse::<Interval>().map_err(|_| {
+        format!("a list of lengths of time such as \"5m\" or \"1h\", and {} is none", shown(value))
+    })?;
+    Ok(interval.to_string().into())
+}
+
+/// The bytes of what is wrong: of a list its first element that is, of anything else all.
+fn fault_span(kind: Kind, found: &Found<'_>) -> Range<usize> {
+    let is_wrong = |item: &&Spanned<DeValue<'_>>| match kind {
+        Kind::Intervals | Kind::Bars => element(kind, item.get_ref()).is_err(),
+        _ => false,
+    };
+    let wrong = found.value.as_array().and_then(|items| items.iter().find(is_wrong));
+    wrong.map_or_else(|| found.span.clone(), Spanned::span)
 }
 
 fn entries(

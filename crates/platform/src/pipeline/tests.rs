@@ -441,3 +441,46 @@ fn a_search_cannot_choose_the_device() {
         "{refused}"
     );
 }
+
+const LIVE: &str = "\n[live]\nvenue = \"kraken\"\n";
+
+#[test]
+fn a_live_pipeline_says_what_is_made_of_its_trades() {
+    let text = format!(
+        "{GOOD}{LIVE}intervals = [\"5m\", \"1d\"]\n\
+         bars = [\"tick-100\", \"volume-12.50\", \"dollar-1000000\"]\n"
+    );
+    let pipeline = parse(&text).unwrap_or_else(|e| panic!("{e}"));
+    let live = pipeline.live.unwrap();
+    let intervals: Vec<String> = live.intervals.iter().map(ToString::to_string).collect();
+    assert_eq!(intervals, ["5m", "1d"]);
+    let bars: Vec<String> = live.bars.iter().map(ToString::to_string).collect();
+    assert_eq!(bars, ["tick-100", "volume-12.5", "dollar-1000000"]);
+    let plain = parse(&format!("{GOOD}{LIVE}")).unwrap_or_else(|e| panic!("{e}"));
+    let told = serde_json::to_value(plain.live.unwrap()).unwrap();
+    assert_eq!(told, serde_json::json!({ "venue": "kraken", "lateness": "30s" }));
+}
+
+#[test]
+fn what_is_no_bar_is_refused_in_its_line_with_the_remedy() {
+    let lines = GOOD.lines().count() + LIVE.lines().count();
+    for wrong in ["tick-0", "dollar--1", "foo-3", "volume-1e-300", "tick-1.5", "1m", "volume-nan"] {
+        let text = format!("{GOOD}{LIVE}bars = [\n  \"tick-100\",\n  \"{wrong}\",\n]\n");
+        let said = refusal(&text);
+        let place = format!("pipelines/btc.toml:{}: `bars` in [live]", lines + 3);
+        assert!(said.starts_with(&place), "{said}");
+        assert!(said.contains(&format!("`{wrong}` is none: write tick-<trades>")), "{said}");
+    }
+    let said = refusal(&format!("{GOOD}{LIVE}bars = \"tick-100\"\n"));
+    assert!(said.contains("`bars` in [live] must be a list of texts"), "{said}");
+    let said = refusal(&format!("{GOOD}{LIVE}intervals = [\"5m\", \"5\"]\n"));
+    assert!(said.contains("such as \"5m\" or \"1h\", and `5` is none"), "{said}");
+    for (lists, why) in [
+        ("intervals = [\"5m\", \"60m\"]", "`60m` in `intervals` of [live] is the pipeline's own"),
+        ("intervals = [\"5m\", \"300s\"]", "`300s` stands twice in `intervals`"),
+        ("bars = [\"volume-1\", \"volume-1.0\"]", "`volume-1.0` stands twice in `bars`"),
+    ] {
+        let said = refusal(&format!("{GOOD}{LIVE}{lists}\n"));
+        assert!(said.contains(why) && said.contains("leave it out"), "{said}");
+    }
+}

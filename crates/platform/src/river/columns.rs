@@ -15,9 +15,10 @@ use foretell_panel::arrow::array::{
 use foretell_panel::arrow::datatypes::{
     DataType, Field, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
 };
-use foretell_stream::codec::{Instruments, decode_arrival, decode_closed, decode_features};
-use foretell_stream::{Closed, FeatureRecord, Record, Stored};
+use foretell_stream::codec::{Instruments, decode_arrival, decode_features, decode_ohlcv};
+use foretell_stream::{Closed, FeatureRecord, Ohlcv, Record, Stored};
 
+use super::bars;
 use super::lake::Sink;
 use crate::error::PlatformError;
 
@@ -49,7 +50,7 @@ pub(super) enum Cell {
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Time,
     Text,
     Whole,
@@ -60,11 +61,14 @@ enum Kind {
 #[derive(Debug, Clone)]
 pub(super) struct Rows {
     columns: Vec<(String, Kind)>,
-    cells: Vec<Vec<Cell>>,
+    pub(super) cells: Vec<Vec<Cell>>,
 }
 
+/// Rows by layer and table.
+pub(super) type Tables = BTreeMap<(Layer, String), Rows>;
+
 impl Rows {
-    fn new(columns: Vec<(String, Kind)>) -> Self {
+    pub(super) fn new(columns: Vec<(String, Kind)>) -> Self {
         Self { columns, cells: Vec::new() }
     }
 
@@ -114,11 +118,11 @@ impl Rows {
     }
 }
 
-fn columns(named: &[(&str, Kind)]) -> Vec<(String, Kind)> {
+pub(super) fn columns(named: &[(&str, Kind)]) -> Vec<(String, Kind)> {
     named.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect()
 }
 
-fn text(text: impl Into<String>) -> Cell {
+pub(super) fn text(text: impl Into<String>) -> Cell {
     Cell::Text(text.into())
 }
 
@@ -207,19 +211,22 @@ impl Sink for Trades {
     }
 }
 
-/// `ohlcv`: a table per interval, with every version and silence.
+/// `ohlcv`: a table per interval, with every version and silence, and one per kind of bar by
+/// count.
 #[derive(Debug, Default)]
 pub(super) struct Candles {
     names: Instruments,
-    tables: BTreeMap<(Layer, String), Rows>,
+    tables: Tables,
 }
 
 impl Sink for Candles {
     fn add(&mut self, _: u32, stored: &Stored) {
         let Record { value, time, .. } = &stored.record;
-        let Ok(Closed { instrument, interval, bar }) = decode_closed(value, *time, &mut self.names)
-        else {
-            return;
+        let Closed { instrument, interval, bar } = match decode_ohlcv(value, *time, &mut self.names)
+        {
+            Ok(Ohlcv::Closed(closed)) => closed,
+            Ok(Ohlcv::Counted(counted)) => return bars::add(&mut self.tables, &counted),
+            Err(_) => return,
         };
         let key = (Layer::Clean, format!("live-ohlcv-{interval}"));
         let rows = self.tables.entry(key).or_insert_with(|| {

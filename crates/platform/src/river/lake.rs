@@ -164,11 +164,13 @@ fn times(batch: &RecordBatch, column: &str) -> Vec<i64> {
     found.map_or_else(Vec::new, |c| c.as_primitive::<TimestampMicrosecondType>().values().to_vec())
 }
 
-/// Time, instrument, known-at and position of each row: what rows are told apart by.
+/// Time, instrument, known-at and position of each row, which of a bar by count is its number:
+/// what rows are told apart by.
 fn keys(batch: &RecordBatch) -> Vec<Key> {
     let (times, known) = (times(batch, "time"), times(batch, "known_at"));
     let names = batch.column_by_name("instrument").map(AsArray::as_string::<i32>);
-    let positions = batch.column_by_name("position").map(AsArray::as_primitive::<Int64Type>);
+    let position = batch.column_by_name("position").or_else(|| batch.column_by_name("number"));
+    let positions = position.map(AsArray::as_primitive::<Int64Type>);
     (0..batch.num_rows())
         .map(|row| {
             let name = names.filter(|n| n.is_valid(row)).map_or("", |n| n.value(row));

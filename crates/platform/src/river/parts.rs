@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use foretell_market::{Clock, Instrument, Timestamp};
+use foretell_market::{Bar, Clock, Instrument, Timestamp};
 use foretell_source::live::LiveSettings;
-use foretell_stream::codec::{decode_features, product_id};
+use foretell_stream::codec::{Instruments, decode_features, decode_ohlcv, product_id};
 use foretell_stream::{
-    CandleOperator, CandleSettings, FeatureOperator, FeatureRecord, Log, Lost, MakeOperator,
-    Operator, Outbox, Stored, StreamError, Task, TaskSettings, TopicName, TopicSpec, Topics, View,
+    CandleOperator, CandleSettings, Closed, FeatureOperator, FeatureRecord, Log, Lost,
+    MakeOperator, Ohlcv, Operator, Outbox, Stored, StreamError, Task, TaskSettings, TopicName,
+    TopicSpec, Topics, View,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -98,6 +99,17 @@ pub struct Heard {
     pub view: Option<Arc<View>>,
     /// Is told of rows and gaps.
     pub tell: Arc<dyn Fn(Told) + Send + Sync>,
+}
+
+impl Heard {
+    /// Shows a row and tells of it.
+    pub(super) fn row(&self, found: FeatureRecord) {
+        let Some(view) = &self.view else { return };
+        let (instrument, interval) = (found.row.instrument.clone(), found.row.interval);
+        let told = Told::Row { instrument, interval, as_of: found.row.as_of, hash: found.hash };
+        view.take(found);
+        (self.tell)(told);
+    }
 }
 
 impl std::fmt::Debug for Heard {
@@ -207,9 +219,10 @@ impl Processes {
         // A group for each, so that another pipeline begins with the trades there are.
         for bar in &all.bars {
             let settings = CandleSettings { bars: vec![*bar], ..all.clone() };
-            let topics = self.topics.clone();
+            let (topics, further) = (self.topics.clone(), plan.further(*bar));
             let make = move || -> Result<Box<dyn Operator>, StreamError> {
-                Ok(Box::new(CandleOperator::new(settings.clone(), topics.clone())))
+                let operator = CandleOperator::new(settings.clone(), topics.clone());
+                Ok(Box::new(operator.and_of(further.clone())))
             };
             let topic = self.topics.trade.clone();
             self.task(plan.group(&format!("candles-{bar}")), &topic, Box::new(make));
@@ -251,20 +264,28 @@ impl Processes {
             poll_bytes: POLL_BYTES,
         };
         let (status, heard) = (Arc::clone(&self.status), self.heard.clone());
-        let feature = self.topics.feature.clone();
+        let (feature, ohlcv) = (self.topics.feature.clone(), self.topics.ohlcv.clone());
+        let mut names = Instruments::default();
         Task::new(Arc::clone(&self.log), self.topics.clone(), settings, make).on_commit(Box::new(
             move |records| {
                 for (topic, _, record) in records {
                     status.wrote(topic, 1);
-                    let Some(view) = heard.view.as_ref().filter(|_| *topic == feature) else {
+                    if *topic == ohlcv {
+                        match decode_ohlcv(&record.value, record.time, &mut names) {
+                            Ok(Ohlcv::Counted(of)) => status.barred(of.bar.spec.into()),
+                            Ok(Ohlcv::Closed(Closed { bar: Bar::Candle(_), interval, .. })) => {
+                                status.barred(interval.into());
+                            }
+                            _ => {}
+                        }
                         continue;
-                    };
-                    let Ok(record) = decode_features(&record.value) else { continue };
-                    let FeatureRecord { row, hash, .. } = &record;
-                    let (instrument, interval) = (row.instrument.clone(), row.interval);
-                    let told = Told::Row { instrument, interval, as_of: row.as_of, hash: *hash };
-                    view.take(record);
-                    (heard.tell)(told);
+                    }
+                    if *topic == feature
+                        && heard.view.is_some()
+                        && let Ok(found) = decode_features(&record.value)
+                    {
+                        heard.row(found);
+                    }
                 }
             },
         ))

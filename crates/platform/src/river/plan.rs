@@ -139,6 +139,31 @@ impl RiverPlan {
         }
     }
 
+    /// The bars that the pass over trades for one interval makes of some instruments beside its
+    /// candles. Each is made in one pass alone: that of the shortest interval of which a
+    /// pipeline asks for it, unless it is an interval that some pipeline has of its own.
+    pub(crate) fn further(&self, pass: BarSpec) -> BTreeMap<Instrument, Vec<BarSpec>> {
+        let own: BTreeSet<Interval> = self.pipelines.iter().map(|p| p.interval).collect();
+        let mut made: BTreeMap<(Instrument, String), (Interval, BarSpec)> = BTreeMap::new();
+        for (pipeline, live) in self.live() {
+            let lengths = live.intervals.iter().filter(|i| !own.contains(i));
+            let bars = lengths.map(|i| BarSpec::from(*i));
+            for bar in bars.chain(live.bars.iter().map(|count| BarSpec::from(*count))) {
+                let here = (pipeline.interval, bar);
+                let found = made.entry((pipeline.instrument.clone(), bar.to_string()));
+                let shortest = found.or_insert(here);
+                shortest.0 = shortest.0.min(pipeline.interval);
+            }
+        }
+        let mut further: BTreeMap<Instrument, Vec<BarSpec>> = BTreeMap::new();
+        for ((instrument, _), (interval, bar)) in made {
+            if BarSpec::from(interval) == pass {
+                further.entry(instrument).or_default().push(bar);
+            }
+        }
+        further
+    }
+
     /// What rows a pipeline reads.
     pub(crate) fn features(&self, pipeline: &Pipeline) -> Result<FeatureSettings, PlatformError> {
         Ok(FeatureSettings {
@@ -154,5 +179,41 @@ impl RiverPlan {
     /// How forecasts are made of them.
     pub(crate) fn forecasts(&self) -> ForecastSettings {
         ForecastSettings { allowed: self.allowed(), topics: self.topics() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline(name: &str, instrument: &str, interval: &str, live: &str) -> Pipeline {
+        let text = format!(
+            "name = \"{name}\"\ninstrument = \"{instrument}\"\ninterval = \"{interval}\"\n\n\
+             [source]\nkind = \"file\"\npath = \"rows.csv\"\n\n[label]\nhorizon = \"1d\"\n\n\
+             [evaluation]\ninitial_train = \"180d\"\nrefit_every = \"30d\"\n\n\
+             [live]\nvenue = \"kraken\"\n{live}\n"
+        );
+        Pipeline::parse(&text, std::path::Path::new("a.toml")).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn further(plan: &RiverPlan, pass: &str) -> Vec<String> {
+        let further = plan.further(pass.parse().expect("a bar")).into_iter();
+        let named =
+            further.flat_map(|(i, bars)| bars.into_iter().map(move |bar| format!("{i} {bar}")));
+        named.collect()
+    }
+
+    #[test]
+    fn each_bar_is_made_in_one_pass_alone() {
+        let pipelines = vec![
+            pipeline("a", "BTC-USD", "1h", "intervals = [\"1d\"]\nbars = [\"tick-100\"]"),
+            pipeline("b", "BTC-USD", "1m", "intervals = [\"5m\", \"1h\"]\nbars = [\"tick-100\"]"),
+            pipeline("c", "ETH-USD", "1h", "intervals = [\"5m\"]\nbars = [\"volume-2.50\"]"),
+        ];
+        let plan = RiverPlan::new(pipelines, None).unwrap();
+        assert_eq!(plan.candles().bars.len(), 2, "a pass for 1m and one for 1h");
+        // The shortest that asks makes it, and nobody makes again what has a pass of its own.
+        assert_eq!(further(&plan, "1m"), ["BTC-USD 5m", "BTC-USD tick-100"]);
+        assert_eq!(further(&plan, "1h"), ["BTC-USD 1d", "ETH-USD 5m", "ETH-USD volume-2.5"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use foretell_market::{Instrument, Timestamp};
+use foretell_market::{BarSpec, Instrument, Timestamp};
 use foretell_source::live::{FeedCounts, FeedTally, Finding};
 use foretell_stream::{Log, TopicName};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ pub struct RiverStatus {
     appended: AtomicU64,
     full: AtomicBool,
     written: Mutex<BTreeMap<String, u64>>,
+    bars: Mutex<BTreeMap<String, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +87,13 @@ pub struct RiverView {
     pub full: bool,
     /// Records written since the process began, by topic; `refused` among them.
     pub written: BTreeMap<String, u64>,
+    /// Bars made since the process began, corrections of candles among them, by what closes
+    /// them: `1m`, `tick-100`.
+    #[serde(default)]
+    pub bars: BTreeMap<String, u64>,
+    /// Feature row versions that are in memory.
+    #[serde(default)]
+    pub rows_in_memory: u64,
     /// The latest findings of feeds, newest first.
     pub findings: Vec<FindingView>,
 }
@@ -142,6 +150,11 @@ impl RiverStatus {
         }
     }
 
+    /// A bar was made.
+    pub(super) fn barred(&self, by: BarSpec) {
+        *locked(&self.bars).entry(by.to_string()).or_default() += 1;
+    }
+
     /// Everything as it is now. A group whose lag cannot be asked for is left out.
     pub async fn view(&self, log: &dyn Log) -> RiverView {
         let findings: Vec<FindingView>;
@@ -168,6 +181,8 @@ impl RiverStatus {
             appended: self.appended.load(Ordering::Relaxed),
             full: self.full.load(Ordering::Relaxed),
             written: locked(&self.written).clone(),
+            bars: locked(&self.bars).clone(),
+            rows_in_memory: 0,
             findings,
         };
         let groups: Vec<(String, TopicName)> = locked(&self.groups).iter().cloned().collect();

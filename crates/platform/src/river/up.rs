@@ -18,6 +18,7 @@ use super::history::is_live;
 use super::lake;
 use super::parts::{Heard, Part, Processes, lake_group};
 use super::plan::RiverPlan;
+use super::shown::ShownRows;
 use super::status::{RiverStatus, RiverView};
 use crate::error::PlatformError;
 use crate::forecasting::CHAMPION;
@@ -25,6 +26,7 @@ use crate::live_forecasts::ForecastSink;
 use crate::observer::{Event, Observer, Station, Stop};
 use crate::pipeline::{Pipeline, Present};
 use crate::service::{RunOptions, Service};
+use crate::telling::LiveRowQuery;
 
 /// How often records that are old enough are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
@@ -116,8 +118,18 @@ impl Service {
                 service.tell(told);
             }
         };
-        processes =
-            processes.heard_by(Heard { view: Some(Arc::clone(&view)), tell: Arc::new(tell) });
+        let shown = Arc::new(ShownRows::of(Arc::clone(&log), &plan)?);
+        let ends = shown.recall(&view).await?;
+        let heard = Heard { view: Some(Arc::clone(&view)), tell: Arc::new(tell) };
+        if !everything {
+            // Others make the rows.
+            for (partition, end) in ends {
+                let (shown, heard) = (Arc::clone(&shown), heard.clone());
+                let follow = shown.follow(partition, end, heard, processes.stopping());
+                processes.spawn("rows", follow);
+            }
+        }
+        processes = processes.heard_by(heard);
         self.show_rows(Arc::clone(&view));
         let pipelines: Arc<[Pipeline]> = plan.pipelines().into();
         let running = Running { log, status, pipelines };
@@ -237,34 +249,58 @@ impl Service {
     /// The river of this process as an operator sees it; `None` where none runs.
     pub async fn river(&self) -> Option<RiverView> {
         let running = self.running_river()?;
-        Some(running.status.view(&*running.log).await)
+        let mut river = running.status.view(&*running.log).await;
+        river.rows_in_memory = self.rows().map_or(0, |view| view.len() as u64);
+        Some(river)
     }
 
-    /// The newest feature row of an instrument that was known at an instant, at present
-    /// without one: the bytes of its record of the topic `feature`, JSON. Where memory does
-    /// not reach so far back, it comes from the lake.
+    /// The feature row of an instrument that is asked for: the bytes of its record of the topic
+    /// `feature`, JSON. What is not in memory comes from the lake.
     ///
     /// # Errors
-    /// When no river runs here, it has no such row, or the lake fails.
+    /// When no river runs here, it has no such row or pipeline, or the lake fails.
     pub async fn live_row(
         &self,
         instrument: &Instrument,
-        interval: Option<Interval>,
-        at: Option<Timestamp>,
+        asked: &LiveRowQuery,
     ) -> Result<Vec<u8>, PlatformError> {
-        let missing = match self.feature_row(instrument, interval, at) {
+        let running = self.running_river();
+        let named = match &asked.pipeline {
+            Some(name) => Some(named(running.as_ref(), name, instrument)?),
+            None => None,
+        };
+        let set = match named {
+            Some(pipeline) => Some(pipeline.features.feature_set()?.fingerprint()),
+            None => None,
+        };
+        let interval = asked.interval.or(named.map(|p| p.interval));
+        let at = asked.at;
+        let missing = match self.feature_row(instrument, interval, set, at) {
             Err(missing @ PlatformError::NotFound { .. }) => missing,
             found => return found,
         };
-        let Some((running, at)) = self.running_river().zip(at) else { return Err(missing) };
-        let is_it =
-            |p: &&Pipeline| p.instrument == *instrument && interval.is_none_or(|i| i == p.interval);
-        let pipeline = running.pipelines.iter().filter(is_it).min_by_key(|p| p.interval);
-        let Some(pipeline) = pipeline else { return Err(missing) };
-        let record = self.stored_row(pipeline, at).await?.ok_or(missing)?;
-        let mut bytes = Vec::new();
-        encode_features(&record, Encoding::Json, &mut bytes);
-        Ok(bytes)
+        let Some(running) = &running else { return Err(missing) };
+        let is_it = |p: &&Pipeline| match named {
+            Some(named) => p.name == named.name,
+            None => p.instrument == *instrument && interval.is_none_or(|i| i == p.interval),
+        };
+        let present = at.unwrap_or_else(|| self.store.clock.now());
+        let mut pipelines: Vec<&Pipeline> = running.pipelines.iter().filter(is_it).collect();
+        pipelines.sort_by_key(|p| p.interval);
+        // As in memory: of the shortest interval that has one, and there of the newest decision.
+        for same in pipelines.chunk_by(|a, b| a.interval == b.interval) {
+            let mut newest: Option<FeatureRecord> = None;
+            for pipeline in same {
+                let found = self.stored_row(pipeline, present).await?;
+                newest = newest.into_iter().chain(found).max_by_key(|record| record.row.as_of);
+            }
+            if let Some(record) = newest {
+                let mut bytes = Vec::new();
+                encode_features(&record, Encoding::Json, &mut bytes);
+                return Ok(bytes);
+            }
+        }
+        Err(missing)
     }
 
     /// Ends when a pipeline has another champion than this version.
@@ -302,6 +338,24 @@ impl Service {
         let mut rows = rows.filter_map(|row| feature_row(&batch, row, pipeline.interval));
         Ok(rows.find(|record| record.row.known_at <= at))
     }
+}
+
+/// The pipeline of a river that somebody names for an instrument.
+fn named<'a>(
+    running: Option<&'a Running>,
+    name: &str,
+    instrument: &Instrument,
+) -> Result<&'a Pipeline, PlatformError> {
+    let pipelines = running.map_or(&[][..], |running| &running.pipelines);
+    let own: Vec<&Pipeline> = pipelines.iter().filter(|p| p.instrument == *instrument).collect();
+    own.iter().find(|p| p.name == name).copied().ok_or_else(|| {
+        let names: Vec<&str> = own.iter().map(|p| p.name.as_str()).collect();
+        let hint = match names.is_empty() {
+            true => format!("no pipeline of a live river here is of {instrument}"),
+            false => format!("those of {instrument} are: {}", names.join(", ")),
+        };
+        PlatformError::not_found(format!("live pipeline `{name}` of {instrument}"), hint)
+    })
 }
 
 /// The name of a pipeline's live tables.

@@ -34,7 +34,8 @@ pub(crate) async fn events(
     let Query(mut query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
     let last = headers.get(LAST_EVENT_ID).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
     query.after = last.map(str::to_owned).or(query.after);
-    let feed = Feed::begin(&app.service, &query, app.ending.clone()).await?;
+    let client = app.metrics.push_client("sse");
+    let feed = Feed::begin(&app.service, &query, client, app.ending.clone()).await?;
     let events = futures::stream::unfold(feed, |mut feed| async move {
         let message = feed.next().await?;
         let data = serde_json::to_string(&message.data).unwrap_or_default();
@@ -64,6 +65,7 @@ pub(crate) async fn socket(
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
     let upgrade = socket::Upgrade::of(request)?;
-    let feed = Feed::begin(&app.service, &query, app.ending.clone()).await?;
+    let client = app.metrics.push_client("websocket");
+    let feed = Feed::begin(&app.service, &query, client, app.ending.clone()).await?;
     Ok(upgrade.answer(feed))
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::IntoResponse;
-use foretell_platform::{CandleRange, Service};
+use foretell_platform::{CandleRange, LiveRowQuery, Service};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -76,6 +76,9 @@ pub(crate) struct FeatureQuery {
     /// The instant as of which it is wanted, RFC 3339 (UTC): the newest row that was known
     /// then, in the version that was known then. The present when left out.
     at: Option<String>,
+    /// Of one pipeline of the river, where several follow the instrument; the row of the newest
+    /// decision when left out.
+    pipeline: Option<String>,
 }
 
 /// The newest feature row of the live river, or the one as of an instant: the bytes of its
@@ -89,8 +92,11 @@ pub(crate) async fn features(
     query: Result<Query<FeatureQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_request(e.body_text()))?;
-    let interval = wire::parse(query.interval.as_deref())?;
-    let at = wire::parse(query.at.as_deref())?;
-    let row = service.live_row(&wire::parse_one(&instrument)?, interval, at).await?;
+    let asked = LiveRowQuery {
+        interval: wire::parse(query.interval.as_deref())?,
+        at: wire::parse(query.at.as_deref())?,
+        pipeline: query.pipeline,
+    };
+    let row = service.live_row(&wire::parse_one(&instrument)?, &asked).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], row))
 }

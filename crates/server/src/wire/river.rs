@@ -19,6 +19,11 @@ pub(crate) struct River {
     full: bool,
     /// Records written since the process began, by topic.
     written: BTreeMap<String, u64>,
+    /// Bars made since the process began, corrections of candles among them, by what closes
+    /// them: `1m`, `tick-100`.
+    bars: BTreeMap<String, u64>,
+    /// Feature row versions that are in memory, for questions about rows.
+    rows_in_memory: u64,
     /// The latest findings of feeds, newest first.
     findings: Vec<Finding>,
 }
@@ -82,6 +87,8 @@ impl From<RiverView> for River {
             appended: view.appended,
             full: view.full,
             written: view.written,
+            bars: view.bars,
+            rows_in_memory: view.rows_in_memory,
             findings: findings.collect(),
         }
     }
