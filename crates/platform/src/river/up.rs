@@ -66,7 +66,9 @@ impl Default for RiverOptions {
 pub(crate) struct Running {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) status: Arc<RiverStatus>,
-    pub(crate) pipelines: Arc<[Pipeline]>,
+    pub(crate) plan: Arc<RiverPlan>,
+    /// Where its log is.
+    pub(crate) address: String,
 }
 
 /// How the river of a process began.
@@ -89,7 +91,7 @@ impl Service {
     /// When a pipeline cannot run, or the log fails.
     pub async fn ready_river(
         self: &Arc<Self>,
-        plan: RiverPlan,
+        mut plan: RiverPlan,
         options: RiverOptions,
         everything: bool,
         observer: Arc<dyn Observer>,
@@ -108,6 +110,7 @@ impl Service {
             let live = is_live(&*log, &plan, pipeline).await?;
             self.ready(pipeline, live, &observer, &stop).await?;
         }
+        self.rows_for_champions(&mut plan).await?;
         let history = self.seed_history(&log, &plan).await?;
         let view = Arc::new(View::new(options.rows_in_memory));
         let service = Arc::downgrade(self);
@@ -119,8 +122,8 @@ impl Service {
         processes =
             processes.heard_by(Heard { view: Some(Arc::clone(&view)), tell: Arc::new(tell) });
         self.show_rows(Arc::clone(&view));
-        let pipelines: Arc<[Pipeline]> = plan.pipelines().into();
-        let running = Running { log, status, pipelines };
+        let address = options.log.to_string();
+        let running = Running { log, status, plan: Arc::new(plan.clone()), address };
         self.copy_to_lake(&mut processes, &plan, &running.log, &clock)?;
         if let Some(embedded) = embedded {
             let (mut stopping, clock) = (processes.stopping(), Arc::clone(&clock));
@@ -151,7 +154,7 @@ impl Service {
             processes.start(Part::Ingest, &plan, &options.live)?;
         }
         let started = RiverStarted {
-            log: options.log.to_string(),
+            log: running.address.clone(),
             instruments: plan.pipelines().iter().map(|p| p.instrument.clone()).collect(),
             history,
         };
@@ -200,6 +203,18 @@ impl Service {
                 summary: format!("{} has the latest rows", pipeline.name),
                 seconds: 0.0,
             });
+        }
+        Ok(())
+    }
+
+    /// Makes rows what the champions of a plan read, whatever other models their files name
+    /// by now.
+    async fn rows_for_champions(&self, plan: &mut RiverPlan) -> Result<(), PlatformError> {
+        let at = self.store.clock.now();
+        for name in plan.pipelines().iter().map(|p| p.name.clone()).collect::<Vec<_>>() {
+            if let Some(champion) = self.live_champion(&name, at).await? {
+                plan.read_by(&name, &champion.served.model.schema().context_names);
+            }
         }
         Ok(())
     }
@@ -259,7 +274,7 @@ impl Service {
         let Some((running, at)) = self.running_river().zip(at) else { return Err(missing) };
         let is_it =
             |p: &&Pipeline| p.instrument == *instrument && interval.is_none_or(|i| i == p.interval);
-        let pipeline = running.pipelines.iter().filter(is_it).min_by_key(|p| p.interval);
+        let pipeline = running.plan.pipelines().iter().filter(is_it).min_by_key(|p| p.interval);
         let Some(pipeline) = pipeline else { return Err(missing) };
         let record = self.stored_row(pipeline, at).await?.ok_or(missing)?;
         let mut bytes = Vec::new();
