@@ -17,8 +17,17 @@ const NAME: [&str; 1] = ["BTC-USD"];
 
 /// The broker of `krafka` compares the epoch of a committing member with the generation of
 /// groups of the older protocol; here that is the newest epoch of the group.
+/// And it remembers every request, and looks at all of them for each, unless it is told to forget.
 async fn cluster() -> Arc<FakeBroker> {
     let broker = Arc::new(FakeBroker::start().await.unwrap());
+    let weak = Arc::downgrade(&broker);
+    tokio::spawn(async move {
+        while let Some(broker) = weak.upgrade() {
+            broker.clear_requests();
+            drop(broker);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
     let weak = Arc::downgrade(&broker);
     broker.on(ApiKey::TxnOffsetCommit, move |_| {
         if let Some(broker) = weak.upgrade() {
@@ -54,7 +63,7 @@ async fn a_river_on_kafka_that_is_killed() {
     let service = open(&folder.join("data")).await;
     let log = connect(&url, "one").await;
     println!("ready");
-    work(&service, &log, &plan, 2_000).await;
+    work(&service, &log, &plan, 4_000).await;
     println!("done");
     loop {
         std::thread::park();
@@ -64,7 +73,7 @@ async fn a_river_on_kafka_that_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_twenty_times_on_kafka_it_forecasts_what_it_would_have_forecast() {
     let world = World::new(&NAME).await;
-    let arrivals = arrivals(&NAME, 800, 4);
+    let arrivals = arrivals(&NAME, 600, 4);
     world.copy("whole");
     let (whole, kept) = {
         let (service, log) = (world.service("whole").await, embedded(&world.path("whole")));
@@ -74,7 +83,7 @@ async fn killed_twenty_times_on_kafka_it_forecasts_what_it_would_have_forecast()
         (written(&*log, &world.plan).await, registered(&service).await)
     };
     let made = counts(&whole);
-    assert!(made["forecast"] > 150 && made["outcome"] > 60, "{made:?}");
+    assert!(made["forecast"] > 120 && made["outcome"] > 50, "{made:?}");
     let broker = cluster().await;
     let url = format!("kafka://{}", broker.bootstrap_servers());
     let log = connect(&url, "writer").await;
