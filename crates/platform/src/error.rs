@@ -130,6 +130,9 @@ pub enum PlatformError {
     /// A stored result does not recompute.
     #[error("{0}")]
     Mismatch(String),
+    /// The same work is going on and there is room for one.
+    #[error("{0}")]
+    Busy(String),
     /// No candidate beats the random walk, and the caller asked that one must.
     #[error("{0}")]
     NoSkill(String),

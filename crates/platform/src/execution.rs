@@ -84,7 +84,8 @@ fn step_error(error: &PlatformError) -> StepError {
         | PlatformError::Remote(_)
         | PlatformError::Gone(_)
         | PlatformError::RemoteFailed { .. }
-        | PlatformError::Mismatch(_) => StepError::internal(message),
+        | PlatformError::Mismatch(_)
+        | PlatformError::Busy(_) => StepError::internal(message),
     }
 }
 

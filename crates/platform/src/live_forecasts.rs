@@ -17,9 +17,11 @@ use foretell_feature::FeatureRow;
 use foretell_forecaster::{ServedVersion, Terms};
 use foretell_market::{Fingerprint, Instrument, Interval, Timestamp};
 use foretell_model::evaluate::CalibrationState;
+use foretell_registry::{ModelVersion, RegistryError};
 
 use crate::error::PlatformError;
 use crate::forecasting::{CHAMPION, terms};
+use crate::pipeline::Pipeline;
 use crate::service::Service;
 
 pub use operator::{ForecastOperator, ForecastSettings};
@@ -82,18 +84,57 @@ impl Service {
         pipeline: &str,
         at: Timestamp,
     ) -> Result<Option<LiveChampion>, PlatformError> {
+        let ran = self.ran(pipeline).await?;
+        match self.store.registry.aliased(pipeline, CHAMPION).await? {
+            Some(record) => Ok(Some(self.as_champion(ran, &record, at).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A version of a pipeline that has run as it would forecast if it were champion; its
+    /// calibration as in [`Service::live_champion()`].
+    ///
+    /// # Errors
+    /// When no such pipeline ran, it has no such version, or its bytes are gone.
+    pub async fn live_version(
+        &self,
+        pipeline: &str,
+        version: u32,
+        at: Timestamp,
+    ) -> Result<LiveChampion, PlatformError> {
+        let ran = self.ran(pipeline).await?;
+        let record = match self.store.registry.model_version(pipeline, version).await {
+            Err(RegistryError::NotFound { .. }) => {
+                let hint = "`foretell models list` shows those there are";
+                return Err(PlatformError::not_found(
+                    format!("{pipeline} version {version}"),
+                    hint,
+                ));
+            }
+            found => found?,
+        };
+        self.as_champion(ran, &record, at).await
+    }
+
+    /// The latest run of a pipeline, and what it says.
+    async fn ran(&self, pipeline: &str) -> Result<(String, Pipeline), PlatformError> {
         let pipelines = self.pipelines().await?;
         let Some((run, of)) = pipelines.iter().find(|(run, _)| run.pipeline == pipeline) else {
             let names: Vec<&str> = pipelines.iter().map(|(run, _)| run.pipeline.as_str()).collect();
             let hint = format!("run it first; those that ran: {}", names.join(", "));
             return Err(PlatformError::not_found(format!("run of pipeline `{pipeline}`"), hint));
         };
-        let store = &self.store;
-        let Some(record) = store.registry.aliased(pipeline, CHAMPION).await? else {
-            return Ok(None);
-        };
-        let served = store.served_version(of, &record, CHAMPION).await?;
-        let calibration = store.calibration(&record, at).await?;
-        Ok(Some(LiveChampion { served, calibration, terms: terms(of), run: run.id.clone() }))
+        Ok((run.id.clone(), of.clone()))
+    }
+
+    async fn as_champion(
+        &self,
+        (run, of): (String, Pipeline),
+        record: &ModelVersion,
+        at: Timestamp,
+    ) -> Result<LiveChampion, PlatformError> {
+        let served = self.store.served_version(&of, record, CHAMPION).await?;
+        let calibration = self.store.calibration(record, at).await?;
+        Ok(LiveChampion { served, calibration, terms: terms(&of), run })
     }
 }

@@ -365,7 +365,7 @@ impl Remote {
     /// Work whose events come one a line; the last line holds its result under a name.
     /// Giving up closes the connection, which stops the work over there at its next safe
     /// point.
-    async fn work<T: DeserializeOwned>(
+    pub(crate) async fn work<T: DeserializeOwned>(
         &self,
         path: &str,
         result: &str,

@@ -5,6 +5,7 @@
 //! cluster ([`Part`]), and joined to the lake, the registry and whoever reads.
 
 mod address;
+mod asked;
 mod bars;
 mod columns;
 mod history;
@@ -14,7 +15,9 @@ mod parity;
 mod parts;
 mod plan;
 mod read;
+mod recorded;
 mod replay;
+mod replayed;
 mod shown;
 mod status;
 mod up;
@@ -22,10 +25,15 @@ mod up;
 pub use foretell_stream::Log;
 
 pub use address::{LogAddress, OpenLog};
-pub use parity::{ParityReport, parity};
+pub use parity::ParityReport;
 pub use parts::{Heard, Part, Processes};
 pub use plan::RiverPlan;
-pub use replay::{ReplayOptions, ReplayReport, replay};
+pub use recorded::Recorded;
+pub use replay::{ReplayOptions, ReplayReport};
+pub use replayed::ForecastsReplayed;
 pub use status::{FeedView, FindingView, GroupView, RiverStatus, RiverView};
 pub(crate) use up::Running;
 pub use up::{Ready, RiverOptions, RiverStarted, run_part};
+
+#[cfg(test)]
+mod tests;

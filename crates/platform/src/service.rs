@@ -68,6 +68,8 @@ pub struct Service {
     loaded: Arc<LoadedModels>,
     /// The live river of this process.
     river: Mutex<Option<river::Running>>,
+    /// Held by whoever computes or plays a recorded period of that again.
+    pub(crate) recorded: Arc<tokio::sync::Mutex<()>>,
     /// Tells clients what happens.
     pub(crate) teller: Teller,
     /// The latest rows of the live river, where one runs.
@@ -122,6 +124,7 @@ impl Service {
             known: Mutex::new(None),
             loaded: Arc::default(),
             river: Mutex::new(None),
+            recorded: Arc::default(),
             teller: Teller::default(),
             rows: RwLock::default(),
         };

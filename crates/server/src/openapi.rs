@@ -46,6 +46,8 @@ use crate::route;
         route::reproduce,
         route::searches,
         route::river,
+        route::parity,
+        route::replay,
         route::features,
         route::events,
         route::socket
@@ -131,7 +133,7 @@ fn words(status: &str) -> Option<&'static str> {
         "401" => "A token is needed.",
         "403" => "The secret of the data directory is needed, or the host is not this machine.",
         "404" => "There is no such thing.",
-        "409" => "A stored result does not recompute.",
+        "409" => "A stored result does not recompute, or the same work is going on.",
         "413" => "The body is too large.",
         "415" => "Only JSON is understood.",
         "426" => "A WebSocket is spoken here.",

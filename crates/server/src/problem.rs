@@ -109,6 +109,7 @@ impl From<PlatformError> for Problem {
             PlatformError::Mismatch(_) => {
                 (StatusCode::CONFLICT, "mismatch", "a stored result does not recompute")
             }
+            PlatformError::Busy(_) => (StatusCode::CONFLICT, "busy", "the same work is going on"),
             PlatformError::Interrupted => {
                 (StatusCode::SERVICE_UNAVAILABLE, "interrupted", "the server is stopping")
             }

@@ -6,6 +6,7 @@ mod models;
 mod pages;
 mod predict;
 mod push;
+mod recorded;
 mod river;
 mod runs;
 mod searches;
@@ -34,6 +35,7 @@ pub(crate) use pages::{
 };
 pub(crate) use predict::{__path_next_price, __path_predict};
 pub(crate) use push::{__path_events, __path_socket};
+pub(crate) use recorded::{__path_parity, __path_replay};
 pub(crate) use river::__path_show as __path_river;
 pub(crate) use runs::{__path_list as __path_runs, __path_reproduce, __path_show, __path_start};
 pub(crate) use searches::__path_show as __path_searches;
@@ -78,7 +80,7 @@ const MAX_WISH: usize = 256 << 20;
 type Route = (&'static str, fn() -> MethodRouter<App>);
 
 /// Every address.
-const ROUTES: [Route; 27] = [
+const ROUTES: [Route; 29] = [
     ("/", || get(pages::latest_report)),
     ("/reports/{run}", || get(pages::report)),
     ("/health", || get(pages::health)),
@@ -102,6 +104,8 @@ const ROUTES: [Route; 27] = [
     ("/api/v1/runs/{id}", || get(runs::show)),
     ("/api/v1/runs/{id}/reproduce", || post(runs::reproduce)),
     ("/api/v1/river", || get(river::show)),
+    ("/api/v1/river/parity", || post(recorded::parity)),
+    ("/api/v1/river/replay", || post(recorded::replay)),
     ("/api/v1/searches/{of}", || get(searches::show)),
     ("/api/v1/features/{instrument}", || get(series::features)),
     ("/api/v1/stream", || get(push::events)),

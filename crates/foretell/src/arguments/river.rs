@@ -113,10 +113,13 @@ pub(super) const REPLAY_HELP: &str = "\
 Examples:
   The last hour again, a thousand times as fast, and its topics removed at the end:
     foretell replay my.toml --from 2026-11-21T10:00:00Z --to 2026-11-21T11:00:00Z --speed 1000
-  As fast as it goes, with topics that stay (trade_check, ohlcv_check, feature_check):
+  As fast as it goes, with topics that stay (trade_check, ohlcv_check, feature_check …):
     foretell replay my.toml --from 2026-11-21 --to 2026-11-22 --job check --keep
 
-It reads the log of the data directory, or of --log, and writes nothing else there.";
+It reads the log of the data directory, or of --log, and writes nothing else there: what its
+rows are forecast from goes to a topic of the job, not to the registry, the board or clients.
+While `foretell up` runs on the data directory, that process is asked to do it, for the
+pipelines that it follows under these names.";
 
 pub(super) const PARITY_HELP: &str = "\
 Example:
@@ -124,7 +127,8 @@ Example:
 
 Every version of every candle is made again from the trades of its window in the order in
 which they came, and every feature row by the batch functions from the candles that were
-known then. Exit code 1 when one differs.";
+known then. Exit code 1 when one differs. While `foretell up` runs on the data directory, that
+process is asked to do it, for the pipelines that it follows under these names.";
 
 /// How fast a replay is.
 #[derive(Debug, Clone, Copy)]
@@ -167,7 +171,11 @@ pub(crate) struct ReplayArguments {
     /// So many times as fast as it came, or `max`.
     #[arg(long, default_value = "max")]
     pub(crate) speed: Times,
-    /// The name of the job, which its topics end with; a new one when left out.
+    /// The version that forecasts; the champion of now when left out.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) version: Option<u32>,
+    /// The name of the job, which its topics end with; a new one when left out. What a job of
+    /// this name left is removed first.
     #[arg(long)]
     pub(crate) job: Option<String>,
     /// Leave the job's topics in the log.

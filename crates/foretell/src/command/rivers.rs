@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use foretell_market::Clock as _;
 use foretell_platform::river::{
-    Log, LogAddress, Part, ReplayOptions, RiverOptions, RiverPlan, RiverStatus, run_part,
+    ForecastsReplayed, LogAddress, Part, Recorded, ReplayOptions, RiverOptions, RiverPlan,
+    RiverStatus, run_part,
 };
 use foretell_platform::{
-    Event, Listener, Observer, PlatformError, Station, SystemClock, Told, Url, read_pipeline,
+    Connection, Listener, Observer, PlatformError, Remote, SystemClock, Told, Url, read_pipeline,
     wording,
 };
 use tokio::sync::broadcast::error::RecvError;
@@ -177,47 +178,62 @@ async fn run(
     run_part(part, &plan, &options, Arc::new(SystemClock), status, until_stopped(s)).await
 }
 
-/// Does something with the log of a data directory that this process owns, or of a cluster.
-async fn with_log<T>(
+/// Who does work on a recorded period.
+enum Worker {
+    /// This process, on the log of a data directory that it owns, or of a cluster.
+    Here(Recorded),
+    /// The process that runs the river of the data directory.
+    There(Remote),
+}
+
+/// Finds who has the log of the data directory. That of a cluster is read here, with the
+/// champions of the data directory where they are asked for: then whoever owns that is asked.
+async fn worker(
     s: &Session,
     command: &str,
+    plan: &RiverPlan,
     log: &LogArguments,
-    work: impl AsyncFnOnce(Arc<dyn Log>) -> Result<T, PlatformError>,
-) -> Result<T, PlatformError> {
-    // Kept until the end: nobody else may have the log meanwhile.
-    let _owned = match log.log {
-        LogAddress::Embedded => Some(own(s, command).await?),
-        LogAddress::Kafka(_) => None,
+    champions: bool,
+) -> Result<Worker, PlatformError> {
+    let connection = match (&log.log, champions) {
+        (LogAddress::Embedded, _) => Some(s.take(command).await?),
+        (LogAddress::Kafka(_), false) => None,
+        (LogAddress::Kafka(_), true) => match s.ask(command).await {
+            // Nothing ran here: there is no champion.
+            Err(PlatformError::NotFound { .. }) => None,
+            found => Some(found?),
+        },
+    };
+    let service = match connection {
+        Some(Connection::Remote(remote)) => return Ok(Worker::There(remote)),
+        Some(Connection::Local(service)) => Some(Arc::new(*service)),
+        None => None,
     };
     let opened = log.log.open(&s.data_dir, &log.instance, None).await?;
-    work(opened.log).await
+    let recorded = Recorded::on(opened.log, plan.clone());
+    Ok(Worker::Here(match service {
+        Some(service) => recorded.with(service),
+        None => recorded,
+    }))
 }
 
 pub(super) async fn replay(s: &Session, args: ReplayArguments) -> Result<(), PlatformError> {
     let PeriodArguments { pipelines, from, to, log } = args.period;
-    let plan = plan(&pipelines, None)?;
-    let job = args.job.unwrap_or_else(|| {
-        let now = SystemClock.now().micros() / 1_000_000;
-        format!("replay-{now}")
-    });
+    let (plan, version) = (plan(&pipelines, None)?, args.version);
+    let job = args.job.unwrap_or_else(|| ReplayOptions::new_job(SystemClock.now()));
     let options = ReplayOptions { from, to, speed: args.speed.0, job, keep: args.keep };
-    let progress = Progress::new(s.json);
-    let told = std::sync::atomic::AtomicU64::new(0);
-    let show = |share: u64| {
-        if told.swap(share, std::sync::atomic::Ordering::Relaxed) != share {
-            progress.event(Event::Progress {
-                station: Station::Extract,
-                doing: "replay".to_owned(),
-                done: share,
-                total: Some(100),
-            });
+    options.check()?;
+    let progress = Arc::new(Progress::new(s.json));
+    let report = match worker(s, "foretell replay", &plan, &log, true).await? {
+        Worker::Here(recorded) => {
+            let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
+            recorded.replay(options.clone(), version, observer, Arc::clone(&s.stop)).await?
+        }
+        Worker::There(remote) => {
+            let address = log.log.to_string();
+            remote.replay(&plan, &address, &options, version, &*progress, &s.stop).await?
         }
     };
-    let report = with_log(s, "foretell replay", &log, async |log| {
-        let clock = Arc::new(SystemClock);
-        foretell_platform::river::replay(log, &plan, &options, clock, &show, &s.stop).await
-    });
-    let report = report.await?;
     progress.clear();
     if s.json {
         say_json(&report);
@@ -231,19 +247,44 @@ pub(super) async fn replay(s: &Session, args: ReplayArguments) -> Result<(), Pla
     for (topic, records) in &report.written {
         say(&format!("              {} records of {topic}", wording::thousands(*records)));
     }
+    for of in &report.forecasts {
+        say(&format!("              {}", replayed_line(of)));
+    }
     if !options.keep {
         say("              its topics are removed; --keep leaves them");
     }
     Ok(())
 }
 
+/// What became of the forecasts of a pipeline.
+fn replayed_line(of: &ForecastsReplayed) -> String {
+    let [forecasts, outcomes, same, differing, unrecorded] =
+        [of.forecasts, of.outcomes, of.same, of.differing, of.unrecorded].map(wording::thousands);
+    let name = &of.pipeline;
+    let Some(version) = of.version else {
+        return format!("{name}: no champion in the data directory, nothing was forecast");
+    };
+    format!(
+        "{name} v{version}: {forecasts} forecasts, {outcomes} outcomes; of the river's own \
+         {same} are the same, {differing} differ, {unrecorded} it did not make"
+    )
+}
+
 pub(super) async fn parity(s: &Session, args: PeriodArguments) -> Result<(), PlatformError> {
     let plan = plan(&args.pipelines, None)?;
     let period = (args.from, args.to);
-    let report = with_log(s, "foretell parity", &args.log, async |log| {
-        foretell_platform::river::parity(&*log, &plan, period, &s.stop).await
-    });
-    let report = report.await?;
+    let progress = Arc::new(Progress::new(s.json));
+    let report = match worker(s, "foretell parity", &plan, &args.log, false).await? {
+        Worker::Here(recorded) => {
+            let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
+            recorded.parity(period, observer, Arc::clone(&s.stop)).await?
+        }
+        Worker::There(remote) => {
+            let address = args.log.log.to_string();
+            remote.parity(&plan, &address, period, &*progress, &s.stop).await?
+        }
+    };
+    progress.clear();
     if s.json {
         say_json(&report);
     } else {

@@ -18,6 +18,7 @@ mod live;
 mod market;
 mod push;
 mod records;
+mod replaying;
 mod river;
 mod search;
 mod serving;

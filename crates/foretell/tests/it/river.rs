@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::market::{Kind, Market, signal};
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) const PIPELINE: &str = r#"name = "seconds"
 instrument = "BTC-USD"
@@ -130,7 +130,7 @@ pub(crate) fn exchange(market: &Market) -> Working {
     Working::start(market.command(&arguments))
 }
 
-fn up(market: &Market, feed: &str) -> Working {
+pub(crate) fn up(market: &Market, feed: &str) -> Working {
     let arguments = ["up", "live.toml", "--feed", feed, "--listen", "127.0.0.1:0"];
     Working::start(market.command(&arguments))
 }

@@ -13,7 +13,7 @@ use foretell_market::{
 };
 use foretell_panel::{Column, Frame, RowMeta};
 use foretell_stream::codec::{Instruments, decode_arrival, decode_closed, decode_features};
-use foretell_stream::{Log, Record, Stored};
+use foretell_stream::{FeatureRecord, Log, Record};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{AHEAD_MICROS, RiverPlan};
@@ -32,7 +32,7 @@ pub struct ParityReport {
     pub from: Timestamp,
     /// Its end, exclusive (UTC).
     pub to: Timestamp,
-    /// Trades that were read.
+    /// Trades of the period's windows that were read.
     pub trades: u64,
     /// Candle versions that were made again.
     pub candles: u64,
@@ -65,104 +65,127 @@ type Came = (Trade, Timestamp);
 /// What a window is told apart by.
 type Window = (Instrument, Interval, Timestamp);
 
-/// Computes `[from, to)` of event time again and compares.
+/// Computes `[from, to)` of event time again and compares. Of the log it holds no more than the
+/// period's trades and rows, and the candles. `progress` is told how much is done, in per cent.
 ///
 /// # Errors
 /// When the log cannot be read, or the user stopped it.
-pub async fn parity(
+pub(super) async fn parity(
     log: &dyn Log,
     plan: &RiverPlan,
     (from, to): (Timestamp, Timestamp),
+    progress: &(dyn Fn(u64) + Send + Sync),
     stop: &Stop,
 ) -> Result<ParityReport, PlatformError> {
     let mut report = ParityReport { from, to, ..ParityReport::default() };
     let topics = plan.topics();
     for partition in 0..topics.partitions {
-        let trades = read(log, &topics.trade, partition, stop).await?;
-        let closed = read(log, &topics.ohlcv, partition, stop).await?;
-        let rows = read(log, &topics.feature, partition, stop).await?;
-        let arrived = Arrived::of(&trades, &mut report);
-        let (versions, too_late) = versions(&closed);
+        let (versions, too_late) = versions(log, &topics.ohlcv, partition, stop).await?;
+        let longest = versions.keys().map(|(_, interval)| *interval).max();
+        let longest = longest.unwrap_or(Interval::MINUTE);
+        let mut arrived = Arrived::within((from, to + longest));
+        read(log, &topics.trade, partition, stop, |record| arrived.take(record)).await?;
+        report.trades += arrived.by_instrument.values().map(|all| all.len() as u64).sum::<u64>();
         candles(&arrived, &versions, &too_late, (from, to), &mut report);
         for pipeline in plan.pipelines() {
             let key = (pipeline.instrument.clone(), pipeline.interval);
-            if let Some(known) = versions.get(&key) {
-                features(pipeline, known, &rows, (from, to), &mut report)?;
-            }
+            let Some(known) = versions.get(&key) else { continue };
+            let rows = rows(log, &topics.feature, partition, pipeline, (from, to), stop).await?;
+            features(pipeline, known, &rows, &mut report, stop)?;
         }
+        progress(u64::from(100 * (partition + 1) / topics.partitions));
     }
     Ok(report)
 }
 
+/// Hands the records of a partition on, from the first one.
 async fn read(
     log: &dyn Log,
     topic: &str,
     partition: u32,
     stop: &Stop,
-) -> Result<Vec<Stored>, PlatformError> {
-    let mut all = Vec::new();
-    let take = |stored: &Stored| {
-        all.push(stored.clone());
+    mut take: impl FnMut(&Record),
+) -> Result<(), PlatformError> {
+    each(log, topic, partition, 0, |stored| {
+        take(&stored.record);
         if stop.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    each(log, topic, partition, 0, take).await?;
-    stop.check()?;
-    Ok(all)
+    })
+    .await?;
+    stop.check()
 }
 
-/// The trades of a partition by instrument, in the order of their arrival, each id once.
+/// The trades of a partition in a span of event time by instrument, in the order of their
+/// arrival, each id once.
 struct Arrived {
+    span: (Timestamp, Timestamp),
+    names: Instruments,
     by_instrument: HashMap<Instrument, Vec<Came>>,
+    ids: HashMap<Instrument, HashSet<i64>>,
     /// When the first record of an instrument came: older trades may be gone.
     first: HashMap<Instrument, Timestamp>,
+    /// The latest arrival: a clock that stepped back makes nothing known earlier.
+    now: HashMap<Instrument, Timestamp>,
 }
 
 impl Arrived {
-    fn of(records: &[Stored], report: &mut ParityReport) -> Self {
-        let mut names = Instruments::default();
-        let mut ids: HashMap<Instrument, HashSet<i64>> = HashMap::new();
-        let mut came = Self { by_instrument: HashMap::new(), first: HashMap::new() };
-        // A clock that stepped back makes nothing known earlier.
-        let mut now: HashMap<Instrument, Timestamp> = HashMap::new();
-        for Stored { record: Record { value, time, .. }, .. } in records {
-            let Ok(Arrival { event, at, .. }) =
-                decode_arrival(value, *time, AHEAD_MICROS, &mut names)
-            else {
-                continue;
-            };
-            let instrument = event.instrument().clone();
-            let latest = now.entry(instrument.clone()).or_insert(at);
-            *latest = at.max(*latest);
-            let at = *latest;
-            let trade = match event {
-                FeedEvent::Trade(trade) => trade,
-                FeedEvent::Renumbered { .. } => {
-                    ids.remove(&instrument);
-                    continue;
-                }
-                _ => continue,
-            };
-            came.first.entry(instrument.clone()).or_insert(trade.time);
-            if let Some(id) = trade.id
-                && !ids.entry(instrument.clone()).or_default().insert(id)
-            {
-                continue;
-            }
-            report.trades += 1;
-            came.by_instrument.entry(instrument).or_default().push((trade, at));
+    fn within(span: (Timestamp, Timestamp)) -> Self {
+        Self {
+            span,
+            names: Instruments::default(),
+            by_instrument: HashMap::new(),
+            ids: HashMap::new(),
+            first: HashMap::new(),
+            now: HashMap::new(),
         }
-        came
+    }
+
+    fn take(&mut self, Record { value, time, .. }: &Record) {
+        let Ok(Arrival { event, at, .. }) =
+            decode_arrival(value, *time, AHEAD_MICROS, &mut self.names)
+        else {
+            return;
+        };
+        let instrument = event.instrument().clone();
+        let latest = self.now.entry(instrument.clone()).or_insert(at);
+        *latest = at.max(*latest);
+        let at = *latest;
+        let trade = match event {
+            FeedEvent::Trade(trade) => trade,
+            FeedEvent::Renumbered { .. } => {
+                self.ids.remove(&instrument);
+                return;
+            }
+            _ => return,
+        };
+        self.first.entry(instrument.clone()).or_insert(trade.time);
+        // A trade that comes twice has its time twice.
+        let (from, to) = self.span;
+        if !(from..to).contains(&trade.time) {
+            return;
+        }
+        if let Some(id) = trade.id
+            && !self.ids.entry(instrument.clone()).or_default().insert(id)
+        {
+            return;
+        }
+        self.by_instrument.entry(instrument).or_default().push((trade, at));
     }
 }
 
 type Versions = BTreeMap<(Instrument, Interval), Vec<CandleVersion>>;
+type TooLate = HashSet<(Instrument, Interval, Option<i64>)>;
 
 /// Every version of a candle in the order of the log, and the trades that came too late.
-fn versions(records: &[Stored]) -> (Versions, HashSet<(Instrument, Interval, Option<i64>)>) {
+async fn versions(
+    log: &dyn Log,
+    topic: &str,
+    partition: u32,
+    stop: &Stop,
+) -> Result<(Versions, TooLate), PlatformError> {
     let (mut names, mut versions, mut too_late) =
-        (Instruments::default(), Versions::new(), HashSet::new());
-    for Stored { record: Record { value, time, .. }, .. } in records {
-        let Ok(closed) = decode_closed(value, *time, &mut names) else { continue };
+        (Instruments::default(), Versions::new(), TooLate::new());
+    read(log, topic, partition, stop, |Record { value, time, .. }| {
+        let Ok(closed) = decode_closed(value, *time, &mut names) else { return };
         match closed.bar {
             Bar::Candle(version) => {
                 versions.entry((closed.instrument, closed.interval)).or_default().push(version);
@@ -172,15 +195,41 @@ fn versions(records: &[Stored]) -> (Versions, HashSet<(Instrument, Interval, Opt
             }
             Bar::Silent { .. } => {}
         }
-    }
-    (versions, too_late)
+    })
+    .await?;
+    Ok((versions, too_late))
+}
+
+/// The rows of a pipeline whose last candle is of the period.
+async fn rows(
+    log: &dyn Log,
+    topic: &str,
+    partition: u32,
+    pipeline: &Pipeline,
+    (from, to): (Timestamp, Timestamp),
+    stop: &Stop,
+) -> Result<Vec<FeatureRecord>, PlatformError> {
+    let set = pipeline.features.feature_set()?.fingerprint();
+    let mut found = Vec::new();
+    read(log, topic, partition, stop, |record| {
+        let Ok(record) = decode_features(&record.value) else { return };
+        let row = &record.row;
+        let ours = row.instrument == pipeline.instrument
+            && row.interval == pipeline.interval
+            && row.feature_set == set;
+        if ours && (from..to).contains(&(row.as_of - row.interval)) {
+            found.push(record);
+        }
+    })
+    .await?;
+    Ok(found)
 }
 
 /// Makes every candle version of the period again.
 fn candles(
     arrived: &Arrived,
     versions: &Versions,
-    too_late: &HashSet<(Instrument, Interval, Option<i64>)>,
+    too_late: &TooLate,
     (from, to): (Timestamp, Timestamp),
     report: &mut ParityReport,
 ) {
@@ -273,21 +322,17 @@ fn batch(open_time: Timestamp, trades: &[&Came]) -> (Candle, f64) {
 fn features(
     pipeline: &Pipeline,
     known: &[CandleVersion],
-    records: &[Stored],
-    (from, to): (Timestamp, Timestamp),
+    rows: &[FeatureRecord],
     report: &mut ParityReport,
+    stop: &Stop,
 ) -> Result<(), PlatformError> {
     let set = pipeline.features.feature_set()?;
-    let (context, label) = (pipeline.context_spec(), pipeline.label_spec());
-    for Stored { record, .. } in records {
-        let Ok(found) = decode_features(&record.value) else { continue };
+    let label = pipeline.label_spec();
+    for found in rows {
+        stop.check()?;
         let row = &found.row;
-        let ours = row.instrument == pipeline.instrument
-            && row.interval == pipeline.interval
-            && row.feature_set == set.fingerprint();
-        if !ours || !(from..to).contains(&(row.as_of - row.interval)) {
-            continue;
-        }
+        // Rows hold what the champion of their time read.
+        let context = pipeline.context_spec().reading(&row.context_names);
         report.rows += 1;
         let mut latest: BTreeMap<Timestamp, &CandleVersion> = BTreeMap::new();
         for version in known.iter().filter(|v| v.known_at <= row.known_at) {

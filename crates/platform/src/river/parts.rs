@@ -1,5 +1,6 @@
 //! The processors of a river: one consumer group each, in one process or in many.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,11 @@ const POLL_BYTES: usize = 1 << 20;
 /// and an instance name one producer.
 pub(super) fn lake_group(topic: &str) -> String {
     format!("lake-{topic}")
+}
+
+/// The group that forecasts from the rows of a pipeline.
+fn forecast_group(plan: &RiverPlan, pipeline: &str) -> String {
+    plan.group(&format!("forecasts-{pipeline}"))
 }
 
 /// A part of a river that can run in a process of its own.
@@ -132,6 +138,8 @@ pub struct Processes {
     clock: Arc<dyn Clock>,
     status: Arc<RiverStatus>,
     heard: Heard,
+    commit_every: Duration,
+    poll_bytes: usize,
     stop: watch::Sender<bool>,
     running: JoinSet<(String, Result<(), PlatformError>)>,
 }
@@ -166,8 +174,16 @@ impl Processes {
             log.create(&TopicSpec { name, partitions, retention_secs: retain, kept_for }).await?;
         }
         let (stop, _) = watch::channel(false);
-        let heard = Heard::default();
-        Ok(Self { log, topics, clock, status, heard, stop, running: JoinSet::new() })
+        let (commit_every, poll_bytes) = (COMMIT_EVERY, POLL_BYTES);
+        let (heard, running) = (Heard::default(), JoinSet::new());
+        Ok(Self { log, topics, clock, status, heard, commit_every, poll_bytes, stop, running })
+    }
+
+    /// Reads so few bytes at once and commits what follows on them.
+    #[cfg(test)]
+    pub(super) fn in_steps(mut self, bytes: usize) -> Self {
+        (self.commit_every, self.poll_bytes) = (Duration::ZERO, bytes);
+        self
     }
 
     /// Shows and tells what happens from now on.
@@ -259,9 +275,9 @@ impl Processes {
         let settings = TaskSettings {
             group: group.to_owned(),
             topic: topic.clone(),
-            commit_every: COMMIT_EVERY,
+            commit_every: self.commit_every,
             save_every: SAVE_EVERY,
-            poll_bytes: POLL_BYTES,
+            poll_bytes: self.poll_bytes,
         };
         let (status, heard) = (Arc::clone(&self.status), self.heard.clone());
         let (feature, ohlcv) = (self.topics.feature.clone(), self.topics.ohlcv.clone());
@@ -291,12 +307,25 @@ impl Processes {
         ))
     }
 
+    /// Forecasts with these versions, by the names of their pipelines, whoever is champion.
+    pub(super) fn pinned(&mut self, plan: &RiverPlan, champions: &BTreeMap<String, LiveChampion>) {
+        for pipeline in plan.pipelines() {
+            let Some(champion) = champions.get(&pipeline.name).cloned() else { continue };
+            let (settings, instrument) = (plan.forecasts(), pipeline.instrument.clone());
+            let make = move || -> Result<Box<dyn Operator>, StreamError> {
+                let operator = ForecastOperator::new(vec![champion.clone()], settings.clone());
+                Ok(Box::new(of(&instrument, operator)))
+            };
+            let topic = self.topics.feature.clone();
+            self.task(forecast_group(plan, &pipeline.name), &topic, Box::new(make));
+        }
+    }
+
     /// Forecasts with the champion of each pipeline, and goes on with the next when it
     /// changes: what the last one forecast is still judged.
     pub(super) fn forecasts(&mut self, plan: &RiverPlan, service: &Arc<Service>) {
         for pipeline in plan.pipelines() {
-            let (name, group) =
-                (pipeline.name.clone(), plan.group(&format!("forecasts-{}", pipeline.name)));
+            let (name, group) = (pipeline.name.clone(), forecast_group(plan, &pipeline.name));
             let (topic, settings) = (self.topics.feature.clone(), plan.forecasts());
             let instrument = pipeline.instrument.clone();
             let champion: Arc<Mutex<Option<LiveChampion>>> = Arc::default();

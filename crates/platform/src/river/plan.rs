@@ -1,6 +1,7 @@
 //! What flows in a river, as its pipelines say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use foretell_market::{BarSpec, Instrument, Interval, Lateness};
 use foretell_source::live::{FeedSpec, Venue};
@@ -27,6 +28,12 @@ pub struct RiverPlan {
     pub encoding: Encoding,
     /// A back-fill with topics of its own.
     job: Option<String>,
+    /// The longest lateness that one of its pipelines allows, microseconds: all share their
+    /// candles.
+    allowed: i64,
+    /// What the rows of a pipeline hold beside features, where a version has to read them and
+    /// it is not what its file says.
+    contexts: BTreeMap<String, Arc<[String]>>,
 }
 
 impl RiverPlan {
@@ -69,7 +76,35 @@ impl RiverPlan {
                 );
             }
         }
-        Ok(Self { pipelines, url, encoding: Encoding::Json, job: None })
+        let allowed = pipelines.iter().filter_map(|p| p.live.as_ref());
+        let allowed = allowed.map(|live| live.lateness.micros()).max().unwrap_or(0);
+        let (encoding, contexts) = (Encoding::Json, BTreeMap::new());
+        Ok(Self { pipelines, url, encoding, job: None, allowed, contexts })
+    }
+
+    /// Some of its pipelines, by name, and all of them where none is named. They share their
+    /// candles with the others as before.
+    ///
+    /// # Errors
+    /// When it has no pipeline of a name.
+    pub fn only(mut self, names: &[String]) -> Result<Self, PlatformError> {
+        let known: BTreeSet<&str> = self.pipelines.iter().map(|p| p.name.as_str()).collect();
+        if let Some(unknown) = names.iter().find(|name| !known.contains(name.as_str())) {
+            let known: Vec<&str> = known.into_iter().collect();
+            let hint = format!("it follows {}", known.join(", "));
+            return Err(PlatformError::not_found(
+                format!("pipeline `{unknown}` in the river"),
+                hint,
+            ));
+        }
+        self.pipelines.retain(|p| names.is_empty() || names.contains(&p.name));
+        Ok(self)
+    }
+
+    /// Makes the rows of a pipeline hold what a version reads that learnt on these columns:
+    /// it outlives changes of the models in its file.
+    pub(crate) fn read_by(&mut self, pipeline: &str, context_names: &[String]) {
+        self.contexts.insert(pipeline.to_owned(), context_names.into());
     }
 
     /// The same as a job with topics and groups of its own.
@@ -123,17 +158,12 @@ impl RiverPlan {
         self.pipelines.iter().filter_map(|p| p.live.as_ref().map(|live| (p, live)))
     }
 
-    /// The longest lateness that one of them allows, microseconds: all share their candles.
-    fn allowed(&self) -> i64 {
-        self.live().map(|(_, live)| live.lateness.micros()).max().unwrap_or(0)
-    }
-
     /// What candles are made.
     pub(crate) fn candles(&self) -> CandleSettings {
         let intervals: BTreeSet<Interval> = self.pipelines.iter().map(|p| p.interval).collect();
         CandleSettings {
             bars: intervals.into_iter().map(BarSpec::from).collect(),
-            lateness: Lateness { delay: 0, allowed: self.allowed() },
+            lateness: Lateness { delay: 0, allowed: self.allowed },
             ahead: AHEAD_MICROS,
             encoding: self.encoding,
         }
@@ -166,19 +196,24 @@ impl RiverPlan {
 
     /// What rows a pipeline reads.
     pub(crate) fn features(&self, pipeline: &Pipeline) -> Result<FeatureSettings, PlatformError> {
+        let context = pipeline.context_spec();
+        let context = match self.contexts.get(&pipeline.name) {
+            Some(names) => context.reading(names),
+            None => context,
+        };
         Ok(FeatureSettings {
             interval: pipeline.interval,
             set: pipeline.features.feature_set()?,
-            context: pipeline.context_spec(),
+            context,
             label: pipeline.label_spec(),
-            allowed: self.allowed(),
+            allowed: self.allowed,
             encoding: self.encoding,
         })
     }
 
     /// How forecasts are made of them.
     pub(crate) fn forecasts(&self) -> ForecastSettings {
-        ForecastSettings { allowed: self.allowed(), topics: self.topics() }
+        ForecastSettings { allowed: self.allowed, topics: self.topics() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A recorded period once more, as a job with topics of its own.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,16 @@ use tokio::time::Instant;
 use super::parts::{Part, Processes};
 use super::plan::RiverPlan;
 use super::read::each;
+use super::replayed::{ForecastsReplayed, replayed};
 use super::status::RiverStatus;
 use crate::error::PlatformError;
+use crate::live_forecasts::LiveChampion;
 use crate::observer::Stop;
 
 /// The most records that are handed on at once when nothing is paced.
 const AT_ONCE: usize = 10_000;
+/// How long the name of a job may be.
+const LONGEST_JOB: usize = 64;
 /// How often the processors are asked whether they have caught up.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -49,83 +54,161 @@ pub struct ReplayReport {
     /// Candles of the past that it began with.
     pub history: u64,
     /// Records that followed, by topic.
-    pub written: std::collections::BTreeMap<String, u64>,
+    pub written: BTreeMap<String, u64>,
+    /// What became of forecasts, pipeline by pipeline.
+    pub forecasts: Vec<ForecastsReplayed>,
     /// How long it took, seconds.
     pub seconds: f64,
 }
 
-/// Plays a recorded period again. Whatever becomes of it, its topics are removed, unless they
-/// are to be kept.
+impl ReplayOptions {
+    /// A job that no other has had: its name has the present in it.
+    pub fn new_job(now: Timestamp) -> String {
+        format!("replay-{}", now.millis())
+    }
+
+    /// Refuses what cannot be played: the name is part of those of topics, a period begins
+    /// before it ends, and a speed is a number above 0.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn check(&self) -> Result<(), PlatformError> {
+        let usage =
+            |message: String, hint: &str| Err(PlatformError::Usage { message, hint: hint.into() });
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if self.job.is_empty() || self.job.len() > LONGEST_JOB || !self.job.bytes().all(plain) {
+            let message = format!("`{}` is no name of a job", self.job);
+            return usage(message, "write up to 64 letters, digits, `-`, `_` and `.`");
+        }
+        if self.from >= self.to {
+            let message = format!("the period ends at {}, before it begins", self.to);
+            return usage(message, "name its first instant and the first one after it");
+        }
+        if let Some(speed) = self.speed.filter(|s| !(s.is_finite() && *s > 0.0)) {
+            let message = format!("{speed} is no speed");
+            return usage(message, "write a number above 0, such as 1000");
+        }
+        Ok(())
+    }
+}
+
+/// Plays a recorded period again, with a version that forecasts for each pipeline that has
+/// one here. Whatever becomes of it, its topics are removed, unless they are to be kept; what a
+/// job of the same name left is removed first.
 ///
 /// # Errors
 /// When the log fails, or the user stopped it.
-pub async fn replay(
+pub(super) async fn replay(
     log: Arc<dyn Log>,
     plan: &RiverPlan,
+    champions: &BTreeMap<String, LiveChampion>,
     options: &ReplayOptions,
     clock: Arc<dyn Clock>,
     progress: &(dyn Fn(u64) + Send + Sync),
     stop: &Stop,
 ) -> Result<ReplayReport, PlatformError> {
-    let job = plan.clone().as_job(&options.job);
-    let outcome = play(&log, plan, &job, options, clock, progress, stop).await;
+    options.check()?;
+    let mut job = plan.clone().as_job(&options.job);
+    for (pipeline, champion) in champions {
+        job.read_by(pipeline, &champion.served.model.schema().context_names);
+    }
+    clear(&*log, &job).await?;
+    let replay = Replay { log: &log, plan, job: &job, champions, options };
+    let outcome = replay.play(clock, progress, stop).await;
     if !options.keep {
-        for topic in job.topics().all() {
-            log.remove(topic).await?;
-        }
+        clear(&*log, &job).await?;
     }
     outcome
 }
 
-async fn play(
-    log: &Arc<dyn Log>,
-    plan: &RiverPlan,
-    job: &RiverPlan,
-    options: &ReplayOptions,
-    clock: Arc<dyn Clock>,
-    progress: &(dyn Fn(u64) + Send + Sync),
-    stop: &Stop,
-) -> Result<ReplayReport, PlatformError> {
-    let status = Arc::new(RiverStatus::default());
-    let mut processes =
-        Processes::on(Arc::clone(log), job, None, clock, Arc::clone(&status)).await?;
-    let mut history = 0;
-    for partition in 0..plan.topics().partitions {
-        history += past(&**log, plan, job, partition, options.from).await?;
+/// Removes the topics of a job.
+async fn clear(log: &dyn Log, job: &RiverPlan) -> Result<(), PlatformError> {
+    for topic in job.topics().all() {
+        log.remove(topic).await?;
     }
-    let live = LiveSettings::default();
-    processes.start(Part::Features, job, &live)?;
-    processes.start(Part::Transform, job, &live)?;
-    let began = Instant::now();
-    let mut events = 0;
-    let work = async {
-        events = feed(&**log, plan, job, options, progress, stop).await?;
-        // A commit moves what was written and what was read together, so a processor that has
-        // caught up has written all there is for the next.
-        for group in status.groups() {
-            loop {
-                stop.check()?;
-                let view = status.view(&**log).await;
-                let is_it = |g: &&super::GroupView| g.group == group;
-                if view.groups.iter().find(is_it).is_some_and(|g| g.lag == 0) {
-                    break;
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
+    Ok(())
+}
+
+/// A replay at work.
+struct Replay<'a> {
+    log: &'a Arc<dyn Log>,
+    /// What is played.
+    plan: &'a RiverPlan,
+    /// The same with topics of its own.
+    job: &'a RiverPlan,
+    champions: &'a BTreeMap<String, LiveChampion>,
+    options: &'a ReplayOptions,
+}
+
+impl Replay<'_> {
+    async fn play(
+        &self,
+        clock: Arc<dyn Clock>,
+        progress: &(dyn Fn(u64) + Send + Sync),
+        stop: &Stop,
+    ) -> Result<ReplayReport, PlatformError> {
+        let Self { log, plan, job, champions, options } = *self;
+        let status = Arc::new(RiverStatus::default());
+        let mut processes =
+            Processes::on(Arc::clone(log), job, None, clock, Arc::clone(&status)).await?;
+        let mut history = 0;
+        for partition in 0..plan.topics().partitions {
+            history += past(&**log, plan, job, partition, options.from).await?;
         }
-        Ok::<(), PlatformError>(())
-    };
-    let mut played = Ok(());
-    let ran = processes.until(async { played = work.await }).await;
-    ran?;
-    played?;
-    Ok(ReplayReport {
-        job: options.job.clone(),
-        events,
-        history,
-        written: status.view(&**log).await.written,
-        seconds: began.elapsed().as_secs_f64(),
-    })
+        let live = LiveSettings::default();
+        processes.pinned(job, champions);
+        processes.start(Part::Features, job, &live)?;
+        processes.start(Part::Transform, job, &live)?;
+        let began = Instant::now();
+        let mut events = 0;
+        let work = async {
+            events = feed(&**log, plan, job, options, progress, stop).await?;
+            caught_up(&**log, &status, stop).await
+        };
+        let mut played = Ok(());
+        let ran = processes.until(async { played = work.await }).await;
+        ran?;
+        played?;
+        Ok(ReplayReport {
+            job: options.job.clone(),
+            events,
+            history,
+            written: status.view(&**log).await.written,
+            forecasts: replayed(&**log, plan, job, champions, stop).await?,
+            seconds: began.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// Waits until every processor has read all there is, the first ones first. A commit moves what
+/// was written and what was read together, so one that has caught up has written all there is
+/// for the next.
+pub(super) async fn caught_up(
+    log: &dyn Log,
+    status: &RiverStatus,
+    stop: &Stop,
+) -> Result<(), PlatformError> {
+    for (group, topic) in status.groups() {
+        while !has_read_all(log, &group, &topic).await? {
+            stop.check()?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a group has committed every record of a topic. Behind the last one there may be the
+/// ends of transactions, which have offsets and are nobody's.
+async fn has_read_all(log: &dyn Log, group: &str, topic: &str) -> Result<bool, PlatformError> {
+    for partition in 0..log.partitions(topic).await? {
+        let bounds = log.bounds(topic, partition).await?;
+        let at = log.committed(group, topic, partition).await?.unwrap_or(bounds.start);
+        let at = at.max(bounds.start);
+        if at < bounds.end && !log.read(topic, partition, at, 1, Duration::ZERO).await?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The candles that were over before the period, marked as of the past.
@@ -137,7 +220,7 @@ async fn past(
     from: Timestamp,
 ) -> Result<u64, PlatformError> {
     let (source, target) = (plan.topics().ohlcv, job.topics().ohlcv);
-    let (mut names, mut latest) = (Instruments::default(), std::collections::BTreeMap::new());
+    let (mut names, mut latest) = (Instruments::default(), BTreeMap::new());
     each(log, &source, partition, 0, |stored| {
         let Record { key, value, time } = &stored.record;
         if let Ok(closed) = decode_closed(value, *time, &mut names)

@@ -114,14 +114,14 @@ impl RiverStatus {
     }
 
     /// The groups at work, those that read first before those that read what they write.
-    pub(super) fn groups(&self) -> Vec<String> {
+    pub(super) fn groups(&self) -> Vec<(String, TopicName)> {
         let mut groups: Vec<(String, TopicName)> = locked(&self.groups).iter().cloned().collect();
         let order = |topic: &str| {
             let rank = |name| topic.starts_with(name);
             ["trade", "ohlcv", "feature", "forecast"].into_iter().position(rank)
         };
         groups.sort_by_key(|(_, topic)| order(topic));
-        groups.into_iter().map(|(group, _)| group).collect()
+        groups
     }
 
     pub(super) fn found(&self, finding: Finding) {

@@ -68,7 +68,9 @@ impl Default for RiverOptions {
 pub(crate) struct Running {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) status: Arc<RiverStatus>,
-    pub(crate) pipelines: Arc<[Pipeline]>,
+    pub(crate) plan: Arc<RiverPlan>,
+    /// Where its log is.
+    pub(crate) address: String,
 }
 
 /// How the river of a process began.
@@ -91,7 +93,7 @@ impl Service {
     /// When a pipeline cannot run, or the log fails.
     pub async fn ready_river(
         self: &Arc<Self>,
-        plan: RiverPlan,
+        mut plan: RiverPlan,
         options: RiverOptions,
         everything: bool,
         observer: Arc<dyn Observer>,
@@ -110,6 +112,7 @@ impl Service {
             let live = is_live(&*log, &plan, pipeline).await?;
             self.ready(pipeline, live, &observer, &stop).await?;
         }
+        self.rows_for_champions(&mut plan).await?;
         let history = self.seed_history(&log, &plan).await?;
         let view = Arc::new(View::new(options.rows_in_memory));
         let service = Arc::downgrade(self);
@@ -131,8 +134,8 @@ impl Service {
         }
         processes = processes.heard_by(heard);
         self.show_rows(Arc::clone(&view));
-        let pipelines: Arc<[Pipeline]> = plan.pipelines().into();
-        let running = Running { log, status, pipelines };
+        let address = options.log.to_string();
+        let running = Running { log, status, plan: Arc::new(plan.clone()), address };
         self.copy_to_lake(&mut processes, &plan, &running.log, &clock)?;
         if let Some(embedded) = embedded {
             let (mut stopping, clock) = (processes.stopping(), Arc::clone(&clock));
@@ -163,7 +166,7 @@ impl Service {
             processes.start(Part::Ingest, &plan, &options.live)?;
         }
         let started = RiverStarted {
-            log: options.log.to_string(),
+            log: running.address.clone(),
             instruments: plan.pipelines().iter().map(|p| p.instrument.clone()).collect(),
             history,
         };
@@ -212,6 +215,18 @@ impl Service {
                 summary: format!("{} has the latest rows", pipeline.name),
                 seconds: 0.0,
             });
+        }
+        Ok(())
+    }
+
+    /// Makes rows what the champions of a plan read, whatever other models their files name
+    /// by now.
+    async fn rows_for_champions(&self, plan: &mut RiverPlan) -> Result<(), PlatformError> {
+        let at = self.store.clock.now();
+        for name in plan.pipelines().iter().map(|p| p.name.clone()).collect::<Vec<_>>() {
+            if let Some(champion) = self.live_champion(&name, at).await? {
+                plan.read_by(&name, &champion.served.model.schema().context_names);
+            }
         }
         Ok(())
     }
@@ -285,7 +300,7 @@ impl Service {
             None => p.instrument == *instrument && interval.is_none_or(|i| i == p.interval),
         };
         let present = at.unwrap_or_else(|| self.store.clock.now());
-        let mut pipelines: Vec<&Pipeline> = running.pipelines.iter().filter(is_it).collect();
+        let mut pipelines: Vec<&Pipeline> = running.plan.pipelines().iter().filter(is_it).collect();
         pipelines.sort_by_key(|p| p.interval);
         // As in memory: of the shortest interval that has one, and there of the newest decision.
         for same in pipelines.chunk_by(|a, b| a.interval == b.interval) {
@@ -346,7 +361,7 @@ fn named<'a>(
     name: &str,
     instrument: &Instrument,
 ) -> Result<&'a Pipeline, PlatformError> {
-    let pipelines = running.map_or(&[][..], |running| &running.pipelines);
+    let pipelines = running.map_or(&[][..], |running| running.plan.pipelines());
     let own: Vec<&Pipeline> = pipelines.iter().filter(|p| p.instrument == *instrument).collect();
     own.iter().find(|p| p.name == name).copied().ok_or_else(|| {
         let names: Vec<&str> = own.iter().map(|p| p.name.as_str()).collect();

@@ -59,8 +59,7 @@ pub(crate) async fn reproduce(
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
-    if !accepted.is_some_and(|v| v.contains(EVENTS)) {
+    if !wants_events(&headers) {
         let stop = service.stopping();
         let proof = wire::Proof::from(service.reproduce(&id, Arc::new(()), stop).await?);
         return Ok(Json(proof).into_response());
@@ -106,6 +105,12 @@ pub(crate) async fn start(
     })
 }
 
+/// Whether a caller wants to hear how work goes on.
+pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    accepted.is_some_and(|v| v.contains(EVENTS))
+}
+
 /// Sends events into the response as they happen.
 struct Lines(mpsc::UnboundedSender<String>);
 
@@ -129,7 +134,7 @@ async fn watch(sender: mpsc::UnboundedSender<String>, ending: &Stop, stop: &Stop
 }
 
 /// Does some work and streams its events; `result` names its result in the last line.
-fn stream<F>(
+pub(super) fn stream<F>(
     ending: Arc<Stop>,
     result: &'static str,
     work: impl FnOnce(Arc<dyn Observer>, Arc<Stop>) -> F + Send + 'static,
