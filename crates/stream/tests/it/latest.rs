@@ -24,6 +24,7 @@ fn river(log: Arc<dyn Log>) -> Task {
         group: "river".to_owned(),
         topic: topics().trade.clone(),
         commit_every: Duration::ZERO,
+        save_every: Duration::from_millis(2),
         poll_bytes: 20_000,
     };
     let make = || -> Result<Box<dyn Operator>, StreamError> {

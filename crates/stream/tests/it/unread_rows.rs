@@ -135,6 +135,7 @@ fn task(
         group: group.to_owned(),
         topic: topic.clone(),
         commit_every: Duration::ZERO,
+        save_every: Duration::from_millis(2),
         poll_bytes: 1 << 16,
     };
     Task::new(log, topics(), settings, Box::new(move || Ok(make())))
