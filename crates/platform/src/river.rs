@@ -13,7 +13,10 @@ mod parity;
 mod parts;
 mod plan;
 mod read;
+#[cfg(test)]
+mod rebalance;
 mod replay;
+mod shown;
 mod status;
 mod up;
 

@@ -20,6 +20,7 @@ mod records;
 mod river;
 mod search;
 mod serving;
+mod shown;
 mod simulating;
 mod stations;
 mod vendor;

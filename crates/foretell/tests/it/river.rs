@@ -73,7 +73,7 @@ fn rows(count: i64) -> String {
     text
 }
 
-fn market() -> Market {
+pub(crate) fn market() -> Market {
     let market = Market::new(Kind::Noise, 10, 1);
     market.write("rows.csv", &rows(3_000));
     market.write("live.toml", PIPELINE);
@@ -81,13 +81,13 @@ fn market() -> Market {
 }
 
 /// A command that says one thing in JSON and works on; it is killed with the test.
-struct Working {
+pub(crate) struct Working {
     child: Child,
     told: Value,
 }
 
 impl Working {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.arg("--json").stdout(Stdio::piped()).spawn().expect("it starts");
         let stdout = child.stdout.take().expect("piped");
         let mut said = serde_json::Deserializer::from_reader(stdout).into_iter::<Value>();
@@ -95,12 +95,12 @@ impl Working {
         Self { child, told }
     }
 
-    fn text(&self, pointer: &str) -> String {
+    pub(crate) fn text(&self, pointer: &str) -> String {
         self.told.pointer(pointer).and_then(Value::as_str).expect("it is said").to_owned()
     }
 
     /// Ctrl-C; the exit code.
-    fn interrupt(mut self) -> Option<i32> {
+    pub(crate) fn interrupt(mut self) -> Option<i32> {
         signal(self.child.id(), "INT");
         let began = Instant::now();
         loop {
@@ -112,7 +112,7 @@ impl Working {
         }
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
     }
@@ -125,18 +125,18 @@ impl Drop for Working {
     }
 }
 
-fn exchange(market: &Market) -> Working {
+pub(crate) fn exchange(market: &Market) -> Working {
     let arguments = ["simulate", "kraken", "--symbols", "BTC-USD", "--rate", "40"];
     Working::start(market.command(&arguments))
 }
 
-fn up(market: &Market, feed: &str) -> Working {
+pub(crate) fn up(market: &Market, feed: &str) -> Working {
     let arguments = ["up", "live.toml", "--feed", feed, "--listen", "127.0.0.1:0"];
     Working::start(market.command(&arguments))
 }
 
 /// Server-sent events of a river until so many of a kind have come.
-async fn events(url: &str, kind: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn events(url: &str, kind: &str, count: usize) -> Vec<Value> {
     let address = format!("{url}/api/v1/stream?kinds={kind}");
     let mut answer = reqwest::get(&address).await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 200, "{address}");
@@ -159,7 +159,7 @@ async fn events(url: &str, kind: &str, count: usize) -> Vec<Value> {
     found
 }
 
-async fn answer(url: String) -> Value {
+pub(crate) async fn answer(url: String) -> Value {
     let answer = reqwest::get(&url).await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 200, "{url}");
     serde_json::from_str(&answer.text().await.expect("text")).expect("JSON")

@@ -18,6 +18,7 @@ use super::history::is_live;
 use super::lake;
 use super::parts::{Heard, Part, Processes, lake_group};
 use super::plan::RiverPlan;
+use super::shown::Rows;
 use super::status::{RiverStatus, RiverView};
 use crate::error::PlatformError;
 use crate::forecasting::CHAMPION;
@@ -116,8 +117,18 @@ impl Service {
                 service.tell(told);
             }
         };
-        processes =
-            processes.heard_by(Heard { view: Some(Arc::clone(&view)), tell: Arc::new(tell) });
+        let heard = Heard { view: Some(Arc::clone(&view)), tell: Arc::new(tell) };
+        let rows = Rows::of(&plan)?;
+        let from = rows.fill(&*log, processes.latest(), &view).await?;
+        // Rows that anybody may make are heard of from the log alone.
+        let shared = processes.latest().is_some();
+        let made_here = Heard { view: heard.view.clone().filter(|_| !shared), ..heard.clone() };
+        processes = processes.heard_by(made_here);
+        for place in (0u32..).zip(from) {
+            let (rows, log, heard) = (rows.clone(), Arc::clone(&log), heard.clone());
+            let stop = processes.stopping();
+            processes.spawn("view", rows.follow(log, place, heard, stop));
+        }
         self.show_rows(Arc::clone(&view));
         let pipelines: Arc<[Pipeline]> = plan.pipelines().into();
         let running = Running { log, status, pipelines };
