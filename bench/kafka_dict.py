@@ -28,7 +28,6 @@ def cpu():
 
 before, read, candles, bars = cpu(), 0, 0, {}
 for number, topic in enumerate(topics):
-    # Topic by topic: the broker of the bench answers a fetch with all that it has.
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
     while read < count * (number + 1) // len(topics):
         for message in consumer.consume(5000, 5):

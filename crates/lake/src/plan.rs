@@ -17,7 +17,7 @@ use ulid::Ulid;
 use crate::kernel::{DataFile, State};
 use crate::table::blocking;
 use crate::write::CommitInfo;
-use crate::{LakeError, Table, file, rows, schema};
+use crate::{LakeError, Table, Version, file, rows, schema};
 
 /// How many data files are fetched at once.
 const READ_AHEAD: usize = 8;
@@ -29,6 +29,8 @@ pub(crate) enum Change<'a> {
     Replace(&'a Range<Timestamp>, &'a RecordBatch),
     /// These rows more.
     Append(&'a RecordBatch),
+    /// The same, to this version alone; `None` is no table.
+    AppendTo(Option<Version>, &'a RecordBatch),
     /// The same rows in fewer files.
     Compact,
 }
@@ -69,7 +71,9 @@ impl Table {
         }
         let batch = match change {
             Change::Compact => return self.plan_compaction(state).await,
-            Change::Replace(_, batch) | Change::Append(batch) => *batch,
+            Change::Replace(_, batch) | Change::Append(batch) | Change::AppendTo(_, batch) => {
+                *batch
+            }
         };
         let (schema, creates) = match state {
             Some(state) => (self.schema_of(state)?, None),

@@ -109,6 +109,21 @@ impl Table {
         Ok(self.transact(Change::Append(batch), info).await?.version)
     }
 
+    /// [`Table::append()`] to one version alone, `None` where there is no table yet: for whoever
+    /// chose the rows by what that version holds.
+    ///
+    /// # Errors
+    /// As [`Table::append()`], and [`LakeError::Conflict`] when the table has another version.
+    pub async fn append_to(
+        &self,
+        version: Option<Version>,
+        batch: &RecordBatch,
+        info: &CommitInfo,
+    ) -> Result<Version, LakeError> {
+        schema::check_layer(self.layer, &batch.schema())?;
+        Ok(self.transact(Change::AppendTo(version, batch), info).await?.version)
+    }
+
     /// Plans and commits a change; plans again when another writer took the version
     /// without touching the same rows.
     pub(crate) async fn transact(
@@ -125,6 +140,12 @@ impl Table {
                 Err(error) => return Err(error),
             };
             let seen = state.as_ref().map(State::version);
+            if let Change::AppendTo(wanted, _) = change
+                && wanted != seen
+            {
+                let (table, winner) = (self.shown.clone(), seen.unwrap_or_default());
+                return Err(LakeError::Conflict { table, base: wanted, winner });
+            }
             let Some(draft) = self.plan(&change, state.as_ref(), info).await? else {
                 return Ok(Done { version: seen.unwrap_or_default(), removed: 0, added: 0 });
             };

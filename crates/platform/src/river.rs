@@ -15,6 +15,8 @@ mod parity;
 mod parts;
 mod plan;
 mod read;
+#[cfg(test)]
+mod rebalance;
 mod recorded;
 mod replay;
 mod replayed;

@@ -22,6 +22,7 @@ mod replaying;
 mod river;
 mod search;
 mod serving;
+mod shown;
 mod simulating;
 mod stations;
 mod vendor;

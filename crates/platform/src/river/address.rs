@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foretell_stream::{EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, Log};
+use foretell_stream::{EmbeddedLog, EmbeddedOptions, KafkaLog, KafkaOptions, KafkaSecurity, Log};
 
 use crate::error::PlatformError;
 
@@ -14,13 +14,17 @@ use crate::error::PlatformError;
 /// that is killed loses nothing.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
+/// What the address of a cluster begins with.
+const SCHEMES: [&str; 2] = ["kafka://", "kafka+ssl://"];
+
 /// The log of a river.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LogAddress {
     /// In the data directory, for one process.
     #[default]
     Embedded,
-    /// On a Kafka cluster: `kafka://host:9092[,host:9092]`.
+    /// On a Kafka cluster: `kafka://host:9092[,host:9092]`, or `kafka+ssl://` by TLS. No name
+    /// and no password: those are in the environment.
     Kafka(String),
 }
 
@@ -30,8 +34,16 @@ impl FromStr for LogAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "embedded" => Ok(Self::Embedded),
-            kafka if kafka.starts_with("kafka://") && kafka.len() > "kafka://".len() => {
-                Ok(Self::Kafka(kafka.to_owned()))
+            kafka
+                if SCHEMES.iter().any(|s| kafka.strip_prefix(s).is_some_and(|h| !h.is_empty())) =>
+            {
+                // Whoever refuses it, in words, must not repeat a password.
+                let (scheme, list) = kafka.split_once("//").unwrap_or(("kafka:", kafka));
+                let (hidden, list) = match list.rsplit_once('@') {
+                    Some((_, list)) => ("…@", list),
+                    None => ("", list),
+                };
+                Ok(Self::Kafka(format!("{scheme}//{hidden}{list}")))
             }
             _ => Err("write kafka://host:9092, more brokers behind commas, or `embedded`".into()),
         }
@@ -92,7 +104,9 @@ impl LogAddress {
                 OpenLog { log: Arc::new(log.clone()), embedded: Some(log) }
             }
             Self::Kafka(url) => {
-                let log = KafkaLog::connect(url, KafkaOptions::new(instance)).await?;
+                let security = KafkaSecurity::from_env()?;
+                let options = KafkaOptions { security, ..KafkaOptions::new(instance) };
+                let log = KafkaLog::connect(url, options).await?;
                 OpenLog { log: Arc::new(log), embedded: None }
             }
         })
@@ -105,11 +119,20 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_it_is_written() {
-        for text in ["embedded", "kafka://one:9092,two:9092"] {
+        for text in ["embedded", "kafka://one:9092,two:9092", "kafka+ssl://one:9093"] {
             assert_eq!(text.parse::<LogAddress>().unwrap().to_string(), text);
         }
-        for wrong in ["", "kafka://", "localhost:9092"] {
+        for wrong in ["", "kafka://", "kafka+ssl://", "localhost:9092"] {
             assert!(wrong.parse::<LogAddress>().unwrap_err().contains("kafka://host:9092"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_password_in_an_address_is_refused_and_not_repeated() {
+        let address: LogAddress = "kafka+ssl://me:h@ush@one:9093".parse().unwrap();
+        let opened = address.open(Path::new(""), "one", None).await.map(|_| ());
+        let error = opened.unwrap_err().chain();
+        assert!(error.contains("FORETELL_KAFKA_PASSWORD_FILE"), "{error}");
+        assert!(!format!("{address} {address:?} {error}").contains("ush"), "{error}");
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A member of a group of its own reads each topic, writes what came to a table and commits.
 //! A process that dies between the two finds the same records again: those whose keys the
-//! table has already are left out, so that each is there once.
+//! table has already are left out, so that each is there once. What the table has is said of a
+//! version, and rows are added to that version alone: of two processes that write the same, one
+//! looks again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -27,6 +29,8 @@ const AT_ONCE: usize = 100_000;
 const POLL_BYTES: usize = 4 << 20;
 /// How many versions of a table lie between two rounds of upkeep.
 const VERSIONS_BETWEEN_UPKEEP: Version = 32;
+/// How often another process may write the same table first.
+const ATTEMPTS: u32 = 20;
 
 /// What turns records of one topic into rows of tables.
 pub(super) trait Sink: Send {
@@ -45,6 +49,19 @@ pub(super) async fn copy(
     log: Arc<dyn Log>,
     lake: Lake,
     clock: Arc<dyn Clock>,
+    group_and_topic: (&str, &str),
+    sink: Box<dyn Sink>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), PlatformError> {
+    copy_every(WRITE_EVERY, log, lake, clock, group_and_topic, sink, stop).await
+}
+
+/// [`copy()`] with the longest time between a record and its copy.
+pub(super) async fn copy_every(
+    write_every: Duration,
+    log: Arc<dyn Log>,
+    lake: Lake,
+    clock: Arc<dyn Clock>,
     (group, topic): (&str, &str),
     mut sink: Box<dyn Sink>,
     mut stop: watch::Receiver<bool>,
@@ -54,7 +71,7 @@ pub(super) async fn copy(
     let mut waiting = 0;
     let mut since: Option<Instant> = None;
     loop {
-        let left = since.map_or(WRITE_EVERY, |s| WRITE_EVERY.saturating_sub(s.elapsed()));
+        let left = since.map_or(write_every, |s| write_every.saturating_sub(s.elapsed()));
         let polled = tokio::select! {
             polled = member.poll(POLL_BYTES, left) => polled,
             _ = stop.changed() => Ok(Polled::Idle),
@@ -87,7 +104,7 @@ pub(super) async fn copy(
             }
         }
         let stopping = *stop.borrow() || stop.has_changed().is_err();
-        let due = since.is_some_and(|s| s.elapsed() >= WRITE_EVERY) || waiting >= AT_ONCE;
+        let due = since.is_some_and(|s| s.elapsed() >= write_every) || waiting >= AT_ONCE;
         if !next.is_empty() && (due || stopping) {
             let tables = sink.take();
             for ((layer, name), rows) in tables {
@@ -129,30 +146,46 @@ async fn write(
         return Ok(());
     };
     let span = Timestamp::from_micros(*first)..Timestamp::from_micros(*last + 1);
-    let there = match table.read_versioned(AsOf::Latest, Some(span)).await {
-        Ok((_, there)) => keys(&there).into_iter().collect(),
-        Err(LakeError::NoTable { .. }) => HashSet::new(),
-        Err(error) => return Err(fail(error)),
-    };
     let own = keys(batch);
     // Of versions that became known at one instant the last one stands.
     let mut last_of = std::collections::HashMap::new();
     for (row, key) in own.iter().enumerate() {
         last_of.insert(key, row);
     }
-    let new: BooleanArray = (0..own.len())
-        .map(|row| Some(!there.contains(&own[row]) && last_of[&own[row]] == row))
-        .collect();
-    if new.true_count() == 0 {
-        return Ok(());
-    }
-    let new = filter_record_batch(batch, &new)
-        .map_err(|e| PlatformError::Mismatch(format!("{layer}/{name}: {e}")))?;
     let info = CommitInfo::new("river", clock.now());
-    let version = table.append(&new, &info).await.map_err(fail)?;
+    let mut attempts = 0..ATTEMPTS;
+    let version = loop {
+        let (seen, there) = match table.read_versioned(AsOf::Latest, Some(span.clone())).await {
+            Ok((version, there)) => (Some(version), keys(&there).into_iter().collect()),
+            Err(LakeError::NoTable { .. }) => (None, HashSet::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        let new: BooleanArray = (0..own.len())
+            .map(|row| Some(!there.contains(&own[row]) && last_of[&own[row]] == row))
+            .collect();
+        if new.true_count() == 0 {
+            return Ok(());
+        }
+        let new = filter_record_batch(batch, &new)
+            .map_err(|e| PlatformError::Mismatch(format!("{layer}/{name}: {e}")))?;
+        match table.append_to(seen, &new, &info).await {
+            Ok(version) => break version,
+            // Another process wrote: some of it may be there now.
+            Err(error) if error.is_conflict() && attempts.next().is_some() => {}
+            Err(error) => return Err(fail(error)),
+        }
+    };
     if version > 0 && version.is_multiple_of(VERSIONS_BETWEEN_UPKEEP) {
-        table.compact(&info).await.map_err(fail)?;
-        table.checkpoint().await.map_err(fail)?;
+        let upkept = async {
+            table.compact(&info).await?;
+            table.checkpoint().await
+        };
+        match upkept.await {
+            Ok(_) => {}
+            // The next round does it.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(fail(error)),
+        }
     }
     Ok(())
 }

@@ -135,6 +135,8 @@ impl Default for Heard {
 pub struct Processes {
     log: Arc<dyn Log>,
     topics: Topics,
+    /// Where the latest rows are kept, on a log that has such topics.
+    latest: Option<TopicName>,
     clock: Arc<dyn Clock>,
     status: Arc<RiverStatus>,
     heard: Heard,
@@ -173,10 +175,28 @@ impl Processes {
             let (name, partitions) = (name.to_string(), topics.partitions);
             log.create(&TopicSpec { name, partitions, retention_secs: retain, kept_for }).await?;
         }
+        let mut latest = None;
+        if let Some(topic) = plan.latest() {
+            let (name, partitions) = (topic.to_string(), topics.partitions);
+            let kept_for = Vec::new();
+            let spec = TopicSpec { name, partitions, retention_secs: None, kept_for };
+            latest = log.create_latest(&spec).await?.then_some(topic);
+        }
         let (stop, _) = watch::channel(false);
         let (commit_every, poll_bytes) = (COMMIT_EVERY, POLL_BYTES);
         let (heard, running) = (Heard::default(), JoinSet::new());
-        Ok(Self { log, topics, clock, status, heard, commit_every, poll_bytes, stop, running })
+        Ok(Self {
+            log,
+            topics,
+            latest,
+            clock,
+            status,
+            heard,
+            commit_every,
+            poll_bytes,
+            stop,
+            running,
+        })
     }
 
     /// Reads so few bytes at once and commits what follows on them.
@@ -191,6 +211,11 @@ impl Processes {
     pub fn heard_by(mut self, heard: Heard) -> Self {
         self.heard = heard;
         self
+    }
+
+    /// The topic that keeps the latest rows, on a log that has such topics.
+    pub(super) fn latest(&self) -> Option<&TopicName> {
+        self.latest.as_ref()
     }
 
     /// Starts a part for every venue, interval or pipeline of the plan.
@@ -249,9 +274,10 @@ impl Processes {
         for pipeline in plan.pipelines() {
             let settings = plan.features(pipeline)?;
             let (topics, instrument) = (self.topics.clone(), pipeline.instrument.clone());
+            let latest = self.latest.clone();
             let make = move || -> Result<Box<dyn Operator>, StreamError> {
                 let operator = FeatureOperator::new(settings.clone(), topics.clone())?;
-                Ok(Box::new(of(&instrument, operator)))
+                Ok(Box::new(of(&instrument, operator.keeping_latest(latest.clone()))))
             };
             let topic = self.topics.ohlcv.clone();
             let group = plan.group(&format!("features-{}", pipeline.name));

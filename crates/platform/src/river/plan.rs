@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foretell_market::{BarSpec, Instrument, Interval, Lateness};
 use foretell_source::live::{FeedSpec, Venue};
 use foretell_stream::codec::Encoding;
-use foretell_stream::{CandleSettings, FeatureSettings, Topics};
+use foretell_stream::{CandleSettings, FeatureSettings, TopicName, Topics};
 use url::Url;
 
 use crate::error::PlatformError;
@@ -122,6 +122,12 @@ impl RiverPlan {
     /// The names of its topics.
     pub fn topics(&self) -> Topics {
         Topics::new(PARTITIONS, self.job.as_deref())
+    }
+
+    /// The topic that keeps the latest row of each instrument, where the log has such topics. A
+    /// back-fill's rows are of the past.
+    pub(super) fn latest(&self) -> Option<TopicName> {
+        self.job.is_none().then(|| "feature_latest".into())
     }
 
     /// The name of a consumer group; a back-fill has groups of its own.

@@ -1,14 +1,19 @@
-//! The rows that questions are answered from: those of the log's end at a start, and those that
-//! other processes write.
+//! The view of feature rows: filled when a process starts, and kept up with those who make the
+//! rows elsewhere.
+//!
+//! On a cluster the latest rows are a topic of their own, which keeps one per instrument. Rows
+//! are made by any process of the group then, so this one follows the topic `feature` from where
+//! it ended when the filling began. On the embedded log rows are made here, and those before are
+//! read from the end of `feature`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_market::{Fingerprint, Instrument, Interval};
 use foretell_stream::codec::{decode_features, product_id};
-use foretell_stream::{FeatureRecord, Log, LogError, Record, View, partition_of};
+use foretell_stream::{FeatureRecord, Log, LogError, Record, TopicName, View, partition_of};
 use tokio::sync::watch;
 
 use super::parts::Heard;
@@ -16,86 +21,116 @@ use super::plan::RiverPlan;
 use super::read::each;
 use crate::error::PlatformError;
 
-/// How long a look for new rows waits for the first.
+/// How long a read waits for the next row.
 const WAIT: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 1 << 20;
 
-/// The feature rows of a plan's pipelines in the log.
-pub(super) struct ShownRows {
-    log: Arc<dyn Log>,
-    topic: String,
-    partitions: BTreeSet<u32>,
-    of: BTreeSet<(Instrument, Interval, Fingerprint)>,
-    keys: BTreeSet<String>,
+/// Whose rows they are.
+type Whose = (Instrument, Interval, Fingerprint);
+
+/// The rows that a river's pipelines make.
+#[derive(Debug, Clone)]
+pub(super) struct Rows {
+    topic: TopicName,
+    partitions: u32,
+    /// What is shown, by product.
+    wanted: BTreeMap<String, BTreeSet<Whose>>,
 }
 
-impl ShownRows {
-    /// Of the pipelines of a plan.
-    ///
-    /// # Errors
-    /// When a feature set is none.
-    pub(super) fn of(log: Arc<dyn Log>, plan: &RiverPlan) -> Result<Self, PlatformError> {
+impl Rows {
+    pub(super) fn of(plan: &RiverPlan) -> Result<Self, PlatformError> {
         let topics = plan.topics();
-        let (mut partitions, mut of) = (BTreeSet::new(), BTreeSet::new());
-        let mut keys = BTreeSet::new();
+        let mut wanted: BTreeMap<String, BTreeSet<Whose>> = BTreeMap::new();
         for pipeline in plan.pipelines() {
-            let key = product_id(&pipeline.instrument);
-            partitions.insert(partition_of(key.as_bytes(), topics.partitions));
-            keys.insert(key);
             let set = pipeline.features.feature_set()?.fingerprint();
-            of.insert((pipeline.instrument.clone(), pipeline.interval, set));
+            let whose = (pipeline.instrument.clone(), pipeline.interval, set);
+            wanted.entry(product_id(&pipeline.instrument)).or_default().insert(whose);
         }
-        Ok(Self { log, topic: topics.feature.to_string(), partitions, of, keys })
+        Ok(Self { topic: topics.feature, partitions: topics.partitions, wanted })
     }
 
-    /// The row of a record, where it is of one of the pipelines.
+    /// The row of a record, where one of the pipelines made it.
     fn row(&self, record: &Record) -> Option<FeatureRecord> {
-        if !self.keys.iter().any(|key| record.key == *key.as_bytes()) {
-            return None;
-        }
+        // The key of a latest row has the product in front.
+        let product = record.key.split(|byte| *byte == b' ').next()?;
+        let wanted = self.wanted.get(std::str::from_utf8(product).ok()?)?;
         let found = decode_features(&record.value).ok()?;
         let row = &found.row;
-        let place = (row.instrument.clone(), row.interval, row.feature_set);
-        self.of.contains(&place).then_some(found)
+        let whose = (row.instrument.clone(), row.interval, row.feature_set);
+        wanted.contains(&whose).then_some(found)
     }
 
-    /// Fills a view with the newest rows that are in the log, so that questions are answered
-    /// before the first candle closes. Answers with where each partition ended.
-    pub(super) async fn recall(&self, view: &View) -> Result<Vec<(u32, u64)>, PlatformError> {
-        // Some offsets are no records; lanes of one partition share them.
-        let back = 2 * view.limit() as u64 * self.of.len() as u64;
-        let mut ends = Vec::new();
-        for partition in &self.partitions {
-            let bounds = self.log.bounds(&self.topic, *partition).await?;
-            let from = bounds.end.saturating_sub(back);
-            each(&*self.log, &self.topic, *partition, from, |stored| {
-                if let Some(found) = self.row(&stored.record) {
-                    view.take(found);
-                }
+    /// Fills the view. Where rows may be made by others, by partition the offset of `feature` to
+    /// follow them from.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(super) async fn fill(
+        &self,
+        log: &dyn Log,
+        latest: Option<&TopicName>,
+        view: &View,
+    ) -> Result<Vec<u64>, LogError> {
+        let mut from = Vec::new();
+        let Some(latest) = latest else {
+            for partition in 0..self.partitions {
+                self.recall(log, partition, view).await?;
+            }
+            return Ok(from);
+        };
+        for partition in 0..self.partitions {
+            from.push(log.bounds(&self.topic, partition).await?.end);
+        }
+        for partition in 0..self.partitions {
+            let mut last = BTreeMap::new();
+            each(log, latest, partition, 0, |stored| {
+                // What is compacted has more than the last record of a key for a while.
+                last.insert(stored.record.key.clone(), stored.record.clone());
                 ControlFlow::Continue(())
             })
             .await?;
-            ends.push((*partition, bounds.end));
+            last.values().filter_map(|record| self.row(record)).for_each(|row| view.take(row));
         }
-        Ok(ends)
+        Ok(from)
     }
 
-    /// Shows and tells the rows of a partition from an offset on, until `stop` is true.
+    /// Shows the newest rows of a partition, as many as the view may hold.
+    async fn recall(&self, log: &dyn Log, partition: u32, view: &View) -> Result<(), LogError> {
+        let here = |product: &str| partition_of(product.as_bytes(), self.partitions) == partition;
+        let own = self.wanted.iter().filter(|(product, _)| here(product));
+        let lanes: usize = own.map(|(_, whose)| whose.len()).sum();
+        if lanes == 0 {
+            return Ok(());
+        }
+        let bounds = log.bounds(&self.topic, partition).await?;
+        // Lanes share the partition, and rows have versions.
+        let back = 2 * (view.limit() * lanes) as u64;
+        let from = bounds.end.saturating_sub(back).max(bounds.start);
+        each(log, &self.topic, partition, from, |stored| {
+            self.row(&stored.record).into_iter().for_each(|row| view.take(row));
+            ControlFlow::Continue(())
+        })
+        .await
+    }
+
+    /// Shows and tells what is written to a partition, until `stop` is true.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
     pub(super) async fn follow(
-        self: Arc<Self>,
-        partition: u32,
-        mut from: u64,
+        self,
+        log: Arc<dyn Log>,
+        (partition, mut at): (u32, u64),
         heard: Heard,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), PlatformError> {
         loop {
-            let read = self.log.read(&self.topic, partition, from, AT_ONCE, WAIT);
-            let records: Result<_, LogError> = tokio::select! {
-                read = read => read,
+            let records = tokio::select! {
+                records = log.read(&self.topic, partition, at, AT_ONCE, WAIT) => records?,
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
             };
-            for stored in records? {
-                from = stored.offset + 1;
+            for stored in records {
+                at = stored.offset + 1;
                 if let Some(found) = self.row(&stored.record) {
                     heard.row(found);
                 }

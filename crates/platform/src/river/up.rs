@@ -18,7 +18,7 @@ use super::history::is_live;
 use super::lake;
 use super::parts::{Heard, Part, Processes, lake_group};
 use super::plan::RiverPlan;
-use super::shown::ShownRows;
+use super::shown::Rows;
 use super::status::{RiverStatus, RiverView};
 use crate::error::PlatformError;
 use crate::forecasting::CHAMPION;
@@ -121,18 +121,18 @@ impl Service {
                 service.tell(told);
             }
         };
-        let shown = Arc::new(ShownRows::of(Arc::clone(&log), &plan)?);
-        let ends = shown.recall(&view).await?;
         let heard = Heard { view: Some(Arc::clone(&view)), tell: Arc::new(tell) };
-        if !everything {
-            // Others make the rows.
-            for (partition, end) in ends {
-                let (shown, heard) = (Arc::clone(&shown), heard.clone());
-                let follow = shown.follow(partition, end, heard, processes.stopping());
-                processes.spawn("rows", follow);
-            }
+        let rows = Rows::of(&plan)?;
+        let from = rows.fill(&*log, processes.latest(), &view).await?;
+        // Rows that anybody may make are heard of from the log alone.
+        let shared = processes.latest().is_some();
+        let made_here = Heard { view: heard.view.clone().filter(|_| !shared), ..heard.clone() };
+        processes = processes.heard_by(made_here);
+        for place in (0u32..).zip(from) {
+            let (rows, log, heard) = (rows.clone(), Arc::clone(&log), heard.clone());
+            let stop = processes.stopping();
+            processes.spawn("view", rows.follow(log, place, heard, stop));
         }
-        processes = processes.heard_by(heard);
         self.show_rows(Arc::clone(&view));
         let address = options.log.to_string();
         let running = Running { log, status, plan: Arc::new(plan.clone()), address };

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::foreign::client;
 use crate::log_suite::spec;
-use crate::market::{FAULTS, arrivals, records};
+use crate::market::{FAULTS, Faults, arrivals, records};
 use crate::river::{all, append, candle_settings, create, feature_settings, open, topics};
 
 const LATEST: &str = "feature_latest";
@@ -65,7 +65,7 @@ async fn the_last_record_of_a_key_is_the_latest_row_also_for_another_program() {
     create(&*log).await;
     assert!(log.create_latest(&spec(LATEST, 2)).await.unwrap());
     assert!(log.create_latest(&spec(LATEST, 2)).await.unwrap(), "it is there alike");
-    let all_records = records(&arrivals(9, 700, FAULTS), Encoding::Json, 2);
+    let all_records = records(&arrivals(9, 900, Faults { late: 150, ..FAULTS }), Encoding::Json, 2);
     let mut corrections = 0;
     // Each piece is worked on by a process of its own, which knows what the last one committed.
     for piece in all_records.chunks(all_records.len().div_ceil(6)) {
