@@ -55,16 +55,15 @@ impl Numbers {
     }
 }
 
-fn pipeline(folder: &Path, instrument: &str) -> Pipeline {
-    let text = format!(
+fn text(instrument: &str) -> String {
+    format!(
         "name = \"minutes-{instrument}\"\ninstrument = \"{instrument}\"\ninterval = \"1m\"\n\
          as_of = \"now\"\n[source]\nkind = \"file\"\npath = \"{instrument}.csv\"\n[gate]\n\
          expect = \"candles\"\n[features]\nset = \"candle-base\"\nseason = \"30m\"\n[label]\n\
          horizon = \"2m\"\n[evaluation]\ninitial_train = \"300m\"\nrefit_every = \"300m\"\n\
          bootstrap_draws = 100\nmin_refits = 1\n[[models]]\nkind = \"historical_mean\"\n\
          [[models]]\nkind = \"ewma_volatility\"\n[live]\nvenue = \"kraken\"\nlateness = \"1m\"\n"
-    );
-    Pipeline::parse(&text, &folder.join("pipeline.toml")).unwrap()
+    )
 }
 
 /// A folder with a data directory in which each pipeline has run once.
@@ -127,7 +126,12 @@ impl World {
 }
 
 fn plan(folder: &Path, instruments: &[&str]) -> RiverPlan {
-    let pipelines = instruments.iter().map(|instrument| pipeline(folder, instrument));
+    planned(folder, instruments.iter().map(|instrument| text(instrument)).collect())
+}
+
+fn planned(folder: &Path, texts: Vec<String>) -> RiverPlan {
+    let file = folder.join("pipeline.toml");
+    let pipelines = texts.iter().map(|text| Pipeline::parse(text, &file).unwrap());
     RiverPlan::new(pipelines.collect(), None).unwrap()
 }
 
@@ -311,4 +315,28 @@ fn counts(written: &BTreeMap<(String, String), Vec<Record>>) -> BTreeMap<&str, u
         *counts.entry("outcome").or_default() += outcomes;
     }
     counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_those_that_the_champion_reads_whatever_its_file_names_by_now() {
+    let world = World::new(&NAMES[..1]).await;
+    // The file gets a model that reads windows of returns; nothing was trained since.
+    let more = format!("{}[[models]]\nkind = \"har\"\n", text(NAMES[0]));
+    let mut changed = planned(world.folder.path(), vec![more]);
+    let context = |plan: &RiverPlan| plan.features(&plan.pipelines()[0]).unwrap().context;
+    assert_ne!(context(&changed), context(&world.plan));
+    let (service, log) = (world.service("data").await, embedded(&world.path("data")));
+    service.rows_for_champions(&mut changed).await.unwrap();
+    assert_eq!(context(&changed), context(&world.plan));
+    world.seed(&service, &log).await;
+    let arrivals = arrivals(&NAMES[..1], 200, 6);
+    append(&*log, &changed, &arrivals).await;
+    work(&service, &log, &changed, 1 << 20).await;
+    let written = written(&*log, &changed).await;
+    assert!(counts(&written)["forecast"] > 30, "{:?}", counts(&written));
+    let key = ("refused".to_owned(), product_id(&NAMES[0].parse().unwrap()));
+    for record in written.get(&key).into_iter().flatten() {
+        let refused = String::from_utf8_lossy(&record.value);
+        assert!(!refused.contains("makes no forecast"), "{refused}");
+    }
 }
