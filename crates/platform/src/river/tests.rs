@@ -15,6 +15,8 @@ use foretell_stream::codec::{encode_arrival, product_id};
 use foretell_stream::{EmbeddedLog, EmbeddedOptions, Log, Record, partition_of};
 use foretell_testkit::random_walk;
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::parts::{Part, Processes};
 use super::plan::RiverPlan;
@@ -160,28 +162,67 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A log as each of the parts sees it.
+struct Logs {
+    candles: Arc<dyn Log>,
+    rows: Arc<dyn Log>,
+    forecasts: Arc<dyn Log>,
+    registry: Arc<dyn Log>,
+}
+
+impl Logs {
+    /// All in one process.
+    fn of(log: &Arc<dyn Log>) -> Self {
+        let [candles, rows, forecasts, registry] = std::array::from_fn(|_| Arc::clone(log));
+        Self { candles, rows, forecasts, registry }
+    }
+}
+
 /// Works as `up` does on what stands in `trade`, the champions pinned, until every part has read
 /// all there is.
-async fn work(service: &Arc<Service>, log: &Arc<dyn Log>, plan: &RiverPlan, bytes: usize) {
+async fn work(service: &Arc<Service>, logs: Logs, plan: &RiverPlan, bytes: usize) {
     let status = Arc::new(RiverStatus::default());
-    let clock: Arc<dyn Clock> = Arc::clone(&service.store.clock) as _;
-    let processes = Processes::on(Arc::clone(log), plan, None, clock, Arc::clone(&status)).await;
-    let mut processes = processes.unwrap().in_steps(bytes);
     let mut champions: BTreeMap<String, LiveChampion> = BTreeMap::new();
     for name in plan.pipelines().iter().map(|pipeline| &pipeline.name) {
         let champion = service.live_champion(name, service.store.clock.now()).await;
         champions.insert(name.clone(), champion.unwrap().unwrap());
     }
-    processes.pinned(plan, &champions);
-    processes.start(Part::Features, plan, &LiveSettings::default()).unwrap();
-    processes.start(Part::Transform, plan, &LiveSettings::default()).unwrap();
+    let begin = async |log: &Arc<dyn Log>| {
+        let (log, clock) = (Arc::clone(log), Arc::clone(&service.store.clock) as _);
+        let processes = Processes::on(log, plan, None, clock, Arc::clone(&status)).await;
+        processes.unwrap().in_steps(bytes)
+    };
+    let live = LiveSettings::default();
+    let mut candles = begin(&logs.candles).await;
+    candles.start(Part::Transform, plan, &live).unwrap();
+    let mut rows = begin(&logs.rows).await;
+    rows.start(Part::Features, plan, &live).unwrap();
+    let mut forecasts = begin(&logs.forecasts).await;
+    forecasts.pinned(plan, &champions);
+    let mut registry = begin(&logs.registry).await;
     let topics = plan.topics();
-    let mut sink = ForecastSink::new(Arc::clone(service), Arc::clone(log), &topics);
-    processes.watch_group("sink-registry", &topics.forecast);
-    let stopping = processes.stopping();
-    processes.spawn("sink-registry", async move { sink.run(stopping).await });
-    let done = async { caught_up(&**log, &status, &Stop::default()).await.unwrap() };
-    processes.until(done).await.unwrap();
+    let mut sink = ForecastSink::new(Arc::clone(service), Arc::clone(&logs.registry), &topics);
+    registry.watch_group("sink-registry", &topics.forecast);
+    let stopping = registry.stopping();
+    registry.spawn("sink-registry", async move { sink.run(stopping).await });
+
+    let (stop, _) = watch::channel(false);
+    let mut parts = JoinSet::new();
+    for processes in [candles, rows, forecasts, registry] {
+        let mut stopped = stop.subscribe();
+        let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        parts.spawn(processes.until(until));
+    }
+    let done = async {
+        caught_up(&*logs.registry, &status, &Stop::default()).await.unwrap();
+        stop.send_replace(true);
+    };
+    let ended = async {
+        while let Some(ended) = parts.join_next().await {
+            ended.unwrap().unwrap();
+        }
+    };
+    tokio::join!(done, ended);
 }
 
 /// What was written about each instrument, in order, topic by topic. Several processors put
@@ -329,11 +370,11 @@ async fn rows_are_those_that_the_champion_reads_whatever_its_file_names_by_now()
     service.rows_for_champions(&mut changed).await.unwrap();
     assert_eq!(context(&changed), context(&world.plan));
     world.seed(&service, &log).await;
-    let arrivals = arrivals(&NAMES[..1], 200, 6);
+    let arrivals = arrivals(&NAMES[..1], 600, 4);
     append(&*log, &changed, &arrivals).await;
-    work(&service, &log, &changed, 1 << 20).await;
+    work(&service, Logs::of(&log), &changed, 1 << 20).await;
     let written = written(&*log, &changed).await;
-    assert!(counts(&written)["forecast"] > 30, "{:?}", counts(&written));
+    assert!(counts(&written)["forecast"] > 120, "{:?}", counts(&written));
     let key = ("refused".to_owned(), product_id(&NAMES[0].parse().unwrap()));
     for record in written.get(&key).into_iter().flatten() {
         let refused = String::from_utf8_lossy(&record.value);
