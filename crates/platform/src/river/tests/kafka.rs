@@ -129,14 +129,8 @@ async fn killed_twenty_times_on_kafka_it_forecasts_what_it_would_have_forecast()
         });
         unfinished += usize::from(died.await.unwrap());
     }
-    let before = {
-        let written = written(&*log, &world.plan).await;
-        counts(&written).get("forecast").copied().unwrap_or(0)
-    };
-    assert!(
-        0 < before && before < made["forecast"],
-        "{before} were made by those that were killed"
-    );
+    let before = written(&*log, &world.plan).await;
+    assert!(counts(&before).contains_key("forecast"), "none was made by those that were killed");
     let (service, logs) = (world.service("data").await, connections(&url).await);
     work(&service, logs, &world.plan, 1 << 16).await;
     let after = written(&*log, &world.plan).await;
