@@ -128,10 +128,11 @@ impl World {
 }
 
 fn plan(folder: &Path, instruments: &[&str]) -> RiverPlan {
-    planned(folder, instruments.iter().map(|instrument| text(instrument)).collect())
+    let texts: Vec<String> = instruments.iter().map(|instrument| text(instrument)).collect();
+    planned(folder, &texts)
 }
 
-fn planned(folder: &Path, texts: Vec<String>) -> RiverPlan {
+fn planned(folder: &Path, texts: &[String]) -> RiverPlan {
     let file = folder.join("pipeline.toml");
     let pipelines = texts.iter().map(|text| Pipeline::parse(text, &file).unwrap());
     RiverPlan::new(pipelines.collect(), None).unwrap()
@@ -363,7 +364,7 @@ async fn rows_are_those_that_the_champion_reads_whatever_its_file_names_by_now()
     let world = World::new(&NAMES[..1]).await;
     // The file gets a model that reads windows of returns; nothing was trained since.
     let more = format!("{}[[models]]\nkind = \"har\"\n", text(NAMES[0]));
-    let mut changed = planned(world.folder.path(), vec![more]);
+    let mut changed = planned(world.folder.path(), &[more]);
     let context = |plan: &RiverPlan| plan.features(&plan.pipelines()[0]).unwrap().context;
     assert_ne!(context(&changed), context(&world.plan));
     let (service, log) = (world.service("data").await, embedded(&world.path("data")));
