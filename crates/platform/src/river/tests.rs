@@ -15,6 +15,8 @@ use foretell_stream::codec::{encode_arrival, product_id};
 use foretell_stream::{EmbeddedLog, EmbeddedOptions, Log, Record, partition_of};
 use foretell_testkit::random_walk;
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::parts::{Part, Processes};
 use super::plan::RiverPlan;
@@ -55,16 +57,15 @@ impl Numbers {
     }
 }
 
-fn pipeline(folder: &Path, instrument: &str) -> Pipeline {
-    let text = format!(
+fn text(instrument: &str) -> String {
+    format!(
         "name = \"minutes-{instrument}\"\ninstrument = \"{instrument}\"\ninterval = \"1m\"\n\
          as_of = \"now\"\n[source]\nkind = \"file\"\npath = \"{instrument}.csv\"\n[gate]\n\
          expect = \"candles\"\n[features]\nset = \"candle-base\"\nseason = \"30m\"\n[label]\n\
          horizon = \"2m\"\n[evaluation]\ninitial_train = \"300m\"\nrefit_every = \"300m\"\n\
          bootstrap_draws = 100\nmin_refits = 1\n[[models]]\nkind = \"historical_mean\"\n\
          [[models]]\nkind = \"ewma_volatility\"\n[live]\nvenue = \"kraken\"\nlateness = \"1m\"\n"
-    );
-    Pipeline::parse(&text, &folder.join("pipeline.toml")).unwrap()
+    )
 }
 
 /// A folder with a data directory in which each pipeline has run once.
@@ -127,7 +128,13 @@ impl World {
 }
 
 fn plan(folder: &Path, instruments: &[&str]) -> RiverPlan {
-    let pipelines = instruments.iter().map(|instrument| pipeline(folder, instrument));
+    let texts: Vec<String> = instruments.iter().map(|instrument| text(instrument)).collect();
+    planned(folder, &texts)
+}
+
+fn planned(folder: &Path, texts: &[String]) -> RiverPlan {
+    let file = folder.join("pipeline.toml");
+    let pipelines = texts.iter().map(|text| Pipeline::parse(text, &file).unwrap());
     RiverPlan::new(pipelines.collect(), None).unwrap()
 }
 
@@ -156,28 +163,67 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A log as each of the parts sees it.
+struct Logs {
+    candles: Arc<dyn Log>,
+    rows: Arc<dyn Log>,
+    forecasts: Arc<dyn Log>,
+    registry: Arc<dyn Log>,
+}
+
+impl Logs {
+    /// All in one process.
+    fn of(log: &Arc<dyn Log>) -> Self {
+        let [candles, rows, forecasts, registry] = std::array::from_fn(|_| Arc::clone(log));
+        Self { candles, rows, forecasts, registry }
+    }
+}
+
 /// Works as `up` does on what stands in `trade`, the champions pinned, until every part has read
 /// all there is.
-async fn work(service: &Arc<Service>, log: &Arc<dyn Log>, plan: &RiverPlan, bytes: usize) {
+async fn work(service: &Arc<Service>, logs: Logs, plan: &RiverPlan, bytes: usize) {
     let status = Arc::new(RiverStatus::default());
-    let clock: Arc<dyn Clock> = Arc::clone(&service.store.clock) as _;
-    let processes = Processes::on(Arc::clone(log), plan, None, clock, Arc::clone(&status)).await;
-    let mut processes = processes.unwrap().in_steps(bytes);
     let mut champions: BTreeMap<String, LiveChampion> = BTreeMap::new();
     for name in plan.pipelines().iter().map(|pipeline| &pipeline.name) {
         let champion = service.live_champion(name, service.store.clock.now()).await;
         champions.insert(name.clone(), champion.unwrap().unwrap());
     }
-    processes.pinned(plan, &champions);
-    processes.start(Part::Features, plan, &LiveSettings::default()).unwrap();
-    processes.start(Part::Transform, plan, &LiveSettings::default()).unwrap();
+    let begin = async |log: &Arc<dyn Log>| {
+        let (log, clock) = (Arc::clone(log), Arc::clone(&service.store.clock) as _);
+        let processes = Processes::on(log, plan, None, clock, Arc::clone(&status)).await;
+        processes.unwrap().in_steps(bytes)
+    };
+    let live = LiveSettings::default();
+    let mut candles = begin(&logs.candles).await;
+    candles.start(Part::Transform, plan, &live).unwrap();
+    let mut rows = begin(&logs.rows).await;
+    rows.start(Part::Features, plan, &live).unwrap();
+    let mut forecasts = begin(&logs.forecasts).await;
+    forecasts.pinned(plan, &champions);
+    let mut registry = begin(&logs.registry).await;
     let topics = plan.topics();
-    let mut sink = ForecastSink::new(Arc::clone(service), Arc::clone(log), &topics);
-    processes.watch_group("sink-registry", &topics.forecast);
-    let stopping = processes.stopping();
-    processes.spawn("sink-registry", async move { sink.run(stopping).await });
-    let done = async { caught_up(&**log, &status, &Stop::default()).await.unwrap() };
-    processes.until(done).await.unwrap();
+    let mut sink = ForecastSink::new(Arc::clone(service), Arc::clone(&logs.registry), &topics);
+    registry.watch_group("sink-registry", &topics.forecast);
+    let stopping = registry.stopping();
+    registry.spawn("sink-registry", async move { sink.run(stopping).await });
+
+    let (stop, _) = watch::channel(false);
+    let mut parts = JoinSet::new();
+    for processes in [candles, rows, forecasts, registry] {
+        let mut stopped = stop.subscribe();
+        let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        parts.spawn(processes.until(until));
+    }
+    let done = async {
+        caught_up(&*logs.registry, &status, &Stop::default()).await.unwrap();
+        stop.send_replace(true);
+    };
+    let ended = async {
+        while let Some(ended) = parts.join_next().await {
+            ended.unwrap().unwrap();
+        }
+    };
+    tokio::join!(done, ended);
 }
 
 /// What was written about each instrument, in order, topic by topic. Several processors put
@@ -311,4 +357,28 @@ fn counts(written: &BTreeMap<(String, String), Vec<Record>>) -> BTreeMap<&str, u
         *counts.entry("outcome").or_default() += outcomes;
     }
     counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_those_that_the_champion_reads_whatever_its_file_names_by_now() {
+    let world = World::new(&NAMES[..1]).await;
+    // The file gets a model that reads windows of returns; nothing was trained since.
+    let more = format!("{}[[models]]\nkind = \"har\"\n", text(NAMES[0]));
+    let mut changed = planned(world.folder.path(), &[more]);
+    let context = |plan: &RiverPlan| plan.features(&plan.pipelines()[0]).unwrap().context;
+    assert_ne!(context(&changed), context(&world.plan));
+    let (service, log) = (world.service("data").await, embedded(&world.path("data")));
+    service.rows_for_champions(&mut changed).await.unwrap();
+    assert_eq!(context(&changed), context(&world.plan));
+    world.seed(&service, &log).await;
+    let arrivals = arrivals(&NAMES[..1], 600, 4);
+    append(&*log, &changed, &arrivals).await;
+    work(&service, Logs::of(&log), &changed, 1 << 20).await;
+    let written = written(&*log, &changed).await;
+    assert!(counts(&written)["forecast"] > 120, "{:?}", counts(&written));
+    let key = ("refused".to_owned(), product_id(&NAMES[0].parse().unwrap()));
+    for record in written.get(&key).into_iter().flatten() {
+        let refused = String::from_utf8_lossy(&record.value);
+        assert!(!refused.contains("makes no forecast"), "{refused}");
+    }
 }

@@ -221,7 +221,10 @@ impl Service {
 
     /// Makes rows what the champions of a plan read, whatever other models their files name
     /// by now.
-    async fn rows_for_champions(&self, plan: &mut RiverPlan) -> Result<(), PlatformError> {
+    pub(super) async fn rows_for_champions(
+        &self,
+        plan: &mut RiverPlan,
+    ) -> Result<(), PlatformError> {
         let at = self.store.clock.now();
         for name in plan.pipelines().iter().map(|p| p.name.clone()).collect::<Vec<_>>() {
             if let Some(champion) = self.live_champion(&name, at).await? {

@@ -20,7 +20,7 @@ async fn a_river_that_is_killed() {
     let log = embedded(&folder.join("data"));
     println!("ready");
     // Little at a time, so that there are many points to be killed at.
-    work(&service, &log, &plan, 600).await;
+    work(&service, Logs::of(&log), &plan, 600).await;
     println!("done");
     loop {
         std::thread::park();
@@ -36,7 +36,7 @@ async fn killed_two_hundred_times_it_forecasts_what_it_would_have_forecast() {
         let (service, log) = (world.service("whole").await, embedded(&world.path("whole")));
         world.seed(&service, &log).await;
         append(&*log, &world.plan, &arrivals).await;
-        work(&service, &log, &world.plan, 1 << 20).await;
+        work(&service, Logs::of(&log), &world.plan, 1 << 20).await;
         (written(&*log, &world.plan).await, registered(&service).await)
     };
     let made = counts(&whole);
@@ -72,7 +72,7 @@ async fn killed_two_hundred_times_it_forecasts_what_it_would_have_forecast() {
         longest = if done { longest * 9 / 10 + 1 } else { longest * 11 / 10 + 1 };
     }
     let (service, log) = (world.service("data").await, embedded(&world.path("data")));
-    work(&service, &log, &world.plan, 1 << 20).await;
+    work(&service, Logs::of(&log), &world.plan, 1 << 20).await;
     let after = written(&*log, &world.plan).await;
     assert_eq!(counts(&after), made);
     assert_eq!(after, whole);
