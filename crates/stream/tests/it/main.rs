@@ -17,3 +17,4 @@ mod replicas;
 mod river;
 mod unread;
 mod unread_rows;
+mod view;
