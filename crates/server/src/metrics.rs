@@ -75,7 +75,12 @@ impl Metrics {
             vec![Label::new("version", env!("CARGO_PKG_VERSION"))],
         );
         recorder.register_gauge(&info, &METADATA).set(1.0);
-        Self { recorder, handle }
+        let metrics = Self { recorder, handle };
+        // Nobody listens yet: that is a number too.
+        for transport in ["sse", "websocket"] {
+            drop(metrics.push_client(transport));
+        }
+        metrics
     }
 
     /// Sets the age of a served forecast.

@@ -326,36 +326,3 @@ pub(super) fn state(bytes: &[u8]) {
         Err(other) => panic!("it is no error of a state: {other}"),
     }
 }
-
-#[cfg(test)]
-mod seeds {
-    use super::*;
-
-    #[test]
-    fn write_seeds() {
-        let mut came = Vec::new();
-        for n in 0..400 {
-            let at = WRITTEN.micros() - 400 * 7_000_000 + n * 7_000_000;
-            came.push(stored(n as usize, &trade(n, at), WRITTEN));
-        }
-        let (mut candles, mut rows, mut out) = (candles(), rows(), Outbox::new(&topics()));
-        candles.process(&came, &mut out).unwrap();
-        let closed = written(&mut out);
-        rows.process(&closed, &mut out).unwrap();
-        for (name, kind, saved) in [("candles", 0u8, candles.save()), ("rows", 1, rows.save())] {
-            for (sealed, mark) in [("", 0u8), ("-sealed", 0x80)] {
-                let mut bytes = vec![kind | mark];
-                for (key, value) in &saved {
-                    let value = value.clone().unwrap();
-                    let value = if mark == 0 { &value[..] } else { &value[9..] };
-                    bytes.push(key.len() as u8);
-                    bytes.extend_from_slice(key);
-                    bytes.extend_from_slice(&(value.len() as u16).to_le_bytes());
-                    bytes.extend_from_slice(value);
-                }
-                let folder = crate::corpus_dir().join("saved-state");
-                std::fs::write(folder.join(format!("{name}{sealed}")), bytes).unwrap();
-            }
-        }
-    }
-}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use foretell_lake::{AsOf, Lake, LakeError, Layer};
 use foretell_market::Instrument;
-use foretell_panel::arrow::array::{Array as _, AsArray as _, RecordBatch};
+use foretell_panel::arrow::array::{AsArray as _, RecordBatch};
 use foretell_panel::arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use serde_json::Value;
 

@@ -13,7 +13,7 @@ use super::protocol::{
     Fields, Heard, Limits, RawTrade, Said, Symbols, TradeFeed, TradesCursor, TradesPage,
     message_of, texts,
 };
-use crate::error::excerpt;
+use crate::error::{Malformed, excerpt};
 use crate::http::{Verdict, endpoint};
 use crate::kraken::{judge, pair_of, parse_trades};
 use crate::{RateBudget, SourceError};
@@ -103,6 +103,15 @@ impl TradeFeed for KrakenTrades {
 
     fn page(&self, cursor: &TradesCursor, body: &[u8]) -> Result<TradesPage, SourceError> {
         let page = parse_trades(body)?;
+        for (row, trade) in (1u64..).zip(&page.trades) {
+            if let Some(id) = trade.id
+                && !(0..=RawTrade::LARGEST_ID).contains(&id)
+            {
+                let detail = format!("trade_id {id} is not a trade's number");
+                let remedy = "the vendor may have changed its format: report it";
+                return Err(Malformed::new("kraken Trades", detail, remedy).row(row).into());
+            }
+        }
         let full = page.trades.len() >= PAGE;
         let raw = |trade: &crate::kraken::KrakenTrade| {
             let (time, price, quantity, side) =
@@ -110,7 +119,8 @@ impl TradeFeed for KrakenTrades {
             Some(RawTrade { id: trade.id?, time, price, quantity, side })
         };
         // Trades of one instant can fall on two pages: a little is asked for twice.
-        let next = (page.last - 1).max(cursor.token.map_or(0, |token| token + 1));
+        let behind = cursor.token.map_or(0, |token| token.saturating_add(1));
+        let next = page.last.saturating_sub(1).max(behind);
         Ok(TradesPage {
             trades: page.trades.iter().filter_map(raw).collect(),
             token: Some(next),

@@ -170,6 +170,10 @@ pub(crate) struct RawTrade {
 }
 
 impl RawTrade {
+    /// The largest number of a trade: half of what there is, so that one more and one less, and
+    /// a page more, are numbers as well.
+    pub(crate) const LARGEST_ID: i64 = i64::MAX / 2;
+
     /// The trade, if its numbers and its time can be those of one.
     pub(crate) fn believed(
         self,
@@ -177,6 +181,10 @@ impl RawTrade {
         limits: &Limits,
     ) -> Result<Trade, Trouble> {
         let Self { id, time, price, quantity, side } = self;
+        if !(0..=Self::LARGEST_ID).contains(&id) {
+            let detail = format!("trade {id}: this is no number of a trade");
+            return Err(Trouble::new(FindingKind::StrangeNumber, detail).of(instrument));
+        }
         for (name, value) in [("price", price), ("quantity", quantity)] {
             if !(value.is_finite() && value > 0.0) {
                 let detail = format!("trade {id}: {name} {value} is not a positive number");
@@ -226,8 +234,7 @@ impl<'a> Fields<'a> {
     /// A trade's number: whole and not negative.
     pub(crate) fn number(self, field: &str) -> Result<i64, Trouble> {
         let id = self.whole(field)?;
-        // Half of what there is, so that one more and one less are numbers as well.
-        let fits = (0..=i64::MAX / 2).contains(&id);
+        let fits = (0..=RawTrade::LARGEST_ID).contains(&id);
         fits.then_some(id).ok_or_else(|| self.wrong(field, "a trade's number"))
     }
 

@@ -323,3 +323,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_page_with_a_number_that_no_trade_has_is_refused() {
+    let page = |id: &str| {
+        format!(
+            r#"{{"error":[],"result":{{"XXBTZUSD":[["8","2",1790352287,"b","m","",{id}]],"last":"1"}}}}"#
+        )
+    };
+    let after = Mark { id: 1, time: Timestamp::from_secs(0) };
+    let cursor = TradesCursor { after, token: None };
+    let feed = KrakenTrades::default();
+    assert_eq!(feed.page(&cursor, page("7").as_bytes()).unwrap().trades[0].id, 7);
+    for id in ["9223372036854775807", "-1"] {
+        let said = feed.page(&cursor, page(id).as_bytes()).unwrap_err().to_string();
+        assert!(said.contains(id) && said.contains("; "), "{said}");
+    }
+}

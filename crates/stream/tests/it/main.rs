@@ -20,3 +20,4 @@ mod river;
 mod secured;
 mod unread;
 mod unread_rows;
+mod view;
