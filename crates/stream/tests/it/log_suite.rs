@@ -135,7 +135,7 @@ async fn suite(log: Arc<dyn Log>) {
     assigned.sort_by_key(|a| a.partition);
     assert_eq!((assigned[0].next, assigned[0].ahead, assigned[0].lost), (end, ahead, None));
     assert_eq!((&assigned[0].state[..], assigned[1].ahead), (&state[..], None));
-    let mut got = vec![records(&mut *member).await, records(&mut *member).await];
+    let mut got = [records(&mut *member).await, records(&mut *member).await];
     got.sort();
     assert_eq!(got[0], (0, vec!["3".to_owned()]));
     member.leave().await.unwrap();

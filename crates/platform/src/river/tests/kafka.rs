@@ -98,7 +98,10 @@ async fn killed_twenty_times_on_kafka_it_forecasts_what_it_would_have_forecast()
     let broker = cluster().await;
     let url = format!("kafka://{}", broker.bootstrap_servers());
     let log = connect(&url, "writer").await;
-    world.seed(&world.service("data").await, &log).await;
+    {
+        let service = world.service("data").await;
+        world.seed(&service, &log).await;
+    }
     let mut numbers = Numbers(std::process::id().into());
     let mut unfinished = 0;
     for piece in arrivals.chunks(arrivals.len().div_ceil(KILLS)) {
