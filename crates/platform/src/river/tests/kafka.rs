@@ -85,7 +85,6 @@ async fn a_river_on_kafka_that_is_killed() {
 async fn killed_twenty_times_on_kafka_it_forecasts_what_it_would_have_forecast() {
     let world = World::new(&NAME).await;
     let arrivals = arrivals(&NAME, 600, 4);
-    world.copy("whole");
     let (whole, kept) = {
         let (service, log) = (world.service("whole").await, embedded(&world.path("whole")));
         world.seed(&service, &log).await;
@@ -98,7 +97,10 @@ async fn killed_twenty_times_on_kafka_it_forecasts_what_it_would_have_forecast()
     let broker = cluster().await;
     let url = format!("kafka://{}", broker.bootstrap_servers());
     let log = connect(&url, "writer").await;
-    world.seed(&world.service("data").await, &log).await;
+    {
+        let service = world.service("data").await;
+        world.seed(&service, &log).await;
+    }
     let mut numbers = Numbers(std::process::id().into());
     let mut unfinished = 0;
     for piece in arrivals.chunks(arrivals.len().div_ceil(KILLS)) {
