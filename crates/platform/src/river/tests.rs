@@ -68,7 +68,8 @@ fn text(instrument: &str) -> String {
     )
 }
 
-/// A folder with a data directory in which each pipeline has run once.
+/// A folder with a data directory, `data`, in which each pipeline has run once, and another one
+/// that is the same, `whole`.
 struct World {
     folder: TempDir,
     plan: RiverPlan,
@@ -102,6 +103,8 @@ impl World {
             let (options, stop) = (RunOptions::default(), Arc::new(Stop::default()));
             service.run(pipeline.clone(), options, Arc::new(()), stop).await.unwrap();
         }
+        // While nobody writes, and before its end, which takes files away.
+        copy(&world.path("data"), &world.path("whole"));
         world
     }
 
@@ -111,11 +114,6 @@ impl World {
 
     async fn service(&self, name: &str) -> Arc<Service> {
         open(&self.path(name)).await
-    }
-
-    /// Copies the data directory as it is.
-    fn copy(&self, name: &str) {
-        copy(&self.path("data"), &self.path(name));
     }
 
     /// Makes the topics and puts the past into a log.

@@ -85,7 +85,6 @@ async fn a_river_on_kafka_that_is_killed() {
 async fn killed_twenty_times_on_kafka_it_forecasts_what_it_would_have_forecast() {
     let world = World::new(&NAME).await;
     let arrivals = arrivals(&NAME, 600, 4);
-    world.copy("whole");
     let (whole, kept) = {
         let (service, log) = (world.service("whole").await, embedded(&world.path("whole")));
         world.seed(&service, &log).await;

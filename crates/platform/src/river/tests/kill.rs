@@ -31,7 +31,6 @@ async fn a_river_that_is_killed() {
 async fn killed_two_hundred_times_it_forecasts_what_it_would_have_forecast() {
     let world = World::new(&NAMES).await;
     let arrivals = arrivals(&NAMES, 2_000, 3);
-    world.copy("whole");
     let (whole, kept) = {
         let (service, log) = (world.service("whole").await, embedded(&world.path("whole")));
         world.seed(&service, &log).await;
