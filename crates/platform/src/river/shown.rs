@@ -24,8 +24,8 @@ use crate::telling::Told;
 
 /// How many offsets are looked through first, and twice as many each time after.
 const FIRST_LOOK: u64 = 256;
-/// How long a read waits for the next row.
-const WAIT: Duration = Duration::from_secs(1);
+/// How often it is looked for the next rows.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 1 << 20;
 
 /// Whose rows they are.
@@ -122,32 +122,39 @@ impl Rows {
         Ok(())
     }
 
-    /// Shows and tells what is written to a partition, until `stop` is true.
+    /// Shows and tells what is written from these offsets on, by partition, until `stop` is true.
+    ///
+    /// It looks now and then and never waits in a read: a cluster answers the requests of a
+    /// connection one after the other, so one that waits for records holds up commits.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub(super) async fn follow(
         self,
         log: Arc<dyn Log>,
-        (partition, mut at): (u32, u64),
+        mut from: Vec<u64>,
         heard: Heard,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), PlatformError> {
         loop {
-            let records = tokio::select! {
-                records = log.read(&self.topic, partition, at, AT_ONCE, WAIT) => records?,
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            };
-            for stored in records {
-                at = stored.offset + 1;
-                let Some((_, found)) = self.row(&stored.record) else { continue };
-                let FeatureRecord { row, hash, .. } = &found;
-                let (instrument, interval) = (row.instrument.clone(), row.interval);
-                let told = Told::Row { instrument, interval, as_of: row.as_of, hash: *hash };
-                if let Some(view) = &heard.view {
-                    view.take(found);
+            for (partition, at) in (0u32..).zip(&mut from) {
+                let records =
+                    log.read(&self.topic, partition, *at, AT_ONCE, Duration::ZERO).await?;
+                for stored in records {
+                    *at = stored.offset + 1;
+                    let Some((_, found)) = self.row(&stored.record) else { continue };
+                    let FeatureRecord { row, hash, .. } = &found;
+                    let (instrument, interval) = (row.instrument.clone(), row.interval);
+                    let told = Told::Row { instrument, interval, as_of: row.as_of, hash: *hash };
+                    if let Some(view) = &heard.view {
+                        view.take(found);
+                    }
+                    (heard.tell)(told);
                 }
-                (heard.tell)(told);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
             }
         }
     }
