@@ -21,8 +21,8 @@ use super::plan::RiverPlan;
 use super::read::each;
 use crate::error::PlatformError;
 
-/// How long a read waits for the next row.
-const WAIT: Duration = Duration::from_secs(1);
+/// How often it is looked for the next rows.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 1 << 20;
 
 /// Whose rows they are.
@@ -113,27 +113,34 @@ impl Rows {
         .await
     }
 
-    /// Shows and tells what is written to a partition, until `stop` is true.
+    /// Shows and tells what is written from these offsets on, by partition, until `stop` is true.
+    ///
+    /// It looks now and then and never waits in a read: readers share a connection, and a
+    /// cluster answers the requests of one after the other.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub(super) async fn follow(
         self,
         log: Arc<dyn Log>,
-        (partition, mut at): (u32, u64),
+        mut from: Vec<u64>,
         heard: Heard,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), PlatformError> {
         loop {
-            let records = tokio::select! {
-                records = log.read(&self.topic, partition, at, AT_ONCE, WAIT) => records?,
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            };
-            for stored in records {
-                at = stored.offset + 1;
-                if let Some(found) = self.row(&stored.record) {
-                    heard.row(found);
+            for (partition, at) in (0u32..).zip(&mut from) {
+                let records =
+                    log.read(&self.topic, partition, *at, AT_ONCE, Duration::ZERO).await?;
+                for stored in records {
+                    *at = stored.offset + 1;
+                    if let Some(found) = self.row(&stored.record) {
+                        heard.row(found);
+                    }
                 }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
             }
         }
     }

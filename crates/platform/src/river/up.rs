@@ -128,10 +128,9 @@ impl Service {
         let shared = processes.latest().is_some();
         let made_here = Heard { view: heard.view.clone().filter(|_| !shared), ..heard.clone() };
         processes = processes.heard_by(made_here);
-        for place in (0u32..).zip(from) {
-            let (rows, log, heard) = (rows.clone(), Arc::clone(&log), heard.clone());
-            let stop = processes.stopping();
-            processes.spawn("view", rows.follow(log, place, heard, stop));
+        if shared {
+            let (log, stop) = (Arc::clone(&log), processes.stopping());
+            processes.spawn("view", rows.follow(log, from, heard, stop));
         }
         self.show_rows(Arc::clone(&view));
         let address = options.log.to_string();

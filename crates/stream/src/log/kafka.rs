@@ -166,6 +166,26 @@ fn brokers(url: &str) -> Result<(String, bool), LogError> {
     Ok((list.to_owned(), encrypted))
 }
 
+/// A client with connections of its own. A cluster answers the requests of a connection one
+/// after the other, so whoever waits for records holds up all others there.
+async fn client(url: &str, options: &KafkaOptions) -> Result<Kafka, LogError> {
+    let request = options.request_timeout();
+    let (brokers, encrypted) = brokers(url)?;
+    let mut kafka = Kafka::builder(brokers)
+        .client_id(format!("foretell-{}", options.instance))
+        .request_timeout(request)
+        .connect_timeout(request.min(Duration::from_secs(10)));
+    if let Some(auth) = options.security.auth(encrypted)? {
+        kafka = kafka.security(auth);
+    }
+    kafka.connect().await.map_err(|error| match error {
+        KrafkaError::Auth { .. } | KrafkaError::Config { .. } => {
+            LogError::Access(format!("{url}: {error}"))
+        }
+        _ => LogError::Storage(format!("no broker answers at {url}: {error}")),
+    })
+}
+
 impl KafkaLog {
     /// Connects to the cluster of an address such as `kafka://one:9092,two:9092`, or
     /// `kafka+ssl://one:9093` where it is spoken to by TLS.
@@ -175,24 +195,10 @@ impl KafkaLog {
     /// refused, or refuses this process; [`LogError::Storage`] when no broker answers.
     pub async fn connect(url: &str, options: KafkaOptions) -> Result<Self, LogError> {
         keep_memory();
-        let request = options.request_timeout();
-        let (brokers, encrypted) = brokers(url)?;
-        let mut kafka = Kafka::builder(brokers)
-            .client_id(format!("foretell-{}", options.instance))
-            .request_timeout(request)
-            .connect_timeout(request.min(Duration::from_secs(10)));
-        if let Some(auth) = options.security.auth(encrypted)? {
-            kafka = kafka.security(auth);
-        }
-        let kafka = kafka.connect().await.map_err(|error| match error {
-            KrafkaError::Auth { .. } | KrafkaError::Config { .. } => {
-                LogError::Access(format!("{url}: {error}"))
-            }
-            _ => LogError::Storage(format!("no broker answers at {url}: {error}")),
-        })?;
+        let kafka = client(url, &options).await?;
         let shared = Shared {
             url: url.to_owned(),
-            admin: kafka.admin().default_api_timeout(request),
+            admin: kafka.admin().default_api_timeout(options.request_timeout()),
             options,
             kafka,
             producer: OnceCell::new(),

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::outage::{Outage, failed, fenced};
 use super::reader::{MOMENT, settings, take};
 use super::transaction::{Transactions, Verdict};
-use super::{GroupProtocol, Shared, changelog, locked, wire};
+use super::{GroupProtocol, Shared, changelog, client, locked, wire};
 use crate::log::progress::Progress;
 use crate::log::{Assignment, Commit, LogError, Lost, Member, Polled, Stored};
 
@@ -96,7 +96,9 @@ impl KafkaMember {
         let options = &shared.options;
         // Each partition is sought to its place when it is handed out; an offset that is not
         // there any more later on has to be heard of.
-        let mut consumer = settings(shared.kafka.consumer(group))
+        let reads = client(&shared.url, &shared.options).await?;
+        let commits = client(&shared.url, &shared.options).await?;
+        let mut consumer = settings(reads.consumer(group))
             .auto_offset_reset(AutoOffsetReset::None)
             .session_timeout(options.session_timeout)
             .heartbeat_interval(heartbeat(shared))
@@ -121,7 +123,7 @@ impl KafkaMember {
             topic: topic.to_owned(),
             changelog,
             consumer,
-            transactions: Transactions::new(shared, group),
+            transactions: Transactions::new(shared, commits, group),
             changes,
             joined: false,
             owned: BTreeSet::new(),

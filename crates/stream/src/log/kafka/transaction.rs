@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use krafka::Kafka;
 use krafka::consumer::ConsumerGroupMetadata;
 use krafka::error::KrafkaError;
 use krafka::producer::{TopicPartitionOffset, TransactionState, TransactionalProducer};
@@ -33,13 +34,14 @@ pub(super) enum Verdict {
 /// The transactional producer of a member, `<group>-<instance>`.
 pub(super) struct Transactions {
     shared: Arc<Shared>,
+    kafka: Kafka,
     group: String,
     producer: Option<TransactionalProducer>,
 }
 
 impl Transactions {
-    pub(super) fn new(shared: &Arc<Shared>, group: &str) -> Self {
-        Self { shared: Arc::clone(shared), group: group.to_owned(), producer: None }
+    pub(super) fn new(shared: &Arc<Shared>, kafka: Kafka, group: &str) -> Self {
+        Self { shared: Arc::clone(shared), kafka, group: group.to_owned(), producer: None }
     }
 
     /// Makes the producer, where there is none that works: a transaction of the same name
@@ -55,7 +57,7 @@ impl Transactions {
         self.producer = None;
         let options = &self.shared.options;
         let limit = options.transaction_timeout;
-        let builder = self.shared.kafka.producer().metrics_push(false);
+        let builder = self.kafka.producer().metrics_push(false);
         let built = builder
             .transaction_timeout(limit)
             .delivery_timeout(limit / 2)
