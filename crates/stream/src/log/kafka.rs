@@ -167,8 +167,9 @@ fn brokers(url: &str) -> Result<(String, bool), LogError> {
 }
 
 /// A client with connections of its own. A cluster answers the requests of a connection one
-/// after the other, so whoever waits for records holds up all others there.
-async fn client(url: &str, options: &KafkaOptions) -> Result<Kafka, LogError> {
+/// after the other, so whoever waits for records holds up all others there. The inner error is
+/// the network's.
+async fn client(url: &str, options: &KafkaOptions) -> Result<krafka::Result<Kafka>, LogError> {
     let request = options.request_timeout();
     let (brokers, encrypted) = brokers(url)?;
     let mut kafka = Kafka::builder(brokers)
@@ -178,12 +179,12 @@ async fn client(url: &str, options: &KafkaOptions) -> Result<Kafka, LogError> {
     if let Some(auth) = options.security.auth(encrypted)? {
         kafka = kafka.security(auth);
     }
-    kafka.connect().await.map_err(|error| match error {
-        KrafkaError::Auth { .. } | KrafkaError::Config { .. } => {
-            LogError::Access(format!("{url}: {error}"))
+    match kafka.connect().await {
+        Err(error @ (KrafkaError::Auth { .. } | KrafkaError::Config { .. })) => {
+            Err(LogError::Access(format!("{url}: {error}")))
         }
-        _ => LogError::Storage(format!("no broker answers at {url}: {error}")),
-    })
+        connected => Ok(connected),
+    }
 }
 
 impl KafkaLog {
@@ -195,7 +196,9 @@ impl KafkaLog {
     /// refused, or refuses this process; [`LogError::Storage`] when no broker answers.
     pub async fn connect(url: &str, options: KafkaOptions) -> Result<Self, LogError> {
         keep_memory();
-        let kafka = client(url, &options).await?;
+        let connected = client(url, &options).await?;
+        let kafka = connected
+            .map_err(|error| LogError::Storage(format!("no broker answers at {url}: {error}")))?;
         let shared = Shared {
             url: url.to_owned(),
             admin: kafka.admin().default_api_timeout(options.request_timeout()),

@@ -11,7 +11,7 @@ use krafka::consumer::{
     PartitionAssignmentStrategy, TopicPartition,
 };
 use krafka::error::KrafkaError;
-use krafka::{CloseOptions, GroupMembershipOperation};
+use krafka::{CloseOptions, GroupMembershipOperation, Kafka};
 use tokio::time::Instant;
 
 use super::outage::{Outage, failed, fenced};
@@ -96,8 +96,14 @@ impl KafkaMember {
         let options = &shared.options;
         // Each partition is sought to its place when it is handed out; an offset that is not
         // there any more later on has to be heard of.
-        let reads = client(&shared.url, &shared.options).await?;
-        let commits = client(&shared.url, &shared.options).await?;
+        let mut outage = Outage::new(options.patience);
+        let mut connected = async || loop {
+            match client(&shared.url, options).await? {
+                Ok(client) => return Ok::<Kafka, LogError>(client),
+                Err(error) => outage.bear("a group is joined", &error).await?,
+            }
+        };
+        let (reads, commits) = (connected().await?, connected().await?);
         let mut consumer = settings(reads.consumer(group))
             .auto_offset_reset(AutoOffsetReset::None)
             .session_timeout(options.session_timeout)
@@ -113,7 +119,6 @@ impl KafkaMember {
             }
         };
         let consumer = consumer.build().await.map_err(|e| failed(&e))?;
-        let mut outage = Outage::new(options.patience);
         while let Err(error) = consumer.subscribe([topic]).await {
             outage.bear("a group is joined", &error).await?;
         }
