@@ -79,8 +79,8 @@ pub struct Outbox {
     repeats: u64,
     /// Values that were put, one behind the other in one piece of memory.
     values: BytesMut,
-    /// What was written since the state was saved. What is put aside is not counted: it may
-    /// name an offset that another process counts differently.
+    /// What was written since the state was saved. Of what is put aside the record counts and
+    /// not what is said of it, which names an offset that another process may count differently.
     digest: Digest,
 }
 
@@ -134,6 +134,7 @@ impl Outbox {
     /// Puts aside a record that was not understood, where an operator sees it.
     pub fn refuse(&mut self, record: &Stored, refusal: &Refusal) {
         self.refusals += 1;
+        self.digest.add(&self.refused_to, &record.record);
         let Record { key, value, time } = &record.record;
         let shown = &value[..value.len().min(2048)];
         let wire = RefusedRecord {

@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -68,7 +67,8 @@ impl fmt::Debug for Task {
 const GONE: &str = "went before they were read: what they would have changed is not known. Keep \
                     records for longer, or name this group in `kept_for` of the topic";
 const UNLIKE: &str = "were processed with other settings, or by another version, whose process \
-                      died before it saved its state: what they changed is not known";
+                      died before it saved its state: what they changed is not known. Stop a \
+                      process before you change what it runs with";
 
 /// One partition at work.
 struct Work {
@@ -93,8 +93,6 @@ struct Again {
     until: u64,
     /// What was written of them.
     digest: Digest,
-    /// The state before them.
-    state: Vec<(Bytes, Bytes)>,
 }
 
 impl Work {
@@ -102,7 +100,6 @@ impl Work {
         mut operator: Box<dyn Operator>,
         topics: &Topics,
         assigned: Assignment,
-        why: &'static str,
     ) -> Result<Self, StreamError> {
         let Assignment { partition, next, state, ahead, lost } = assigned;
         operator.begin(partition, topics.partitions);
@@ -112,30 +109,30 @@ impl Work {
             operator,
             out: Outbox::new(topics),
             next,
-            lost: lost.map(|lost| (lost, why)),
+            lost: lost.map(|lost| (lost, GONE)),
             since: None,
-            again: ahead.map(|Ahead { digest, .. }| Again { until: next, digest, state }),
+            again: ahead.map(|Ahead { digest, .. }| Again { until: next, digest }),
             saved: (of, Instant::now()),
             must_save: false,
         })
     }
 
-    /// Processes records whose outcome is written already, and returns the others. `Err` has
-    /// the state before them, where they come to something else now.
-    fn again<'a>(
-        &mut self,
-        records: &'a [Stored],
-    ) -> Result<Result<&'a [Stored], Again>, StreamError> {
-        let Some(again) = &self.again else { return Ok(Ok(records)) };
+    /// Processes records whose outcome is written already, and returns the others. Where they
+    /// come to something else now, they are as good as lost: the state has them, and what they
+    /// may have changed is tainted.
+    fn again<'a>(&mut self, records: &'a [Stored]) -> Result<&'a [Stored], StreamError> {
+        let Some(again) = &self.again else { return Ok(records) };
         let until = again.until;
         let (known, new) = records.split_at(records.partition_point(|r| r.offset < until));
         self.operator.process(known, &mut self.out)?;
         self.out.take();
         let reached = !new.is_empty() || known.last().is_some_and(|last| last.offset + 1 >= until);
-        match self.again.take_if(|_| reached) {
-            Some(again) if again.digest != self.out.digest() => Ok(Err(again)),
-            _ => Ok(Ok(new)),
+        if let Some(again) = self.again.take_if(|_| reached)
+            && again.digest != self.out.digest()
+        {
+            self.lost = Some((Lost { from: self.saved.0, to: until }, UNLIKE));
         }
+        Ok(new)
     }
 
     /// What was lost is put on record together with the first records behind it, whose time
@@ -159,8 +156,9 @@ impl Work {
 
     /// Writes what waits for more of one arrival.
     fn complete(&mut self) -> Result<(), StreamError> {
-        // Records that are processed once more have not all come yet.
-        if self.again.is_some() {
+        // Records that are processed once more have not all come yet; and what was lost is on
+        // record first, with the next record.
+        if self.again.is_some() || self.lost.is_some() {
             return Ok(());
         }
         let before = self.out.len();
@@ -322,7 +320,7 @@ impl Task {
             Polled::Assigned(assignments) => {
                 for assigned in assignments {
                     let partition = assigned.partition;
-                    let work = Work::begin((self.make)()?, &self.topics, assigned, GONE)?;
+                    let work = Work::begin((self.make)()?, &self.topics, assigned)?;
                     works.insert(partition, work);
                 }
             }
@@ -330,17 +328,7 @@ impl Task {
             Polled::Revoked(partitions) => works.retain(|p, _| !partitions.contains(p)),
             Polled::Records(partition, records) => {
                 let Some(work) = works.get_mut(&partition) else { return Ok(Step::On) };
-                let of = work.saved.0;
-                let new = match work.again(&records)? {
-                    Ok(new) => new,
-                    Err(Again { until, state, .. }) => {
-                        let lost = Some(Lost { from: of, to: until });
-                        let next = until;
-                        let again = Assignment { partition, next, state, ahead: None, lost };
-                        *work = Work::begin((self.make)()?, &self.topics, again, UNLIKE)?;
-                        &records[records.partition_point(|r| r.offset < until)..]
-                    }
-                };
+                let new = work.again(&records)?;
                 let Some(last) = new.last() else { return Ok(Step::On) };
                 work.process((&self.settings.topic, partition), new)?;
                 let size: usize = records.iter().map(|r| r.record.value.len()).sum();
@@ -367,8 +355,14 @@ impl Task {
             Polled::Idle => {}
         }
         let every = self.settings.commit_every;
+        let save_every = self.settings.save_every;
         let due = |(partition, work): (u32, &Work)| {
-            let due = work.since?.elapsed() >= every;
+            let Some(since) = work.since else {
+                // Nothing comes here any more, and others are busy.
+                let old = work.unsaved() && work.saved.1.elapsed() >= save_every;
+                return old.then_some(Why::Due);
+            };
+            let due = since.elapsed() >= every;
             due.then_some(Why::Due).or((caught_up == Some(partition)).then_some(Why::Awaited))
         };
         let committed = self.commit_all(member, works, due).await?;

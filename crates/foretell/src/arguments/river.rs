@@ -46,7 +46,7 @@ all of them in one process.";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LogArguments {
     /// The log: kafka://host:9092[,host:9092], or `embedded` in the data directory.
-    #[arg(long, default_value_t, env = "FORETELL_LOG")]
+    #[arg(long, default_value_t, env = "FORETELL_LOG", hide_env_values = true)]
     pub(crate) log: LogAddress,
     /// The name of this process on a cluster: its own among those that do the same work, and
     /// the same after a restart.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{AHEAD_MICROS, RiverPlan};
 use super::read::each;
+use super::replay::check_period;
 use crate::error::PlatformError;
 use crate::observer::Stop;
 use crate::pipeline::Pipeline;
@@ -77,6 +78,7 @@ pub(super) async fn parity(
     progress: &(dyn Fn(u64) + Send + Sync),
     stop: &Stop,
 ) -> Result<ParityReport, PlatformError> {
+    check_period(from, to)?;
     let mut report = ParityReport { from, to, ..ParityReport::default() };
     let topics = plan.topics();
     for partition in 0..topics.partitions {

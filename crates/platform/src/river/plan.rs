@@ -50,7 +50,7 @@ impl RiverPlan {
                     .to_owned(),
             });
         }
-        let mut names = BTreeSet::new();
+        let (mut names, mut rows) = (BTreeSet::new(), BTreeMap::new());
         for pipeline in &pipelines {
             let name = &pipeline.name;
             let refuse = |message: String, hint: &str| {
@@ -73,6 +73,18 @@ impl RiverPlan {
                 return refuse(
                     format!("two pipelines are named `{name}`"),
                     "give one another name",
+                );
+            }
+            let set = pipeline.features.feature_set()?.fingerprint();
+            let whose = (pipeline.instrument.clone(), pipeline.interval, set);
+            if let Some(other) = rows.insert(whose, name.clone()) {
+                return refuse(
+                    format!(
+                        "`{other}` and `{name}` make rows of {} {} with the same features, which \
+                         nobody could tell apart",
+                        pipeline.instrument, pipeline.interval
+                    ),
+                    "follow one of them in a process and a data directory of its own",
                 );
             }
         }
@@ -133,6 +145,11 @@ impl RiverPlan {
     /// The name of a consumer group; a back-fill has groups of its own.
     pub(crate) fn group(&self, name: &str) -> String {
         self.job.as_ref().map_or_else(|| name.to_owned(), |job| format!("{name}_{job}"))
+    }
+
+    /// Whether a topic is one of the river itself, and not of a job.
+    pub(super) fn owns(&self, topic: &TopicName) -> bool {
+        self.topics().all().contains(&topic) || self.latest().as_ref() == Some(topic)
     }
 
     /// What is followed, a feed for each venue.

@@ -86,8 +86,10 @@ impl Recorded {
         stop: Arc<Stop>,
     ) -> Result<ParityReport, PlatformError> {
         aside(async move {
+            // All of it: its turn lasts as long as the work, whoever still waits for that.
+            let whole = self;
             let progress = told(observer, "parity");
-            parity(&*self.log, &self.plan, period, &progress, &stop).await
+            parity(&*whole.log, &whole.plan, period, &progress, &stop).await
         })
         .await
     }
@@ -107,9 +109,10 @@ impl Recorded {
     ) -> Result<ReplayReport, PlatformError> {
         let champions = self.champions(version, options.from).await?;
         aside(async move {
-            let (log, progress) = (Arc::clone(&self.log), told(observer, "replay"));
+            let whole = self;
+            let (log, progress) = (Arc::clone(&whole.log), told(observer, "replay"));
             let clock = Arc::new(SystemClock);
-            replay(log, &self.plan, &champions, &options, clock, &progress, &stop).await
+            replay(log, &whole.plan, &champions, &options, clock, &progress, &stop).await
         })
         .await
     }

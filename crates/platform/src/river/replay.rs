@@ -80,16 +80,24 @@ impl ReplayOptions {
             let message = format!("`{}` is no name of a job", self.job);
             return usage(message, "write up to 64 letters, digits, `-`, `_` and `.`");
         }
-        if self.from >= self.to {
-            let message = format!("the period ends at {}, before it begins", self.to);
-            return usage(message, "name its first instant and the first one after it");
-        }
+        check_period(self.from, self.to)?;
         if let Some(speed) = self.speed.filter(|s| !(s.is_finite() && *s > 0.0)) {
             let message = format!("{speed} is no speed");
             return usage(message, "write a number above 0, such as 1000");
         }
         Ok(())
     }
+}
+
+/// Refuses a period that does not begin before it ends.
+pub(super) fn check_period(from: Timestamp, to: Timestamp) -> Result<(), PlatformError> {
+    if from < to {
+        return Ok(());
+    }
+    Err(PlatformError::Usage {
+        message: format!("the period from {from} to {to} does not begin before it ends"),
+        hint: "name its first instant and the first one after it".to_owned(),
+    })
 }
 
 /// Plays a recorded period again, with a version that forecasts for each pipeline that has
@@ -111,6 +119,15 @@ pub(super) async fn replay(
     let mut job = plan.clone().as_job(&options.job);
     for (pipeline, champion) in champions {
         job.read_by(pipeline, &champion.served.model.schema().context_names);
+    }
+    if let Some(topic) = job.topics().all().into_iter().find(|topic| plan.owns(topic)) {
+        return Err(PlatformError::Usage {
+            message: format!(
+                "`{}` would be played on `{topic}`, a topic of the river",
+                options.job
+            ),
+            hint: "give the job another name".to_owned(),
+        });
     }
     clear(&*log, &job).await?;
     let replay = Replay { log: &log, plan, job: &job, champions, options };
@@ -257,6 +274,15 @@ fn event_time(event: &FeedEvent) -> Timestamp {
     }
 }
 
+/// Whether an event is of a period: a span is, of which a part is.
+fn touches(event: &FeedEvent, from: Timestamp, to: Timestamp) -> bool {
+    match event {
+        FeedEvent::Gap { from: begins, to: ends, .. }
+        | FeedEvent::Repaired { from: begins, to: ends, .. } => *begins < to && *ends > from,
+        _ => (from..to).contains(&event_time(event)),
+    }
+}
+
 /// Hands the recorded events of the period on, all partitions in step.
 async fn feed(
     log: &dyn Log,
@@ -277,7 +303,7 @@ async fn feed(
         each(log, &source, partition, 0, |stored| {
             let Record { value, time, .. } = &stored.record;
             if let Ok(arrival) = decode_arrival(value, *time, i64::MAX / 4, &mut names)
-                && (from..options.to).contains(&event_time(&arrival.event))
+                && touches(&arrival.event, from, options.to)
             {
                 recorded.push((arrival.at, partition, stored.record.clone()));
             }

@@ -290,6 +290,13 @@ impl Service {
             Some(pipeline) => Some(pipeline.features.feature_set()?.fingerprint()),
             None => None,
         };
+        if let (Some(pipeline), Some(interval)) = (named, asked.interval)
+            && pipeline.interval != interval
+        {
+            let what = format!("row of {interval} of pipeline `{}`", pipeline.name);
+            let hint = format!("its rows are of {}: leave `interval` away", pipeline.interval);
+            return Err(PlatformError::not_found(what, hint));
+        }
         let interval = asked.interval.or(named.map(|p| p.interval));
         let at = asked.at;
         let missing = match self.feature_row(instrument, interval, set, at) {

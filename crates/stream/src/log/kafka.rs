@@ -139,8 +139,16 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The brokers of an address such as `kafka://one:9092,two:9092`, and whether they are spoken
 /// to by TLS.
 fn brokers(url: &str) -> Result<(String, bool), LogError> {
-    let shown =
-        || url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, list)| format!("…@{list}"));
+    // Without what may be a password: before an @, or where a port should be.
+    let shown = || {
+        let list = url.rsplit_once('@').map_or(url, |(_, list)| list);
+        let port = |text: &str| text.trim_end_matches('/').parse::<u16>().is_ok();
+        let broker = |broker: &str| match broker.rsplit_once(':') {
+            Some((host, text)) if !text.starts_with("//") && !port(text) => format!("{host}:…"),
+            _ => broker.to_owned(),
+        };
+        list.split(',').map(broker).collect::<Vec<_>>().join(",")
+    };
     let wrong = |reason: &str| LogError::Address { url: shown(), reason: reason.to_owned() };
     let (list, encrypted) = match (url.strip_prefix(SCHEME), url.strip_prefix(ENCRYPTED)) {
         (Some(list), _) => (list, false),

@@ -32,7 +32,7 @@ pub(super) fn incoming(record: ConsumerRecord) -> Stored {
     let exact = header.and_then(|bytes| <[u8; 8]>::try_from(&bytes[..]).ok());
     let time = match exact {
         Some(bytes) => Timestamp::from_micros(i64::from_be_bytes(bytes)),
-        None => Timestamp::from_millis(record.timestamp),
+        None => Timestamp::from_micros(record.timestamp.saturating_mul(1000)),
     };
     let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
     Stored { offset: record.offset.max(0) as u64, record: Record { key, value, time } }
