@@ -375,7 +375,9 @@ async fn a_cluster_that_goes_away_is_waited_for_and_nothing_is_lost_or_doubled()
             tokio::time::sleep(away).await;
             network.come_back();
         };
-        tokio::join!(back, append(&*log, piece));
+        // Whether the river is at work just then or not, somebody asks the cluster something.
+        let asked = async { log.committed("river", "trade", 0).await.unwrap() };
+        tokio::join!(back, append(&*log, piece), asked);
     }
     // Everything that was written is worked on.
     for partition in 0..2 {
