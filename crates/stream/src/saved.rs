@@ -2,7 +2,8 @@
 //!
 //! The seal is the content's XXH3: bytes that were damaged, cut, or written by a program that
 //! is not ours are an error before anything is read out of them. It is no defence against who
-//! writes a wrong state on purpose; a SHA-256 of every lane took a tenth of the river's time.
+//! writes a wrong state on purpose; a SHA-256 of every lane took some five per cent of the
+//! river's time.
 
 use std::collections::HashMap;
 

@@ -262,6 +262,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_nobody_could_tell_apart_are_refused() {
+        let two = |interval: &str| {
+            let first = pipeline("a", "BTC-USD", "1h", "");
+            RiverPlan::new(vec![first, pipeline("b", "BTC-USD", interval, "")], None)
+        };
+        assert!(two("2h").is_ok());
+        let refused = two("1h").unwrap_err().to_string();
+        assert!(refused.contains("`a` and `b` make rows of BTC-USD 1h"), "{refused}");
+    }
+
+    #[test]
+    fn a_job_may_not_write_where_the_river_does() {
+        let plan = RiverPlan::new(vec![pipeline("a", "BTC-USD", "1h", "")], None).unwrap();
+        let owned = |job: &str| {
+            let job = plan.clone().as_job(job).topics();
+            job.all().into_iter().filter(|topic| plan.owns(topic)).count()
+        };
+        assert_eq!((owned("again"), owned("latest")), (0, 1));
+    }
+
+    #[test]
     fn each_bar_is_made_in_one_pass_alone() {
         let pipelines = vec![
             pipeline("a", "BTC-USD", "1h", "intervals = [\"1d\"]\nbars = [\"tick-100\"]"),
